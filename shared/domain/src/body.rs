@@ -1,0 +1,155 @@
+//! The bytes that a receiver gets: built once when the event comes in, then stored, queued, signed and sent as they are.
+
+use std::io::{Read, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::event_type::EventType;
+use crate::time::Timestamp;
+
+/// The largest body that goes over the wire, in bytes: what fits a DynamoDB item of 400 KB beside the fan-out list even
+/// when it cannot be compressed.
+pub const LARGEST_BODY: usize = 350 * 1024;
+
+/// Writes the body around the app's own bytes of `data`: no number, key order or space inside them is touched.
+#[must_use]
+pub fn wire_body(event_type: &EventType, timestamp: Timestamp, data: &RawValue) -> Vec<u8> {
+    // Neither an event type nor a timestamp holds a character that JSON would escape.
+    format!(r#"{{"type":"{event_type}","timestamp":"{timestamp}","data":{}}}"#, data.get()).into_bytes()
+}
+
+/// SHA-256 over type and raw `data`: tells a repeat of an event from another event under the same id.
+#[must_use]
+pub fn fingerprint(event_type: &EventType, data: &RawValue) -> String {
+    let mut hash = Sha256::new();
+    hash.update(event_type.as_str());
+    hash.update([0]);
+    hash.update(data.get());
+    STANDARD.encode(hash.finalize())
+}
+
+/// How a stored or queued body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As it goes over the wire.
+    Identity,
+    /// Raw DEFLATE (RFC 1951).
+    Deflate,
+}
+
+/// A body as it is stored and queued: compressed when that makes it smaller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedBody {
+    /// How `bytes` are written.
+    pub encoding: Encoding,
+    /// The bytes; base64 where the format is text.
+    #[serde(rename = "body", serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub bytes: Vec<u8>,
+}
+
+/// A packed body that does not unpack: it was damaged, or is not one.
+#[derive(Debug, Error)]
+#[error("the stored body cannot be unpacked")]
+pub struct Damaged(#[source] std::io::Error);
+
+impl PackedBody {
+    /// Packs the wire's bytes.
+    #[must_use]
+    pub fn pack(body: &[u8]) -> Self {
+        let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 2), Compression::default());
+        // Writing to a vector cannot fail; if it ever did, the body is kept as it is.
+        match encoder.write_all(body).and_then(|()| encoder.finish()) {
+            Ok(packed) if packed.len() < body.len() => Self { encoding: Encoding::Deflate, bytes: packed },
+            _ => Self { encoding: Encoding::Identity, bytes: body.to_vec() },
+        }
+    }
+
+    /// The bytes that go over the wire; never more than [`LARGEST_BODY`] plus the envelope, whatever is stored.
+    pub fn unpack(&self) -> Result<Vec<u8>, Damaged> {
+        match self.encoding {
+            Encoding::Identity => Ok(self.bytes.clone()),
+            Encoding::Deflate => {
+                let mut body = Vec::with_capacity(self.bytes.len() * 3);
+                let limit = LARGEST_BODY as u64 + 1024;
+                DeflateDecoder::new(self.bytes.as_slice()).take(limit).read_to_end(&mut body).map_err(Damaged)?;
+                Ok(body)
+            }
+        }
+    }
+}
+
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    STANDARD.decode(String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn data_goes_out_byte_for_byte() {
+        let data = r#"{ "z":1.10, "a" : 1e400,"big":123456789012345678901234567890, "é":"\u00e9\uffff￿", "a":null }"#;
+        let body = wire_body(&"a.b".parse().unwrap(), Timestamp::from_millis(0), raw(data));
+        let expected = format!(r#"{{"type":"a.b","timestamp":"1970-01-01T00:00:00.000Z","data":{data}}}"#);
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_fingerprint_tells_types_and_data_apart() {
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let print = fingerprint(&a, raw("{\"n\":1}"));
+        assert_eq!(print, fingerprint(&a, raw("{\"n\":1}")));
+        assert_ne!(print, fingerprint(&b, raw("{\"n\":1}")));
+        assert_ne!(print, fingerprint(&a, raw("{\"n\":1.0}")));
+        assert_ne!(print, fingerprint(&a, raw("{\"n\": 1}")));
+    }
+
+    #[test]
+    fn what_compression_would_enlarge_is_kept_as_it_is() {
+        assert_eq!(PackedBody::pack(b"{}").encoding, Encoding::Identity);
+        let repetitive = b"{\"name\":\"name\"}".repeat(50);
+        let packed = PackedBody::pack(&repetitive);
+        assert_eq!(packed.encoding, Encoding::Deflate);
+        assert!(packed.bytes.len() < repetitive.len() / 5);
+    }
+
+    #[test]
+    fn a_small_input_cannot_unpack_to_a_large_one() {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
+        let bomb = PackedBody { encoding: Encoding::Deflate, bytes: encoder.finish().unwrap() };
+        assert!(bomb.unpack().unwrap().len() <= LARGEST_BODY + 1024);
+        let damaged = PackedBody { encoding: Encoding::Deflate, bytes: vec![255; 8] };
+        assert!(damaged.unpack().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn packing_and_its_json_lose_nothing(body in prop::collection::vec(any::<u8>(), 0..5000)) {
+            let packed = PackedBody::pack(&body);
+            prop_assert!(packed.bytes.len() <= body.len());
+            let json = serde_json::to_string(&packed).unwrap();
+            prop_assert_eq!(serde_json::from_str::<PackedBody>(&json).unwrap().unpack().unwrap(), body);
+        }
+    }
+}

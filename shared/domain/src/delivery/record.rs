@@ -1,0 +1,401 @@
+//! The record of a delivery and every change that may be made to it.
+//!
+//! Each method takes the record that was seen and gives the one to write in its place; the caller writes it under the
+//! condition that the seen one still stands.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeliveryKey, Status, Step};
+use crate::event_type::EventType;
+use crate::ids::TenantId;
+use crate::outcome::{Attempt, NEWEST_ANSWER, OLDER_ANSWER, Trigger};
+use crate::retry::{Decision, Next, Route};
+use crate::time::Timestamp;
+
+/// How many attempts are kept whole; older ones are counted.
+pub const MOST_ATTEMPTS: usize = 12;
+
+/// A process's exclusive right to make the next attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Invocation and message.
+    pub holder: String,
+    /// When the invocation must have ended.
+    pub until: Timestamp,
+}
+
+/// What a new record needs beside its key; the first message of a delivery carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDelivery {
+    /// Whose event it is.
+    pub tenant: TenantId,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// When event and delivery expire, in Unix seconds.
+    pub expires_at: i64,
+}
+
+/// A delivery as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its key.
+    pub key: DeliveryKey,
+    /// Whose event it is.
+    pub tenant: TenantId,
+    /// The event's type.
+    pub event_type: EventType,
+    /// Where it stands.
+    pub status: Status,
+    /// The last outcome recorded; never goes back.
+    pub step: Step,
+    /// Who may make the next attempt, if somebody may.
+    pub claim: Option<Claim>,
+    /// The next attempt; always there while `retrying`.
+    pub next: Option<Next>,
+    /// The newest attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// How many attempts before those are no longer kept.
+    pub older_attempts: u32,
+    /// The job that last opened a round or released the delivery.
+    pub job: Option<String>,
+    /// Counts the writes; a write replaces the revision that was seen.
+    pub rev: u64,
+    /// Who wrote this revision: tells a write whose answer was lost from another's.
+    pub writer: String,
+    /// When the record expires, in Unix seconds.
+    pub expires_at: i64,
+    /// What a newer version stored beside these; kept as it is.
+    pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// The places in the sparse indexes that a record takes while it is neither pending nor succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// Endpoint and status.
+    pub endpoint_status: String,
+    /// Tenant, status and shard.
+    pub tenant_status: String,
+    /// Status and shard.
+    pub stack_status: String,
+    /// Time, event and endpoint.
+    pub list_key: String,
+    /// The shard of the timers, while `retrying`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_shard: Option<String>,
+    /// When the next attempt is due in Unix milliseconds, while `retrying`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<i64>,
+}
+
+impl Listing {
+    /// The partition of `by_endpoint`.
+    #[must_use]
+    pub fn endpoint_partition(endpoint: &crate::ids::EndpointId, status: Status) -> String {
+        format!("{endpoint}#{}", status.as_str())
+    }
+
+    /// A partition of `by_tenant`.
+    #[must_use]
+    pub fn tenant_partition(tenant: &TenantId, status: Status, shard: u8) -> String {
+        format!("{tenant}#{}#{shard}", status.as_str())
+    }
+
+    /// A partition of `by_stack`.
+    #[must_use]
+    pub fn stack_partition(status: Status, shard: u8) -> String {
+        format!("{}#{shard}", status.as_str())
+    }
+}
+
+impl Record {
+    /// The record of a delivery that nobody has tried yet. It is first written with a claim, a hold or an end.
+    #[must_use]
+    pub fn begin(key: DeliveryKey, new: NewDelivery) -> Self {
+        Self {
+            key,
+            tenant: new.tenant,
+            event_type: new.event_type,
+            status: Status::Pending,
+            step: Step::default(),
+            claim: None,
+            next: None,
+            attempts: Vec::new(),
+            older_attempts: 0,
+            job: None,
+            rev: 0,
+            writer: String::new(),
+            expires_at: new.expires_at,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// The claim that stands at `now`, whoever holds it.
+    #[must_use]
+    pub fn live_claim(&self, now: Timestamp) -> Option<&Claim> {
+        self.claim.as_ref().filter(|claim| claim.until > now)
+    }
+
+    /// Whether a claim was left by a process that never recorded an outcome: it may have sent the attempt.
+    #[must_use]
+    pub fn was_abandoned(&self, holder: &str) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.holder != holder)
+    }
+
+    /// Claims the next attempt. A claim never moves the step.
+    #[must_use]
+    pub fn claimed(&self, holder: &str, until: Timestamp) -> Self {
+        Self { claim: Some(Claim { holder: holder.to_owned(), until }), ..self.clone() }
+    }
+
+    /// Records an attempt of `holder` and what follows it; `None` when the record may not change.
+    ///
+    /// A success is recorded unless one stands already, whatever the round: the receiver has the event. A failure only
+    /// on a record that is not settled and whose step is behind.
+    #[must_use]
+    pub fn record_attempt(&self, holder: &str, attempt: Attempt, decision: Decision) -> Option<Self> {
+        let allowed = match decision {
+            Decision::Succeeded => self.status != Status::Succeeded,
+            Decision::Retry(_) | Decision::Failed => !self.status.is_settled() && self.step < attempt.step,
+        };
+        if !allowed {
+            return None;
+        }
+        let mut record = self.released_by(holder);
+        record.step = self.step.max(attempt.step);
+        (record.status, record.next) = match decision {
+            Decision::Succeeded => (Status::Succeeded, None),
+            Decision::Retry(next) => (Status::Retrying, Some(next)),
+            Decision::Failed => (Status::Failed, None),
+        };
+        record.push(attempt);
+        Some(record)
+    }
+
+    /// The record without the claim of `holder`; another's stays.
+    fn released_by(&self, holder: &str) -> Self {
+        let claim = self.claim.clone().filter(|claim| claim.holder != holder);
+        Self { claim, ..self.clone() }
+    }
+
+    fn push(&mut self, attempt: Attempt) {
+        for older in &mut self.attempts {
+            older.shorten_answer(OLDER_ANSWER);
+        }
+        self.attempts.push(attempt);
+        if let Some(newest) = self.attempts.last_mut() {
+            newest.shorten_answer(NEWEST_ANSWER);
+            newest.outcome = newest.outcome.clone().shortened();
+        }
+        let excess = self.attempts.len().saturating_sub(MOST_ATTEMPTS);
+        self.attempts.drain(..excess);
+        self.older_attempts += excess as u32;
+    }
+
+    /// Holds the delivery: its endpoint is paused. It has no timer; the drain moves it on.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        Self { status: Status::Held, next: None, claim: None, ..self.clone() }
+    }
+
+    /// Ends the delivery: an operator asked for it, or its endpoint was deleted. The step is left as it was.
+    #[must_use]
+    pub fn cancelled(&self) -> Self {
+        Self { status: Status::Cancelled, next: None, claim: None, ..self.clone() }
+    }
+
+    /// Opens the next round for a replay; the only change that un-settles a delivery. The claim of a dead process is
+    /// dropped; the caller has made sure that none is live.
+    #[must_use]
+    pub fn round_opened(&self, job: &str, due: Timestamp) -> Self {
+        Self {
+            status: Status::Retrying,
+            step: Step { round: self.step.round + 1, attempt: 0 },
+            next: Some(Next { at: due, route: Route::Queue }),
+            claim: None,
+            job: Some(job.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Lets a held delivery go on with the attempts that it has left.
+    #[must_use]
+    pub fn released(&self, job: &str, due: Timestamp) -> Self {
+        Self {
+            status: Status::Retrying,
+            next: Some(Next { at: due, route: Route::Queue }),
+            job: Some(job.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Puts the next attempt at another time: a long wait, or the sweep's next look at a message that never came. The
+    /// claim of `holder` ends.
+    #[must_use]
+    pub fn due_at(&self, holder: &str, next: Next) -> Self {
+        let record = self.released_by(holder);
+        Self { status: Status::Retrying, next: Some(next), ..record }
+    }
+
+    /// Why the attempt at `step` is made.
+    #[must_use]
+    pub const fn trigger(step: Step) -> Trigger {
+        match step {
+            Step { round: 0, attempt: 0 | 1 } => Trigger::First,
+            Step { attempt: 0 | 1, .. } => Trigger::Replay,
+            Step { .. } => Trigger::Retry,
+        }
+    }
+
+    /// The record's places in the indexes; `None` for what is pending or succeeded, so that a delivery which succeeds
+    /// at once pays for no index write.
+    #[must_use]
+    pub fn listing(&self) -> Option<Listing> {
+        if !Status::LISTED.contains(&self.status) {
+            return None;
+        }
+        let shard = self.key.shard();
+        let due = self.next.filter(|_| self.status == Status::Retrying);
+        Some(Listing {
+            endpoint_status: Listing::endpoint_partition(&self.key.endpoint_id, self.status),
+            tenant_status: Listing::tenant_partition(&self.tenant, self.status, shard),
+            stack_status: Listing::stack_partition(self.status, shard),
+            list_key: self.key.list_key(),
+            due_shard: due.map(|_| shard.to_string()),
+            due_at: due.map(|next| next.at.as_millis()),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) mod tests {
+    use super::*;
+    use crate::ids::EndpointId;
+    use crate::outcome::Outcome;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const NEXT: Next = Next { at: Timestamp::from_millis(1_700_000_060_000), route: Route::Scheduler };
+
+    pub(in crate::delivery) fn record() -> Record {
+        let key = DeliveryKey {
+            endpoint_id: EndpointId::generate([1; 10]),
+            accepted_at: NOW,
+            event_id: "evt_1".parse().unwrap(),
+        };
+        let new = NewDelivery {
+            tenant: "acme".parse().unwrap(),
+            event_type: "student.created".parse().unwrap(),
+            expires_at: 1_702_592_000,
+        };
+        Record::begin(key, new)
+    }
+
+    fn attempt(round: u32, attempt: u32) -> Attempt {
+        Attempt {
+            step: Step { round, attempt },
+            started_at: NOW,
+            duration_ms: 20,
+            outcome: Outcome::HttpStatus { status_code: 500 },
+            answer: Some("x".repeat(3000)),
+            redelivered: false,
+            trigger: Trigger::First,
+        }
+    }
+
+    fn at(status: Status, round: u32, attempt: u32) -> Record {
+        Record { status, step: Step { round, attempt }, ..record() }
+    }
+
+    const ALL: [Status; 6] =
+        [Status::Pending, Status::Retrying, Status::Held, Status::Succeeded, Status::Failed, Status::Cancelled];
+
+    #[test]
+    fn a_success_is_recorded_unless_one_stands_and_never_moves_the_step_back() {
+        for status in ALL {
+            let recorded = at(status, 1, 0).record_attempt("me", attempt(0, 3), Decision::Succeeded);
+            assert_eq!(recorded.is_some(), status != Status::Succeeded, "{status:?}");
+            if let Some(record) = recorded {
+                assert_eq!((record.status, record.step), (Status::Succeeded, Step { round: 1, attempt: 0 }));
+                assert_eq!((record.next, record.attempts.len()), (None, 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_recorded_only_on_an_unsettled_record_whose_step_is_behind() {
+        for status in ALL {
+            for (step, behind) in [((0, 1), true), ((0, 2), false), ((0, 3), false), ((1, 0), false)] {
+                for decision in [Decision::Retry(NEXT), Decision::Failed] {
+                    let recorded = at(status, step.0, step.1).record_attempt("me", attempt(0, 2), decision);
+                    assert_eq!(recorded.is_some(), behind && !status.is_settled(), "{status:?} {step:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_outcome_ends_its_own_claim_and_no_others() {
+        for (holder, left) in [("me", false), ("other", true)] {
+            let claimed = record().claimed(holder, NOW);
+            for decision in [Decision::Retry(NEXT), Decision::Succeeded] {
+                let recorded = claimed.record_attempt("me", attempt(0, 1), decision).unwrap();
+                assert_eq!(recorded.claim.is_some(), left);
+            }
+        }
+    }
+
+    #[test]
+    fn a_claim_changes_neither_status_nor_step() {
+        for status in ALL {
+            let claimed = at(status, 2, 1).claimed("me", NOW);
+            assert_eq!((claimed.status, claimed.step), (status, Step { round: 2, attempt: 1 }));
+            assert!(claimed.was_abandoned("other") && !claimed.was_abandoned("me"));
+        }
+    }
+
+    #[test]
+    fn a_record_stays_small_however_often_it_is_tried() {
+        let mut record = record();
+        for number in 1..=30 {
+            record = record.record_attempt("me", attempt(0, number), Decision::Retry(NEXT)).unwrap();
+        }
+        assert_eq!((record.attempts.len(), record.older_attempts), (MOST_ATTEMPTS, 18));
+        let answers: Vec<usize> = record.attempts.iter().map(|a| a.answer.as_ref().unwrap().len()).collect();
+        assert_eq!(answers[..11], [OLDER_ANSWER; 11]);
+        assert_eq!(answers[11], NEWEST_ANSWER);
+    }
+
+    #[test]
+    fn a_replay_opens_the_next_round_and_a_release_keeps_the_step() {
+        let opened = at(Status::Failed, 1, 4).round_opened("job", NOW);
+        assert_eq!((opened.status, opened.step), (Status::Retrying, Step { round: 2, attempt: 0 }));
+        let released = at(Status::Held, 1, 2).released("job", NOW);
+        assert_eq!((released.status, released.step), (Status::Retrying, Step { round: 1, attempt: 2 }));
+        assert_eq!(released.next.unwrap().at, NOW);
+    }
+
+    #[test]
+    fn triggers_follow_from_the_step() {
+        let trigger = |round, attempt| Record::trigger(Step { round, attempt });
+        assert_eq!(
+            [trigger(0, 1), trigger(0, 2), trigger(1, 1), trigger(1, 2)],
+            [Trigger::First, Trigger::Retry, Trigger::Replay, Trigger::Retry]
+        );
+    }
+
+    #[test]
+    fn what_is_pending_or_succeeded_is_on_no_list_and_only_what_retries_has_a_timer() {
+        for status in ALL {
+            let record = Record { next: Some(NEXT), ..at(status, 0, 1) };
+            let listing = record.listing();
+            assert_eq!(listing.is_some(), !matches!(status, Status::Pending | Status::Succeeded), "{status:?}");
+            if let Some(listing) = listing {
+                assert_eq!(listing.due_at.is_some(), status == Status::Retrying);
+                assert!(listing.endpoint_status.ends_with(status.as_str()));
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a message may do, as a pure function of the record and the message.
+
+use super::{Record, Step};
+use crate::time::Timestamp;
+
+/// What of a message decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The attempt that the message asks for.
+    pub step: Step,
+    /// Whether the message says what a new record needs, so that it may begin one.
+    pub begins: bool,
+    /// Who handles the message: invocation and message.
+    pub holder: &'a str,
+}
+
+/// What to do with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Claim the next attempt, then make it.
+    Claim,
+    /// Another process may be sending: come back as a new message after its claim has ended. Never dropped, for that
+    /// process may be dead.
+    Wait {
+        /// When the claim ends.
+        until: Timestamp,
+    },
+    /// The outcome stands already; make sure that the next step is on its way, then drop.
+    Ensure,
+    /// There is nothing left to do.
+    Drop(DropReason),
+}
+
+/// Why a message is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// The delivery has come to an end.
+    Settled,
+    /// Its step is ahead of the message's: the message is late or of an older round.
+    Passed,
+    /// The record has expired, with its event.
+    Gone,
+}
+
+/// The verdict on a message at `now`.
+#[must_use]
+pub fn verdict(record: Option<&Record>, head: Head<'_>, now: Timestamp) -> Verdict {
+    let Some(record) = record else {
+        return if head.begins { Verdict::Claim } else { Verdict::Drop(DropReason::Gone) };
+    };
+    if record.status.is_settled() {
+        return Verdict::Drop(DropReason::Settled);
+    }
+    if record.step > head.step {
+        return Verdict::Drop(DropReason::Passed);
+    }
+    if record.step == head.step {
+        return Verdict::Ensure;
+    }
+    match record.live_claim(now) {
+        Some(claim) if claim.holder != head.holder => Verdict::Wait { until: claim.until },
+        _ => Verdict::Claim,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Status;
+    use super::super::record::tests::record;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+    const LATER: Timestamp = Timestamp::from_millis(1_000_001);
+
+    fn head(round: u32, attempt: u32) -> Head<'static> {
+        Head { step: Step { round, attempt }, begins: false, holder: "me" }
+    }
+
+    fn at(status: Status, round: u32, attempt: u32) -> Record {
+        Record { status, step: Step { round, attempt }, ..record() }
+    }
+
+    #[test]
+    fn without_a_record_only_a_first_message_begins_one() {
+        assert_eq!(verdict(None, Head { begins: true, ..head(0, 1) }, NOW), Verdict::Claim);
+        assert_eq!(verdict(None, head(0, 2), NOW), Verdict::Drop(DropReason::Gone));
+    }
+
+    #[test]
+    fn a_settled_delivery_drops_every_message() {
+        for status in [Status::Succeeded, Status::Failed, Status::Cancelled] {
+            for step in [(0, 1), (0, 2), (9, 9)] {
+                let verdict = verdict(Some(&at(status, 0, 1)), head(step.0, step.1), NOW);
+                assert_eq!(verdict, Verdict::Drop(DropReason::Settled), "{status:?} {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn by_its_step_a_message_is_passed_ensured_or_claimed() {
+        for (step, expected) in [
+            ((0, 9), Verdict::Drop(DropReason::Passed)),
+            ((1, 1), Verdict::Drop(DropReason::Passed)),
+            ((1, 2), Verdict::Ensure),
+            ((1, 3), Verdict::Claim),
+            ((2, 1), Verdict::Claim),
+        ] {
+            for status in [Status::Pending, Status::Retrying, Status::Held] {
+                assert_eq!(
+                    verdict(Some(&at(status, 1, 2)), head(step.0, step.1), NOW),
+                    expected,
+                    "{status:?} {step:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_live_claim_of_another_is_waited_for_and_ones_own_or_a_dead_one_is_not() {
+        let claimed = |holder, until| at(Status::Pending, 0, 0).claimed(holder, until);
+        let verdict = |record: Record| verdict(Some(&record), head(0, 1), NOW);
+        assert_eq!(verdict(claimed("other", LATER)), Verdict::Wait { until: LATER });
+        assert_eq!(verdict(claimed("me", LATER)), Verdict::Claim);
+        assert_eq!(verdict(claimed("other", NOW)), Verdict::Claim);
+    }
+
+    #[test]
+    fn a_claim_does_not_change_what_a_passed_or_equal_step_says() {
+        let record = at(Status::Retrying, 0, 2).claimed("other", LATER);
+        assert_eq!(verdict(Some(&record), head(0, 2), NOW), Verdict::Ensure);
+        assert_eq!(verdict(Some(&record), head(0, 1), NOW), Verdict::Drop(DropReason::Passed));
+    }
+}

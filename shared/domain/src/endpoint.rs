@@ -1,0 +1,86 @@
+//! An endpoint: a receiver's URL with what it subscribes to, how it is signed for and how it is retried.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::EndpointUrl;
+use crate::event_type::Pattern;
+use crate::headers::CustomHeaders;
+use crate::ids::{EndpointId, TenantId};
+use crate::retry::RetryPolicy;
+use crate::routing::Route;
+use crate::signature::Secrets;
+use crate::time::Timestamp;
+
+/// The deadline of an attempt unless the endpoint has its own.
+pub const DEFAULT_TIMEOUT_SECONDS: u32 = 15;
+
+/// Whether an endpoint gets events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointStatus {
+    /// It gets events.
+    Active,
+    /// It gets none; what is on its way is held.
+    Paused,
+    /// It is gone; what is on its way is cancelled. Kept as a tombstone for the retention time.
+    Deleted,
+}
+
+/// An endpoint as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its id.
+    #[serde(rename = "endpoint_id")]
+    pub id: EndpointId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What its owner calls it.
+    #[serde(default)]
+    pub name: String,
+    /// Where requests go; judged when it was registered, and again with each attempt.
+    #[serde(deserialize_with = "EndpointUrl::deserialize_stored")]
+    pub url: EndpointUrl,
+    /// What it subscribes to.
+    pub event_types: Vec<Pattern>,
+    /// Headers of its own on each request.
+    #[serde(default)]
+    pub headers: CustomHeaders,
+    /// When failed attempts are repeated.
+    pub retry_policy: RetryPolicy,
+    /// The deadline of an attempt, from name resolution to the status line, in seconds.
+    pub timeout_seconds: u32,
+    /// Its signing secrets.
+    pub secrets: Secrets,
+    /// Whether it gets events.
+    pub status: EndpointStatus,
+    /// Raised by every change.
+    pub version: u64,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When a tombstone expires, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+impl Endpoint {
+    /// The deadline of an attempt.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+
+    /// The endpoint as ingest sees it.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        Route {
+            endpoint_id: self.id.clone(),
+            version: self.version,
+            active: self.status == EndpointStatus::Active,
+            patterns: self.event_types.clone(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! An event as it is stored: immutable, with the list of the endpoints it was fanned out to.
+
+use crate::body::PackedBody;
+use crate::delivery::{DeliveryKey, NewDelivery, shard_of};
+use crate::event_type::EventType;
+use crate::ids::{EndpointId, EventId, TenantId};
+use crate::invalid::Invalid;
+use crate::time::Timestamp;
+
+/// Over how many partitions the events of a tenant are spread in time order: a tenant may be the whole stack.
+pub const EVENT_SHARDS: u8 = 16;
+
+/// The endpoints that an event goes to, 16 bytes each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FanOut(Vec<EndpointId>);
+
+impl FanOut {
+    /// From the endpoints, in order.
+    #[must_use]
+    pub const fn new(endpoints: Vec<EndpointId>) -> Self {
+        Self(endpoints)
+    }
+
+    /// The endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[EndpointId] {
+        &self.0
+    }
+
+    /// As it is stored: the ids without their prefix, one behind the other.
+    #[must_use]
+    pub fn pack(&self) -> String {
+        self.0.iter().map(EndpointId::suffix).collect()
+    }
+
+    /// Reads what [`FanOut::pack`] wrote.
+    pub fn unpack(packed: &str) -> Result<Self, Invalid> {
+        packed
+            .as_bytes()
+            .chunks(16)
+            .map(|suffix| EndpointId::from_suffix(&String::from_utf8_lossy(suffix)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: EventType,
+    /// When it was accepted; part of its deliveries' keys.
+    pub accepted_at: Timestamp,
+    /// The bytes that go over the wire.
+    pub body: PackedBody,
+    /// The endpoints that matched.
+    pub fan_out: FanOut,
+    /// [`fingerprint`](crate::body::fingerprint) of what the app sent.
+    pub fingerprint: String,
+    /// When it expires, in Unix seconds.
+    pub expires_at: i64,
+}
+
+impl Event {
+    /// The table's key: tenant and id.
+    #[must_use]
+    pub fn key(tenant: &TenantId, id: &EventId) -> String {
+        format!("{tenant}#{id}")
+    }
+
+    /// The key of its delivery to an endpoint.
+    #[must_use]
+    pub fn delivery_to(&self, endpoint_id: EndpointId) -> DeliveryKey {
+        DeliveryKey { endpoint_id, accepted_at: self.accepted_at, event_id: self.id.clone() }
+    }
+
+    /// What each of its deliveries' records needs.
+    #[must_use]
+    pub fn new_delivery(&self) -> NewDelivery {
+        NewDelivery { tenant: self.tenant.clone(), event_type: self.event_type.clone(), expires_at: self.expires_at }
+    }
+
+    /// The partition of the index by time.
+    #[must_use]
+    pub fn tenant_shard(&self) -> String {
+        format!("{}#{}", self.tenant, shard_of(self.id.as_str(), EVENT_SHARDS))
+    }
+
+    /// The position in the index by time.
+    #[must_use]
+    pub fn accepted_key(&self) -> String {
+        format!("{}#{}", self.accepted_at, self.id)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fan_out_takes_16_bytes_an_endpoint_and_reads_back() {
+        let endpoints: Vec<_> = (0..200).map(|byte| EndpointId::generate([byte; 10])).collect();
+        let fan_out = FanOut::new(endpoints);
+        assert_eq!(fan_out.pack().len(), 16 * 200);
+        assert_eq!(FanOut::unpack(&fan_out.pack()).unwrap(), fan_out);
+        assert_eq!(FanOut::unpack("").unwrap(), FanOut::default());
+        assert!(FanOut::unpack("short").is_err());
+    }
+}

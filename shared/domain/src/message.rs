@@ -1,0 +1,273 @@
+//! The messages on the two queues. Each may be a repeat, late, out of order, or of another version of Pombo.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::body::PackedBody;
+use crate::delivery::{DeliveryKey, NewDelivery, Step};
+use crate::ids::EndpointId;
+use crate::outcome::Attempt;
+use crate::retry::Decision;
+use crate::time::Timestamp;
+
+/// The version that is written. Readers ignore fields that they do not know, so it changes only with the meaning of one.
+const VERSION: u32 = 1;
+
+/// After so many times through the queue a waiting message waits in Scheduler: SQS counts receives, and ends a message
+/// at thirty; Lambda watches for functions that feed their own queue.
+pub const MOST_HOPS: u32 = 100;
+
+/// A message that is none of ours, or is damaged.
+#[derive(Debug, Error)]
+#[error("the message cannot be read: {0}")]
+pub struct Unreadable(#[from] serde_json::Error);
+
+/// A message of the Deliveries queue: make the attempt at (round, attempt), or record that it was made.
+///
+/// A message of an unknown kind that names a delivery is taken as a plain one for it: the record says what may be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryMessage {
+    v: u32,
+    /// The delivery.
+    pub delivery: DeliveryKey,
+    /// The attempt that the message asks for, or reports.
+    #[serde(flatten)]
+    pub step: Step,
+    /// What a delivery's first message says of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventPart>,
+    /// Not to be acted on before this time: the delay was longer than the queue can hold a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// How often the message has been put back to wait.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
+    /// An outcome that could not be written to the record.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "leniently")]
+    pub record: Option<QueuedOutcome>,
+}
+
+/// What a first message carries, so that dispatch reads neither event nor delivery.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventPart {
+    /// What a new record needs.
+    #[serde(flatten)]
+    pub new: NewDelivery,
+    /// The endpoint's version when the event came in: an older cached one is read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_version: Option<u64>,
+    /// The body; without it, it is read from the event.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<PackedBody>,
+}
+
+/// The outcome of an attempt on its way to the record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuedOutcome {
+    /// Who made the attempt: the outcome ends this claim.
+    pub holder: String,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What follows, decided when the attempt ended.
+    pub decision: Decision,
+}
+
+impl DeliveryMessage {
+    /// A message by reference: what it needs is in the record and the event.
+    #[must_use]
+    pub const fn by_reference(delivery: DeliveryKey, step: Step) -> Self {
+        Self { v: VERSION, delivery, step, event: None, not_before: None, hops: 0, record: None }
+    }
+
+    /// The first message of a delivery.
+    #[must_use]
+    pub fn first(delivery: DeliveryKey, event: EventPart) -> Self {
+        Self { event: Some(event), ..Self::by_reference(delivery, Step::FIRST) }
+    }
+
+    /// A message that carries an outcome to the record.
+    #[must_use]
+    pub fn outcome(delivery: DeliveryKey, outcome: QueuedOutcome) -> Self {
+        Self { record: Some(outcome.clone()), ..Self::by_reference(delivery, outcome.attempt.step) }
+    }
+
+    /// The same message with the body left out.
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        if let Some(event) = &mut self.event {
+            event.body = None;
+        }
+        self
+    }
+
+    /// The same message to be taken again at `time`.
+    #[must_use]
+    pub fn waiting_until(mut self, time: Timestamp) -> Self {
+        self.not_before = Some(time);
+        self.hops += 1;
+        self
+    }
+
+    /// Reads a message of the Deliveries queue.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// The message as it is sent.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// The fair queue's group: one slow endpoint must not delay the messages of others.
+    #[must_use]
+    pub const fn group(&self) -> &EndpointId {
+        &self.delivery.endpoint_id
+    }
+}
+
+/// A message of the Jobs queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobMessage {
+    v: u32,
+    /// The work.
+    #[serde(flatten)]
+    pub work: JobWork,
+}
+
+/// What a message of the Jobs queue asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum JobWork {
+    /// Run a leg of a job.
+    Leg {
+        /// The job's id.
+        job: String,
+        /// The leg, from 1.
+        leg: u32,
+    },
+    /// Look for what is stuck.
+    Sweep {
+        /// Always true.
+        sweep: bool,
+    },
+}
+
+impl JobMessage {
+    /// Asks for a leg of a job.
+    #[must_use]
+    pub const fn leg(job: String, leg: u32) -> Self {
+        Self { v: VERSION, work: JobWork::Leg { job, leg } }
+    }
+
+    /// Asks for a sweep; the recurring schedule sends it.
+    #[must_use]
+    pub const fn sweep() -> Self {
+        Self { v: VERSION, work: JobWork::Sweep { sweep: true } }
+    }
+
+    /// Reads a message of the Jobs queue.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// The message as it is sent.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+}
+
+fn to_json<T: Serialize>(message: &T) -> String {
+    // Plain structures with text keys: writing them cannot fail.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+fn is_zero(hops: &u32) -> bool {
+    *hops == 0
+}
+
+/// An outcome that this version cannot read leaves a plain message for the attempt.
+fn leniently<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<QueuedOutcome>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Outcome, Trigger};
+    use crate::retry::{Next, Route};
+
+    fn key() -> DeliveryKey {
+        DeliveryKey {
+            endpoint_id: EndpointId::generate([1; 10]),
+            accepted_at: Timestamp::from_millis(0),
+            event_id: "e".parse().unwrap(),
+        }
+    }
+
+    fn first(body: Option<PackedBody>) -> DeliveryMessage {
+        let new = NewDelivery { tenant: "acme".parse().unwrap(), event_type: "a.b".parse().unwrap(), expires_at: 7 };
+        DeliveryMessage::first(key(), EventPart { new, endpoint_version: Some(3), body })
+    }
+
+    #[test]
+    fn every_kind_of_message_reads_back() {
+        let attempt = Attempt {
+            step: Step::FIRST,
+            started_at: Timestamp::from_millis(5),
+            duration_ms: 1,
+            outcome: Outcome::Tls { detail: "x".into() },
+            answer: None,
+            redelivered: true,
+            trigger: Trigger::Retry,
+        };
+        let decision = Decision::Retry(Next { at: Timestamp::from_millis(9), route: Route::Queue });
+        let outcome = QueuedOutcome { holder: "h".into(), attempt, decision };
+        for message in [
+            first(Some(PackedBody::pack(b"{}"))),
+            first(None),
+            DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }),
+            DeliveryMessage::by_reference(key(), Step::FIRST).waiting_until(Timestamp::from_millis(8)),
+            DeliveryMessage::outcome(key(), outcome),
+        ] {
+            assert_eq!(DeliveryMessage::parse(&message.to_json()).unwrap(), message);
+        }
+        assert_eq!(first(Some(PackedBody::pack(b"{}"))).without_body(), first(None));
+    }
+
+    #[test]
+    fn messages_begin_with_version_delivery_round_and_attempt() {
+        let json = DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }).to_json();
+        assert_eq!(json, format!(r#"{{"v":1,"delivery":"{}","round":2,"attempt":3}}"#, key()));
+        assert_eq!(JobMessage::leg("j".into(), 2).to_json(), r#"{"v":1,"job":"j","leg":2}"#);
+        assert_eq!(JobMessage::sweep().to_json(), r#"{"v":1,"sweep":true}"#);
+    }
+
+    #[test]
+    fn a_newer_kind_that_names_a_delivery_is_taken_as_a_plain_message() {
+        let id = key().to_string();
+        let plain = DeliveryMessage::by_reference(key(), Step { round: 0, attempt: 2 });
+        for newer in [
+            format!(r#"{{"v":1,"delivery":"{id}","round":0,"attempt":2,"probe":{{"x":1}}}}"#),
+            format!(r#"{{"v":1,"delivery":"{id}","round":0,"attempt":2,"record":{{"shape":"new"}}}}"#),
+        ] {
+            assert_eq!(DeliveryMessage::parse(&newer).unwrap(), plain);
+        }
+        for wrong in ["", "{}", "[]", r#"{"v":1}"#, r#"{"v":1,"delivery":"x","round":0,"attempt":1}"#] {
+            assert!(DeliveryMessage::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn job_messages_read_back_and_others_are_refused() {
+        for message in [JobMessage::leg("j".into(), 2), JobMessage::sweep()] {
+            assert_eq!(JobMessage::parse(&message.to_json()).unwrap(), message);
+        }
+        for wrong in ["", "{}", r#"{"v":1}"#, r#"{"v":1,"job":"x"}"#] {
+            assert!(JobMessage::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What became of an attempt.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::Step;
+use crate::time::Timestamp;
+
+/// How much of the newest attempt's answer is kept, in bytes.
+pub const NEWEST_ANSWER: usize = 1024;
+
+/// How much of an older attempt's answer is kept, in bytes.
+pub const OLDER_ANSWER: usize = 256;
+
+/// How much of a failure's explanation is kept, in bytes.
+const LONGEST_DETAIL: usize = 200;
+
+/// The outcome of one attempt. Everything but [`Outcome::Succeeded`] is a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A 2xx status line came; what the body did then changes nothing.
+    Succeeded {
+        /// The status code.
+        status_code: u16,
+    },
+    /// Another status line came; redirects are not followed.
+    HttpStatus {
+        /// The status code.
+        status_code: u16,
+    },
+    /// The deadline passed before a status line came.
+    TimedOut,
+    /// No connection, or it broke before an answer.
+    Connection {
+        /// What broke.
+        detail: String,
+    },
+    /// The TLS handshake failed: versions, ciphers, or the certificate.
+    Tls {
+        /// What failed.
+        detail: String,
+    },
+    /// The host's name did not resolve.
+    Dns {
+        /// What failed.
+        detail: String,
+    },
+    /// The address policy refused the URL or an address of its host; nothing was sent.
+    Refused {
+        /// The rule, as the operator reads it.
+        detail: String,
+    },
+    /// What came is not an HTTP response, or its head is too large.
+    InvalidResponse {
+        /// What was wrong.
+        detail: String,
+    },
+    /// The event's body has passed its retention; there is nothing left to send.
+    Expired,
+    /// The message could not be processed and went to the dead-letter queue.
+    DeadLettered,
+    /// An outcome that a newer version recorded.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether the receiver took the event.
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Succeeded { .. })
+    }
+
+    /// The status code, where a status line came.
+    #[must_use]
+    pub const fn status_code(&self) -> Option<u16> {
+        match self {
+            Self::Succeeded { status_code } | Self::HttpStatus { status_code } => Some(*status_code),
+            _ => None,
+        }
+    }
+
+    /// The outcome with its explanation cut to what is kept.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        if let Self::Connection { detail }
+        | Self::Tls { detail }
+        | Self::Dns { detail }
+        | Self::Refused { detail }
+        | Self::InvalidResponse { detail } = &mut self
+        {
+            detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
+        }
+        self
+    }
+}
+
+/// Why a round was begun or an attempt made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The event came in.
+    #[default]
+    First,
+    /// The attempt before it failed.
+    Retry,
+    /// An operator asked for the round.
+    Replay,
+    /// A trigger that a newer version recorded.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One HTTP request of a delivery, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The round and the attempt's number in it, from 1.
+    #[serde(flatten)]
+    pub step: Step,
+    /// When the attempt began.
+    pub started_at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The start of the answer's body, where the attempt failed and the receiver said something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Whether another process may have sent the same attempt before and died without recording it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redelivered: bool,
+    /// Why it was made.
+    #[serde(default)]
+    pub trigger: Trigger,
+}
+
+impl Attempt {
+    /// When the attempt ended.
+    #[must_use]
+    pub fn ended_at(&self) -> Timestamp {
+        self.started_at.plus(Duration::from_millis(self.duration_ms))
+    }
+
+    /// Cuts the answer to at most `bytes`, at a character's boundary.
+    pub fn shorten_answer(&mut self, bytes: usize) {
+        if let Some(answer) = &mut self.answer {
+            answer.truncate(answer.floor_char_boundary(bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_2xx_is_a_success() {
+        assert!(Outcome::Succeeded { status_code: 204 }.is_success());
+        for failure in [Outcome::HttpStatus { status_code: 301 }, Outcome::TimedOut, Outcome::Expired, Outcome::Unknown]
+        {
+            assert!(!failure.is_success());
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_read_as_a_failure() {
+        let outcome: Outcome = serde_json::from_str(r#"{"kind":"from_the_future","detail":"x"}"#).unwrap();
+        assert_eq!(outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_characters_boundary() {
+        let Outcome::Tls { detail } = Outcome::Tls { detail: "é".repeat(300) }.shortened() else { unreachable!() };
+        assert_eq!(detail, "é".repeat(100));
+    }
+}

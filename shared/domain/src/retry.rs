@@ -1,0 +1,307 @@
+//! Retry policies, and the pure decision what follows an attempt.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::Step;
+use crate::invalid::Invalid;
+use crate::outcome::Outcome;
+use crate::time::Timestamp;
+
+/// The most delays in a custom policy.
+const MOST_DELAYS: usize = 20;
+/// The longest single delay of a custom policy.
+const LONGEST_DELAY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The longest wait that a receiver may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// The longest delay that a queue can hold a message for; SQS's `DelaySeconds` ends there.
+pub const LONGEST_QUEUE_DELAY: Duration = Duration::from_secs(900);
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3600;
+
+/// When the next attempts of a delivery are due after each failure.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryPolicy {
+    /// 1, 5 and 30 minutes.
+    #[default]
+    Standard,
+    /// 2.5ⁿ seconds for n = 1 … 5, without jitter.
+    Fast,
+    /// The span of the Standard Webhooks specification: 1, 5, 30 minutes, 2, 5, 10, 14, 20, 24 hours.
+    Extended,
+    /// Delays of the endpoint's own.
+    #[serde(untagged)]
+    Custom(CustomDelays),
+}
+
+/// A custom list of delays, in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomDelays {
+    /// Seconds to wait after the first, second, … failure; fractions are allowed.
+    delays_seconds: Vec<f64>,
+}
+
+/// What carries the next attempt's message until it is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// An EventBridge Scheduler one-shot: any distance, fires within the minute after its time.
+    Scheduler,
+    /// The queue's own delay: at most 15 minutes, to the second.
+    Queue,
+}
+
+/// The next attempt of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// When it is due.
+    pub at: Timestamp,
+    /// What carries it.
+    pub route: Route,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "then", rename_all = "snake_case")]
+pub enum Decision {
+    /// The delivery has succeeded.
+    Succeeded,
+    /// There is another attempt.
+    Retry(Next),
+    /// The policy is exhausted, or there is nothing left to send.
+    Failed,
+}
+
+/// A random number from 0 to 1 that spreads retries of deliveries which failed together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jitter(f64);
+
+impl Jitter {
+    /// No spread at all.
+    pub const NONE: Self = Self(0.0);
+
+    /// From random bits.
+    #[must_use]
+    pub fn from_random(bits: u32) -> Self {
+        Self(f64::from(bits) / f64::from(u32::MAX))
+    }
+}
+
+impl RetryPolicy {
+    /// A custom policy. `retention` bounds its span: a week before an event expires, its last attempt is over.
+    pub fn custom(delays_seconds: Vec<f64>, retention: Duration) -> Result<Self, Invalid> {
+        if delays_seconds.is_empty() || delays_seconds.len() > MOST_DELAYS {
+            return Err(Invalid::rule("must be 1 to 20 delays"));
+        }
+        if !delays_seconds.iter().all(|delay| (1.0..=LONGEST_DELAY.as_secs_f64()).contains(delay)) {
+            return Err(Invalid::rule("must be delays of 1 second to 7 days, in seconds"));
+        }
+        let longest = retention.saturating_sub(Duration::from_secs(7 * 24 * HOUR)).as_secs_f64();
+        if delays_seconds.iter().sum::<f64>() > longest {
+            return Err(Invalid::from(format!(
+                "must add up to at most {longest} seconds: an event's retention less 7 days"
+            )));
+        }
+        Ok(Self::Custom(CustomDelays { delays_seconds }))
+    }
+
+    /// The policy under a name; `None` when there is none of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "standard" => Some(Self::Standard),
+            "fast" => Some(Self::Fast),
+            "extended" => Some(Self::Extended),
+            _ => None,
+        }
+    }
+
+    /// The delay after the `attempt`th failure of a round, from 1; `None` when the policy is exhausted.
+    #[must_use]
+    pub fn delay_after(&self, attempt: u32) -> Option<Duration> {
+        const STANDARD: [u64; 3] = [MINUTE, 5 * MINUTE, 30 * MINUTE];
+        const EXTENDED: [u64; 9] =
+            [MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+        let index = usize::try_from(attempt.checked_sub(1)?).ok()?;
+        match self {
+            Self::Standard => STANDARD.get(index).copied().map(Duration::from_secs),
+            Self::Extended => EXTENDED.get(index).copied().map(Duration::from_secs),
+            // The queue delays by whole seconds, so 2.5ⁿ is rounded up here, where the record gets it too.
+            Self::Fast => {
+                (1..=5).contains(&attempt).then(|| Duration::from_secs(2.5f64.powi(attempt as i32).ceil() as u64))
+            }
+            Self::Custom(custom) => custom.delays_seconds.get(index).map(|seconds| Duration::from_secs_f64(*seconds)),
+        }
+    }
+
+    /// How many attempts a round has.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        (1..).take_while(|attempt| self.delay_after(*attempt).is_some()).count() as u32 + 1
+    }
+
+    /// Deliveries to one endpoint tend to fail together. Scheduler fires all that is due within a minute at one time, so
+    /// what goes by it is spread; `fast` names its seconds and keeps them.
+    fn jittered(&self, delay: Duration, jitter: Jitter) -> Duration {
+        match self {
+            Self::Fast => delay,
+            _ => delay + delay.mul_f64(0.1 * jitter.0),
+        }
+    }
+
+    fn route(&self, delay: Duration) -> Route {
+        match self {
+            Self::Standard | Self::Extended => Route::Scheduler,
+            Self::Fast | Self::Custom(_) if delay <= LONGEST_QUEUE_DELAY => Route::Queue,
+            Self::Fast | Self::Custom(_) => Route::Scheduler,
+        }
+    }
+}
+
+/// Decides what follows the attempt at `step` that ended at `ended_at` with `outcome`.
+///
+/// `retry_after` is what the receiver asked for; it postpones, never hastens, and is cut at 24 hours.
+#[must_use]
+pub fn decide(
+    policy: &RetryPolicy,
+    step: Step,
+    outcome: &Outcome,
+    ended_at: Timestamp,
+    retry_after: Option<Duration>,
+    jitter: Jitter,
+) -> Decision {
+    if outcome.is_success() {
+        return Decision::Succeeded;
+    }
+    if matches!(outcome, Outcome::Expired | Outcome::DeadLettered) {
+        return Decision::Failed;
+    }
+    let Some(delay) = policy.delay_after(step.attempt) else { return Decision::Failed };
+    let delay = policy.jittered(delay, jitter);
+    let asked = match outcome.status_code() {
+        Some(429 | 502 | 503 | 504) => retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER),
+        _ => Duration::ZERO,
+    };
+    let delay = delay.max(asked);
+    Decision::Retry(Next { at: ended_at.plus(delay), route: policy.route(delay) })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FAILURE: Outcome = Outcome::HttpStatus { status_code: 500 };
+    const END: Timestamp = Timestamp::from_millis(1_700_000_000_123);
+
+    fn after(policy: &RetryPolicy, attempt: u32, jitter: Jitter) -> Decision {
+        decide(policy, Step { round: 0, attempt }, &FAILURE, END, None, jitter)
+    }
+
+    fn seconds(policy: &RetryPolicy) -> Vec<u64> {
+        (1..).map_while(|attempt| policy.delay_after(attempt)).map(|delay| delay.as_secs()).collect()
+    }
+
+    #[test]
+    fn the_named_policies_have_their_delays() {
+        assert_eq!(seconds(&RetryPolicy::Standard), [60, 300, 1800]);
+        assert_eq!(seconds(&RetryPolicy::Fast), [3, 7, 16, 40, 98], "2.5ⁿ, rounded up to a second");
+        assert_eq!(seconds(&RetryPolicy::Extended), [60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]);
+        assert_eq!([RetryPolicy::Standard, RetryPolicy::Fast, RetryPolicy::Extended].map(|p| p.attempts()), [4, 6, 10]);
+    }
+
+    #[test]
+    fn standard_goes_by_scheduler_and_fast_by_the_queue() {
+        let at = |millis| Timestamp::from_millis(END.as_millis() + millis);
+        assert_eq!(
+            after(&RetryPolicy::Standard, 1, Jitter::NONE),
+            Decision::Retry(Next { at: at(60_000), route: Route::Scheduler })
+        );
+        assert_eq!(
+            after(&RetryPolicy::Fast, 5, Jitter::from_random(u32::MAX)),
+            Decision::Retry(Next { at: at(98_000), route: Route::Queue })
+        );
+        let custom = RetryPolicy::custom(vec![2.5, 900.0, 901.0], Duration::from_secs(30 * 24 * HOUR)).unwrap();
+        let route = |attempt| match after(&custom, attempt, Jitter::NONE) {
+            Decision::Retry(next) => Some(next.route),
+            _ => None,
+        };
+        assert_eq!(
+            [route(1), route(2), route(3), route(4)],
+            [Some(Route::Queue), Some(Route::Queue), Some(Route::Scheduler), None]
+        );
+    }
+
+    #[test]
+    fn an_exhausted_policy_an_expired_body_and_a_dead_letter_end_the_delivery() {
+        assert_eq!(after(&RetryPolicy::Standard, 4, Jitter::NONE), Decision::Failed);
+        for outcome in [Outcome::Expired, Outcome::DeadLettered] {
+            let step = Step { round: 0, attempt: 1 };
+            assert_eq!(decide(&RetryPolicy::Standard, step, &outcome, END, None, Jitter::NONE), Decision::Failed);
+        }
+    }
+
+    #[test]
+    fn retry_after_postpones_what_is_overload_and_nothing_else() {
+        let due = |status_code, seconds| {
+            let (step, outcome) = (Step { round: 0, attempt: 1 }, Outcome::HttpStatus { status_code });
+            let asked = Some(Duration::from_secs(seconds));
+            match decide(&RetryPolicy::Fast, step, &outcome, END, asked, Jitter::NONE) {
+                Decision::Retry(next) => (END.until(next.at).as_secs(), next.route),
+                other => unreachable!("{other:?}"),
+            }
+        };
+        assert_eq!(due(429, 1), (3, Route::Queue), "never sooner than the policy");
+        assert_eq!(due(503, 60), (60, Route::Queue));
+        assert_eq!(due(503, 3600), (3600, Route::Scheduler));
+        assert_eq!(due(504, 999_999_999), (86_400, Route::Scheduler), "at most 24 hours");
+        assert_eq!(due(500, 3600), (3, Route::Queue));
+    }
+
+    #[test]
+    fn custom_policies_keep_to_their_bounds() {
+        let retention = Duration::from_secs(30 * 24 * HOUR);
+        let week = 7.0 * 86_400.0;
+        for right in [vec![1.0], vec![week; 3], vec![2.5; 20]] {
+            assert!(RetryPolicy::custom(right.clone(), retention).is_ok(), "{right:?}");
+        }
+        for wrong in [vec![], vec![0.5], vec![-1.0], vec![f64::NAN], vec![week + 1.0], vec![1.0; 21], vec![week; 4]] {
+            assert!(RetryPolicy::custom(wrong.clone(), retention).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn policies_are_written_as_a_name_or_a_list() {
+        for (json, policy) in [
+            ("\"standard\"", RetryPolicy::Standard),
+            ("\"fast\"", RetryPolicy::Fast),
+            (r#"{"delays_seconds":[2.5]}"#, RetryPolicy::Custom(CustomDelays { delays_seconds: vec![2.5] })),
+        ] {
+            assert_eq!(serde_json::to_string(&policy).unwrap(), json);
+            assert_eq!(serde_json::from_str::<RetryPolicy>(json).unwrap(), policy);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_adds_at_most_a_tenth_and_never_subtracts(bits in any::<u32>(), attempt in 1u32..4) {
+            let Decision::Retry(next) = after(&RetryPolicy::Standard, attempt, Jitter::from_random(bits)) else { unreachable!() };
+            let (delay, waited) = (RetryPolicy::Standard.delay_after(attempt).unwrap(), END.until(next.at));
+            prop_assert!(waited >= delay && waited <= delay.mul_f64(1.1) + Duration::from_millis(1));
+        }
+
+        #[test]
+        fn what_goes_by_the_queue_fits_its_delay(delay in 1.0f64..2000.0, bits in any::<u32>()) {
+            let policy = RetryPolicy::custom(vec![delay], Duration::from_secs(30 * 24 * HOUR)).unwrap();
+            let Decision::Retry(next) = after(&policy, 1, Jitter::from_random(bits)) else { unreachable!() };
+            let fits = END.until(next.at) <= LONGEST_QUEUE_DELAY;
+            prop_assert_eq!(next.route == Route::Queue, fits);
+        }
+    }
+}
