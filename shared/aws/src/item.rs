@@ -1,0 +1,81 @@
+//! Reading and writing DynamoDB attributes.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// An attribute that is not there, or not what it should be.
+#[derive(Debug, Error)]
+#[error("attribute {name} {problem}")]
+pub(crate) struct BadAttribute {
+    name: String,
+    problem: String,
+}
+
+impl BadAttribute {
+    fn new(name: &str, problem: impl ToString) -> Self {
+        Self { name: name.to_owned(), problem: problem.to_string() }
+    }
+}
+
+pub(crate) fn text(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn bytes(value: Vec<u8>) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
+}
+
+/// Any value of the domain as a map, a list or a scalar.
+pub(crate) fn nested<T: Serialize>(name: &str, value: T) -> Result<AttributeValue, BadAttribute> {
+    serde_dynamo::to_attribute_value(value).map_err(|error: serde_dynamo::Error| BadAttribute::new(name, error))
+}
+
+/// Takes attributes out of an item by name; what is left at the end is unknown to this version.
+pub(crate) struct Reader(pub(crate) Item);
+
+impl Reader {
+    pub(crate) fn take<T>(&mut self, name: &str) -> Result<T, BadAttribute>
+    where
+        T: FromStr<Err: ToString>,
+    {
+        self.take_optional(name)?.ok_or_else(|| BadAttribute::new(name, "is missing"))
+    }
+
+    pub(crate) fn take_optional<T>(&mut self, name: &str) -> Result<Option<T>, BadAttribute>
+    where
+        T: FromStr<Err: ToString>,
+    {
+        let text = match self.0.remove(name) {
+            None => return Ok(None),
+            Some(AttributeValue::S(text) | AttributeValue::N(text)) => text,
+            Some(_) => return Err(BadAttribute::new(name, "is neither text nor number")),
+        };
+        text.parse().map(Some).map_err(|error: T::Err| BadAttribute::new(name, error.to_string()))
+    }
+
+    pub(crate) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, BadAttribute> {
+        match self.0.remove(name) {
+            Some(AttributeValue::B(blob)) => Ok(blob.into_inner()),
+            _ => Err(BadAttribute::new(name, "is missing or not binary")),
+        }
+    }
+
+    pub(crate) fn take_nested<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, BadAttribute> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        serde_dynamo::from_attribute_value(value)
+            .map(Some)
+            .map_err(|error: serde_dynamo::Error| BadAttribute::new(name, error))
+    }
+}

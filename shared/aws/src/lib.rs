@@ -1,0 +1,20 @@
+//! One thin adapter for each AWS service, and the protocol driver that they serve.
+//!
+//! An adapter makes AWS calls and nothing else: it turns values of the domain into requests and answers into values.
+//! What to write is decided in `pombo-domain`. The adapters are tested against a real wire protocol, never against mocks.
+
+pub mod api_keys;
+pub mod clock;
+pub mod deliveries;
+pub mod endpoints;
+pub mod error;
+pub mod events;
+mod item;
+pub mod jobs;
+pub mod protocol;
+pub mod queue;
+pub mod routing;
+pub mod scheduler;
+pub mod settings;
+
+pub use error::AwsError;

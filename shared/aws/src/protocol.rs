@@ -1,0 +1,151 @@
+//! The driver of the delivery protocol: carries out what `pombo-domain` decides.
+//!
+//! The order of its writes is what makes a crash harmless. The record, with the time of the next attempt, is written
+//! before anything is scheduled; whoever finds a record without its next message on the way ensures it again. A message
+//! or a schedule made twice finds the record ahead of it and is dropped.
+
+use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use pombo_domain::schedule::{Carrier, carrier, fallback_delay, schedule_name, waiting_carrier};
+use pombo_domain::time::Timestamp;
+use thiserror::Error;
+
+use crate::clock;
+use crate::deliveries::{DeliveriesTable, Put};
+use crate::error::AwsError;
+use crate::queue::{Outgoing, Queue};
+use crate::scheduler::Scheduler;
+
+/// How often a write is repeated against others that are faster. Each that loses means that another has won, so the
+/// record moves; more than a few in a row is a fault.
+const MOST_CONFLICTS: usize = 10;
+
+/// The tables and services that a delivery goes through.
+#[derive(Debug, Clone)]
+pub struct Protocol {
+    /// The records.
+    pub deliveries: DeliveriesTable,
+    /// The Deliveries queue.
+    pub queue: Queue,
+    /// The one-shots that feed it.
+    pub scheduler: Scheduler,
+}
+
+/// What became of an outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settled {
+    /// It is recorded.
+    Recorded(Box<Record>),
+    /// The record may not change: it is settled, or has this step or a later one already.
+    Superseded(Box<Record>),
+    /// The record has expired, with its event.
+    Gone,
+}
+
+/// An outcome that could not be brought to its end.
+#[derive(Debug, Error)]
+pub enum SettleError {
+    /// It is not recorded: queue it.
+    #[error("the outcome could not be recorded: {0}")]
+    Record(#[source] AwsError),
+    /// It is recorded, but the next attempt is not on its way: whoever sees the message again ensures it.
+    #[error("the next attempt could not be sent: {0}")]
+    Next(#[source] AwsError),
+}
+
+impl Protocol {
+    /// Records an attempt and ensures what follows. `seen` is the record as the caller knows it; without one it is read.
+    pub async fn settle(
+        &self,
+        key: &DeliveryKey,
+        seen: Option<Record>,
+        outcome: &QueuedOutcome,
+    ) -> Result<Settled, SettleError> {
+        let settled = self.record(key, seen, outcome).await.map_err(SettleError::Record)?;
+        match &settled {
+            Settled::Recorded(record) => self.ensure_next(record).await.map_err(SettleError::Next)?,
+            Settled::Superseded(record) if record.step == outcome.attempt.step => {
+                self.ensure_next(record).await.map_err(SettleError::Next)?;
+            }
+            Settled::Superseded(_) | Settled::Gone => {}
+        }
+        Ok(settled)
+    }
+
+    async fn record(
+        &self,
+        key: &DeliveryKey,
+        seen: Option<Record>,
+        outcome: &QueuedOutcome,
+    ) -> Result<Settled, AwsError> {
+        let mut seen = match seen {
+            Some(record) => record,
+            None => match self.deliveries.get(key).await? {
+                Some(record) => record,
+                None => return Ok(Settled::Gone),
+            },
+        };
+        for _ in 0..MOST_CONFLICTS {
+            let Some(changed) = seen.record_attempt(&outcome.holder, outcome.attempt.clone(), outcome.decision) else {
+                return Ok(Settled::Superseded(Box::new(seen)));
+            };
+            match self.deliveries.put(Some(seen.rev), changed, &outcome.holder).await? {
+                Put::Stored(record) => return Ok(Settled::Recorded(record)),
+                Put::Conflict(Some(record)) => seen = *record,
+                Put::Conflict(None) => return Ok(Settled::Gone),
+            }
+        }
+        Err(AwsError::unreadable("dynamodb:PutItem Deliveries", "the record changed ten times in a row"))
+    }
+
+    /// Makes sure that the next attempt of a delivery is on its way; does nothing for one that has none.
+    pub async fn ensure_next(&self, record: &Record) -> Result<(), AwsError> {
+        let (Status::Retrying, Some(next)) = (record.status, record.next) else { return Ok(()) };
+        let now = clock::now();
+        let message = DeliveryMessage::by_reference(record.key.clone(), record.step.next());
+        self.carry(message, carrier(next, now), next.at, now).await
+    }
+
+    /// Puts a message back until `until`. The caller acknowledges the one it has only after this.
+    pub async fn wait(&self, message: DeliveryMessage, until: Timestamp) -> Result<(), AwsError> {
+        let now = clock::now();
+        let carrier = waiting_carrier(until, message.hops, now);
+        // Scheduler's input is ids only; the body is read from the event again.
+        let message = if matches!(carrier, Carrier::Schedule(_)) { message.without_body() } else { message };
+        self.carry(message.waiting_until(until), carrier, until, now).await
+    }
+
+    async fn carry(
+        &self,
+        message: DeliveryMessage,
+        carrier: Carrier,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), AwsError> {
+        let delay_seconds = match carrier {
+            Carrier::Queue(delay_seconds) => delay_seconds,
+            Carrier::Schedule(at) => {
+                let name = schedule_name(&message.delivery, message.step, at);
+                match self.scheduler.create(&name, at, &message.to_json()).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => {
+                        tracing::warn!(delivery = %message.delivery, %error, "Scheduler failed; the queue carries the message.");
+                        return self.send(message.waiting_until(due), fallback_delay(due, now)).await;
+                    }
+                }
+            }
+        };
+        self.send(message, delay_seconds).await
+    }
+
+    /// Sends a message of the Deliveries queue.
+    pub async fn send(&self, message: DeliveryMessage, delay_seconds: u32) -> Result<(), AwsError> {
+        self.queue.send(outgoing(&message, delay_seconds)).await
+    }
+}
+
+/// A message of the Deliveries queue as it is sent, in its endpoint's group.
+#[must_use]
+pub fn outgoing(message: &DeliveryMessage, delay_seconds: u32) -> Outgoing {
+    Outgoing { body: message.to_json(), group: Some(message.group().clone()), delay_seconds }
+}

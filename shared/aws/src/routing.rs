@@ -1,0 +1,53 @@
+//! The Routing table: one item a tenant.
+
+use aws_sdk_dynamodb::Client;
+use pombo_domain::ids::TenantId;
+use pombo_domain::routing::RoutingRecord;
+
+use crate::error::AwsError;
+use crate::item::{Item, Reader, number, text};
+
+/// The table of routing records.
+#[derive(Debug, Clone)]
+pub struct RoutingTable {
+    client: Client,
+    table: String,
+}
+
+impl RoutingTable {
+    /// Of this name.
+    #[must_use]
+    pub const fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// The tenant's routing record as it is now: one strongly consistent read.
+    pub async fn get(&self, tenant: &TenantId) -> Result<RoutingRecord, AwsError> {
+        const CALL: &str = "dynamodb:GetItem Routing";
+        let request = self.client.get_item().table_name(&self.table).key("tenant", text(tenant)).consistent_read(true);
+        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        match answer.item {
+            None => Ok(RoutingRecord::empty(tenant.clone())),
+            Some(item) => from_item(tenant, item).map_err(|error| AwsError::unreadable(CALL, error)),
+        }
+    }
+
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+}
+
+pub(crate) fn to_item(record: &RoutingRecord) -> Item {
+    Item::from([
+        ("tenant".into(), text(&record.tenant)),
+        ("version".into(), number(record.version)),
+        ("routes".into(), text(record.routes_json())),
+    ])
+}
+
+fn from_item(tenant: &TenantId, item: Item) -> Result<RoutingRecord, Box<dyn std::error::Error + Send + Sync>> {
+    let mut item = Reader(item);
+    let version: u64 = item.take("version")?;
+    let routes: String = item.take("routes")?;
+    Ok(RoutingRecord::from_stored(tenant.clone(), version, &routes)?)
+}
