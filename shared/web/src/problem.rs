@@ -1,0 +1,169 @@
+//! Errors as the caller sees them: RFC 9457 problem documents that name the field and the rule.
+//!
+//! What the log sees is another text: an AWS error goes to the log with its cause, and to the caller as a plain 503.
+
+use pombo_aws::AwsError;
+use pombo_domain::invalid::InvalidField;
+use serde_json::json;
+
+use crate::response::Response;
+
+/// A refusal of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong, in one sentence, with what to do.
+    pub detail: String,
+    /// The fields at fault.
+    pub errors: Vec<InvalidField>,
+    /// Seconds after which a repeat may succeed.
+    pub retry_after: Option<u32>,
+    /// What else the caller needs to know, as members of the document.
+    pub extra: Vec<(&'static str, String)>,
+}
+
+impl Problem {
+    /// A refusal with this status.
+    #[must_use]
+    pub fn new(status: u16, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, extra: Vec::new() }
+    }
+
+    /// 400: a field breaks a rule.
+    #[must_use]
+    pub fn field(error: InvalidField) -> Self {
+        Self { errors: vec![error.clone()], ..Self::new(400, error.to_string()) }
+    }
+
+    /// 400: a field breaks a rule.
+    #[must_use]
+    pub fn invalid(field: &str, rule: impl Into<String>) -> Self {
+        Self::field(InvalidField { field: field.to_owned(), rule: rule.into() })
+    }
+
+    /// 404 for a thing.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(404, format!("There is no such {what}."))
+    }
+
+    /// 404 for a path, naming where the path is served if another URL of the stack serves it.
+    #[must_use]
+    pub fn no_route(method: &str, path: &str) -> Self {
+        let home = match path.trim_start_matches("/v1/").split('/').next().unwrap_or_default() {
+            "events" if method == "POST" => Some("ingest"),
+            "events" | "deliveries" | "replays" | "missed" | "dead-letters" => Some("replay"),
+            "endpoints" | "keys" => Some("endpoints"),
+            _ => None,
+        };
+        let detail = match home {
+            Some(home) => format!("{method} {path} is not served here. Paths of this kind live on the {home} URL."),
+            None => format!("{method} {path} is not served here."),
+        };
+        Self::new(404, detail)
+    }
+
+    /// 409: another change came between; a repeat decides on what is there now.
+    #[must_use]
+    pub fn conflict() -> Self {
+        Self::new(409, "Another change was made at the same time. Read it again and repeat.")
+    }
+
+    /// 503 with the time to wait.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(1), ..Self::new(503, detail) }
+    }
+
+    const fn title(&self) -> &'static str {
+        match self.status {
+            400 => "Bad request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not found",
+            405 => "Method not allowed",
+            409 => "Conflict",
+            413 => "Content too large",
+            415 => "Unsupported media type",
+            _ => "Service unavailable",
+        }
+    }
+}
+
+impl From<InvalidField> for Problem {
+    fn from(error: InvalidField) -> Self {
+        Self::field(error)
+    }
+}
+
+impl From<AwsError> for Problem {
+    fn from(error: AwsError) -> Self {
+        tracing::error!(%error, "An AWS call failed.");
+        Self::unavailable("A service that Pombo needs did not answer. Repeat the request.")
+    }
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": problem.title(),
+            "status": problem.status,
+            "detail": problem.detail,
+        });
+        if !problem.errors.is_empty() {
+            let errors: Vec<_> =
+                problem.errors.iter().map(|error| json!({"field": error.field, "rule": error.rule})).collect();
+            body["errors"] = errors.into();
+        }
+        for (name, value) in problem.extra {
+            body[name] = value.into();
+        }
+        let mut response = Self::json(problem.status, &body).with_header("content-type", "application/problem+json");
+        if let Some(seconds) = problem.retry_after {
+            response = response.with_header("retry-after", seconds.to_string());
+        }
+        if problem.status == 401 {
+            response = response.with_header("www-authenticate", "Bearer");
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_field_and_rule() {
+        let response = Response::from(Problem::invalid("type", "must be a name"));
+        assert_eq!(response.status, 400);
+        assert_eq!(response.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            response.body,
+            r#"{"detail":"type: must be a name","errors":[{"field":"type","rule":"must be a name"}],"status":400,"title":"Bad request","type":"about:blank"}"#
+        );
+    }
+
+    #[test]
+    fn what_can_be_repeated_says_when() {
+        let response = Response::from(Problem::unavailable("x"));
+        assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
+    }
+
+    #[test]
+    fn a_path_of_another_url_is_named() {
+        for (method, path, home) in [
+            ("POST", "/v1/events", Some("ingest URL")),
+            ("GET", "/v1/events/x", Some("replay URL")),
+            ("GET", "/v1/deliveries", Some("replay URL")),
+            ("POST", "/v1/endpoints", Some("endpoints URL")),
+            ("GET", "/v1/keys", Some("endpoints URL")),
+            ("GET", "/favicon.ico", None),
+        ] {
+            let detail = Problem::no_route(method, path).detail;
+            assert_eq!(home.is_some_and(|home| detail.contains(home)), home.is_some(), "{detail}");
+        }
+    }
+}

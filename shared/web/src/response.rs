@@ -1,0 +1,62 @@
+//! Answers of a Function URL.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: BTreeMap<&'static str, String>,
+    /// The body, text.
+    pub body: String,
+}
+
+impl Response {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json<T: Serialize>(status: u16, body: &T) -> Self {
+        match serde_json::to_string(body) {
+            Ok(body) => Self { status, headers: BTreeMap::new(), body }.with_header("content-type", "application/json"),
+            // The answers are plain structures with text keys: writing them cannot fail.
+            Err(error) => Self { status: 500, headers: BTreeMap::new(), body: error.to_string() },
+        }
+        .with_header("cache-control", "no-store")
+    }
+
+    /// An answer without a body.
+    #[must_use]
+    pub const fn empty(status: u16) -> Self {
+        Self { status, headers: BTreeMap::new(), body: String::new() }
+    }
+
+    /// The answer with a header set.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.insert(name, value.into());
+        self
+    }
+
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+impl From<Response> for serde_json::Value {
+    /// The payload that a Function URL expects.
+    fn from(response: Response) -> Self {
+        json!({
+            "statusCode": response.status,
+            "headers": response.headers,
+            "body": response.body,
+            "isBase64Encoded": false,
+            "cookies": [],
+        })
+    }
+}
