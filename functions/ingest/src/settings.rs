@@ -1,0 +1,66 @@
+//! What ingest reads from its environment, and the clients it keeps.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use pombo_aws::api_keys::ApiKeysTable;
+use pombo_aws::events::EventsTable;
+use pombo_aws::queue::Queue;
+use pombo_aws::routing::RoutingTable;
+use pombo_aws::settings::{self, BadSetting};
+use pombo_web::Authenticator;
+
+/// How the callers of the ingest URL prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IngestAuth {
+    /// By an API key with the scope `ingest`.
+    ApiKey,
+    /// By a signature that Lambda verifies.
+    Iam,
+}
+
+impl FromStr for IngestAuth {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "NONE" => Ok(Self::ApiKey),
+            "AWS_IAM" => Ok(Self::Iam),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Everything that a request needs.
+#[derive(Debug)]
+pub struct App {
+    /// How callers prove who they are.
+    pub auth: IngestAuth,
+    /// Checks API keys.
+    pub authenticator: Authenticator,
+    /// Who gets what.
+    pub routing: RoutingTable,
+    /// What came in.
+    pub events: EventsTable,
+    /// The Deliveries queue.
+    pub queue: Queue,
+    /// How long an event is kept.
+    pub retention: Duration,
+}
+
+impl App {
+    /// From the environment.
+    pub async fn from_environment() -> Result<Self, BadSetting> {
+        let config = settings::aws().await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        Ok(Self {
+            auth: settings::value("INGEST_AUTH")?,
+            authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
+            routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
+            events: EventsTable::new(dynamodb, settings::text("EVENTS_TABLE")?),
+            queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),
+            retention: settings::days("RETENTION_DAYS")?,
+        })
+    }
+}
