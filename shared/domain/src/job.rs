@@ -138,6 +138,10 @@ pub enum RowResult {
     Changed,
     /// There is no such delivery, or it has expired.
     NotFound,
+    /// Its endpoint is paused: a replay would only be held.
+    EndpointPaused,
+    /// Its endpoint was deleted: a replay would only be cancelled.
+    EndpointDeleted,
 }
 
 /// What a job wants of one delivery.
@@ -145,7 +149,8 @@ pub enum RowResult {
 pub enum RowPlan {
     /// Write this record in the place of the one seen, then queue its next attempt.
     Write(Box<Record>),
-    /// An earlier run of the leg wrote it: queue its next attempt again.
+    /// An earlier run of the leg wrote it: it counts as queued. If its next attempt is still to come, that is queued
+    /// again, for the time that the record says.
     QueueAgain,
     /// Leave it alone.
     Skip(RowResult),
@@ -252,6 +257,12 @@ impl Job {
         Self { page: None, leg: self.leg + 1, counts, updated_at: now, due, ..self.clone() }
     }
 
+    /// The job, whose leg is stalled, with its message sent once more.
+    #[must_use]
+    pub fn queued_again(&self, now: Timestamp) -> Self {
+        Self { due: now.plus(STALLED_AFTER), ..self.clone() }
+    }
+
     /// The job at its end.
     #[must_use]
     pub fn ended(&self, status: JobStatus, now: Timestamp) -> Self {
@@ -276,13 +287,12 @@ impl Job {
                 }
             }
             JobKind::Drain { .. } => {
-                if record.job.as_ref() == Some(&id)
-                    && record.status == Status::Retrying
-                    && record.step.round == row.round
-                {
-                    RowPlan::QueueAgain
-                } else if record.status == Status::Held {
+                // A page holds what its records said was held, never what a late index says. So what bears the job's id
+                // and is held no longer was released by an earlier run of this leg, however far it has come since.
+                if record.status == Status::Held {
                     RowPlan::Write(Box::new(record.released(&id, now)))
+                } else if record.job.as_ref() == Some(&id) && record.step.round == row.round {
+                    RowPlan::QueueAgain
                 } else {
                     RowPlan::Skip(RowResult::Changed)
                 }
@@ -375,6 +385,26 @@ mod tests {
         let RowPlan::Write(released) = job.plan(&row(0), Some(&record(Status::Held, 0)), NOW) else { unreachable!() };
         assert_eq!((released.status, released.step.attempt), (Status::Retrying, 2));
         assert_eq!(job.plan(&row(0), Some(&released), NOW), RowPlan::QueueAgain);
+        let sent = Record { status: Status::Succeeded, ..*released.clone() };
+        assert_eq!(job.plan(&row(0), Some(&sent), NOW), RowPlan::QueueAgain, "the earlier run counts");
+        let replayed = sent.round_opened("another", NOW);
+        assert_eq!(job.plan(&row(0), Some(&replayed), NOW), RowPlan::Skip(RowResult::Changed));
         assert_eq!(job.plan(&row(0), Some(&record(Status::Succeeded, 0)), NOW), RowPlan::Skip(RowResult::Changed));
+    }
+
+    #[test]
+    fn a_drain_releases_again_what_was_held_again_after_it_had_released_it() {
+        let job = drain();
+        let RowPlan::Write(released) = job.plan(&row(0), Some(&record(Status::Held, 0)), NOW) else { unreachable!() };
+        let held_again = released.held();
+        assert!(matches!(job.plan(&row(0), Some(&held_again), NOW), RowPlan::Write(_)));
+    }
+
+    #[test]
+    fn a_stalled_job_is_due_again_later_and_otherwise_as_it_was() {
+        let job = drain().with_page(vec![row(0)], NOW);
+        let again = job.queued_again(LATER);
+        assert_eq!(again.due, LATER.plus(STALLED_AFTER));
+        assert_eq!(Job { due: job.due, ..again }, job);
     }
 }

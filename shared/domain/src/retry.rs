@@ -190,6 +190,17 @@ pub fn decide(
     Decision::Retry(Next { at: ended_at.plus(delay), route: policy.route(delay) })
 }
 
+/// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds, or an HTTP date.
+#[must_use]
+pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(value.parse().map_or(LONGEST_RETRY_AFTER, Duration::from_secs));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(now.until(Timestamp::from_millis(date.as_millisecond())))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -262,6 +273,24 @@ mod tests {
         assert_eq!(due(503, 3600), (3600, Route::Scheduler));
         assert_eq!(due(504, 999_999_999), (86_400, Route::Scheduler), "at most 24 hours");
         assert_eq!(due(500, 3600), (3, Route::Queue));
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let now = "2026-01-31T09:30:00Z".parse().unwrap();
+        for (value, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("99999999999999999999999", Some(86_400)),
+            ("Sat, 31 Jan 2026 09:31:00 GMT", Some(60)),
+            ("Sat, 31 Jan 2026 09:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
+        }
     }
 
     #[test]

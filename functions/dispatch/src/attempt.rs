@@ -1,0 +1,61 @@
+//! One attempt: sign, send, and say what became of it and what follows.
+
+use std::time::{Duration, Instant};
+
+use pombo_aws::clock;
+use pombo_domain::delivery::Record;
+use pombo_domain::endpoint::Endpoint;
+use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use pombo_domain::outcome::{Attempt, Outcome};
+use pombo_domain::retry::{Jitter, decide};
+
+use crate::http::Exchange;
+use crate::settings::App;
+
+/// Makes the attempt that the message asks for. Without a body there is nothing to send: the event has expired.
+pub async fn attempt(
+    app: &App,
+    endpoint: &Endpoint,
+    message: &DeliveryMessage,
+    body: Option<&[u8]>,
+    timeout: Duration,
+    redelivered: bool,
+) -> QueuedOutcome {
+    let started_at = clock::now();
+    let started = Instant::now();
+    let event_id = &message.delivery.event_id;
+    let exchange = match body {
+        None => Exchange::without_answer(Outcome::Expired, Duration::ZERO),
+        Some(body) => {
+            // Signed anew each time: receivers refuse a timestamp that is more than minutes old.
+            let signature = endpoint.secrets.sign(event_id, started_at, body);
+            let mut headers = vec![
+                ("content-type", "application/json".to_owned()),
+                ("webhook-id", event_id.to_string()),
+                ("webhook-timestamp", started_at.as_seconds().to_string()),
+                ("webhook-signature", signature),
+            ];
+            headers.extend(endpoint.headers.reveal().map(|(name, value)| (name, value.to_owned())));
+            app.sender.post(&endpoint.url, &headers, body.to_vec(), timeout).await
+        }
+    };
+    let duration = exchange.took.unwrap_or_else(|| started.elapsed());
+    let attempt = Attempt {
+        step: message.step,
+        started_at,
+        duration_ms: duration.as_millis() as u64,
+        outcome: exchange.outcome,
+        answer: exchange.answer,
+        redelivered,
+        trigger: Record::trigger(message.step),
+    };
+    let jitter = Jitter::from_random(clock::random_bits());
+    let ended_at = attempt.ended_at();
+    let decision =
+        decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, exchange.retry_after, jitter);
+    tracing::info!(
+        delivery = %message.delivery, endpoint = %endpoint.id, event = %event_id, step = %message.step,
+        outcome = ?attempt.outcome, duration_ms = attempt.duration_ms, redelivered, "Attempt made."
+    );
+    QueuedOutcome { holder: String::new(), attempt, decision }
+}

@@ -1,0 +1,193 @@
+//! What is done with one message of the Deliveries queue.
+
+use std::time::Duration;
+
+use pombo_aws::AwsError;
+use pombo_aws::clock;
+use pombo_aws::deliveries::Put;
+use pombo_aws::protocol::SettleError;
+use pombo_aws::queue::Outgoing;
+use pombo_domain::body::{Damaged, PackedBody};
+use pombo_domain::delivery::{DropReason, Head, Record, Verdict, verdict};
+use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use thiserror::Error;
+
+use crate::attempt;
+use crate::endpoint_cache::Receiver;
+use crate::invocation::{Invocation, Room};
+use crate::settings::App;
+
+/// An outcome that could not be recorded is tried again so much later, in seconds, as a new message each time.
+const RECORD_AGAIN_SECONDS: u32 = 10;
+
+/// How often a claim is repeated against others that are faster.
+const MOST_CONFLICTS: usize = 10;
+
+/// Why a message has to come again.
+#[derive(Debug, Error)]
+pub enum Undone {
+    /// An AWS call failed.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// An attempt is recorded, but what follows is not on its way.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// The stored body is damaged.
+    #[error(transparent)]
+    Body(#[from] Damaged),
+    /// The record changed under every try to claim it.
+    #[error("the record changed ten times in a row")]
+    Contended,
+}
+
+/// Handles a message. When this gives `Ok`, the message may be acknowledged: what it asked for is done, or another
+/// message has taken its place.
+pub async fn deliver(app: &App, invocation: &Invocation, holder: &str, body: &str) -> Result<(), Undone> {
+    let message = match DeliveryMessage::parse(body) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::error!(%error, "A message cannot be read; it goes to the dead-letter queue.");
+            let letter = Outgoing { body: body.to_owned(), group: None, delay_seconds: 0 };
+            return Ok(app.dead_letters.send(letter).await?);
+        }
+    };
+    if let Some(time) = message.not_before.filter(|time| *time > clock::now()) {
+        return Ok(app.protocol.wait(message, time).await?);
+    }
+    if let Some(outcome) = message.record.clone() {
+        return settle(app, &message, None, outcome).await;
+    }
+    attempt_delivery(app, invocation, holder, message).await
+}
+
+async fn attempt_delivery(
+    app: &App,
+    invocation: &Invocation,
+    holder: &str,
+    message: DeliveryMessage,
+) -> Result<(), Undone> {
+    let version = message.event.as_ref().and_then(|event| event.endpoint_version);
+    let receiver = app.endpoints.receiver(&message.delivery.endpoint_id, version).await?;
+    let timeout = match &receiver {
+        Receiver::Active(endpoint) => {
+            match invocation.room(endpoint.timeout().min(app.longest_timeout), clock::now()) {
+                Room::For(timeout) => timeout,
+                Room::Later => return Ok(app.protocol.send(message, 0).await?),
+            }
+        }
+        Receiver::Paused | Receiver::Gone => Duration::ZERO,
+    };
+    let Some(Claimed { record, redelivered }) = claim(app, invocation, holder, &message, &receiver).await? else {
+        return Ok(());
+    };
+    let Receiver::Active(endpoint) = receiver else { return Ok(()) };
+    let body = body(app, &message, &record).await?;
+    let outcome = attempt::attempt(app, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
+    let outcome = QueuedOutcome { holder: holder.to_owned(), ..outcome };
+    settle(app, &message, Some(record), outcome).await
+}
+
+/// A delivery that this process may attempt now.
+struct Claimed {
+    record: Record,
+    redelivered: bool,
+}
+
+/// Claims the delivery, or does what else its record asks for and gives `None`: the message is then done with.
+async fn claim(
+    app: &App,
+    invocation: &Invocation,
+    holder: &str,
+    message: &DeliveryMessage,
+    receiver: &Receiver,
+) -> Result<Option<Claimed>, Undone> {
+    let head = Head { step: message.step, begins: message.event.is_some(), holder };
+    // A first message meets no record, unless it is a repeat: its write tells. The others have one.
+    let mut seen =
+        if head.begins && message.hops == 0 { None } else { app.protocol.deliveries.get(&message.delivery).await? };
+    for _ in 0..MOST_CONFLICTS {
+        match verdict(seen.as_ref(), head, clock::now()) {
+            Verdict::Claim => {}
+            Verdict::Wait { until } => {
+                tracing::info!(delivery = %message.delivery, step = %message.step, "Another claim is live; the message waits.");
+                app.protocol.wait(message.clone(), until.plus(Duration::from_secs(1))).await?;
+                return Ok(None);
+            }
+            Verdict::Ensure => {
+                if let Some(record) = &seen {
+                    app.protocol.ensure_next(record).await?;
+                }
+                return Ok(None);
+            }
+            Verdict::Drop(reason) => {
+                log_drop(message, reason);
+                return Ok(None);
+            }
+        }
+        let rev = seen.as_ref().map(|record| record.rev);
+        let Some(base) = seen.clone().or_else(|| begin(message)) else { return Ok(None) };
+        let redelivered = base.was_abandoned(holder);
+        let wanted = match receiver {
+            Receiver::Active(_) => base.claimed(holder, invocation.ends_at()),
+            Receiver::Paused => base.held(),
+            Receiver::Gone => base.cancelled(),
+        };
+        match app.protocol.deliveries.put(rev, wanted, holder).await? {
+            Put::Conflict(record) => seen = record.map(|record| *record),
+            Put::Stored(record) => {
+                if !matches!(receiver, Receiver::Active(_)) {
+                    tracing::info!(delivery = %message.delivery, status = record.status.as_str(), "The endpoint takes nothing.");
+                    return Ok(None);
+                }
+                return Ok(Some(Claimed { record: *record, redelivered }));
+            }
+        }
+    }
+    Err(Undone::Contended)
+}
+
+fn begin(message: &DeliveryMessage) -> Option<Record> {
+    message.event.as_ref().map(|event| Record::begin(message.delivery.clone(), event.new.clone()))
+}
+
+/// The body as it goes over the wire: the message's, or the event's; `None` when the event has expired.
+async fn body(app: &App, message: &DeliveryMessage, record: &Record) -> Result<Option<Vec<u8>>, Undone> {
+    let unpack = |body: &PackedBody| body.unpack().map(Some).map_err(Undone::from);
+    if let Some(body) = message.event.as_ref().and_then(|event| event.body.as_ref()) {
+        return unpack(body);
+    }
+    match app.events.get(&record.tenant, &record.key.event_id, clock::now()).await? {
+        // An id may be used again after its event has expired; that is another event.
+        Some(event) if event.accepted_at == record.key.accepted_at => unpack(&event.body),
+        _ => Ok(None),
+    }
+}
+
+/// Records an outcome and sends what follows on its way. When the record cannot be written, the outcome itself is queued
+/// in this message's place: the receiver has had the request, and must not get it again for our trouble.
+async fn settle(
+    app: &App,
+    message: &DeliveryMessage,
+    seen: Option<Record>,
+    outcome: QueuedOutcome,
+) -> Result<(), Undone> {
+    match app.protocol.settle(&message.delivery, seen, &outcome).await {
+        Ok(_) => Ok(()),
+        Err(SettleError::Record(error)) => {
+            tracing::error!(delivery = %message.delivery, %error, "The outcome could not be recorded; it is queued.");
+            let mut again = DeliveryMessage::outcome(message.delivery.clone(), outcome);
+            again.hops = message.hops + 1;
+            Ok(app.protocol.send(again, RECORD_AGAIN_SECONDS).await?)
+        }
+        Err(error @ SettleError::Next(_)) => Err(error.into()),
+    }
+}
+
+fn log_drop(message: &DeliveryMessage, reason: DropReason) {
+    let reason = match reason {
+        DropReason::Settled => "settled",
+        DropReason::Passed => "passed",
+        DropReason::Gone => "gone",
+    };
+    tracing::info!(delivery = %message.delivery, step = %message.step, reason, "A message was dropped.");
+}
