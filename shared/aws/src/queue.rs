@@ -88,14 +88,15 @@ impl Queue {
         Ok(refused.collect())
     }
 
-    /// Takes at most ten messages, without waiting for more; they are hidden from others for `hidden_seconds`.
+    /// Takes at most ten messages, hidden from others for `hidden_seconds`. Waits a second for one: a receive that does
+    /// not wait asks only some of the queue's servers, and may find nothing where there is something.
     pub async fn receive(&self, hidden_seconds: u32) -> Result<Vec<Incoming>, AwsError> {
         let request = self
             .client
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(10)
-            .wait_time_seconds(0)
+            .wait_time_seconds(1)
             .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX));
         let answer = request.send().await.map_err(|error| AwsError::new("sqs:ReceiveMessage", error))?;
         let incoming = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {

@@ -124,7 +124,7 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The body as JSON. The problem names the field at fault.
+    /// The body, a JSON object. The problem names the field at fault.
     pub fn json<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         let media_type = self.header("content-type").unwrap_or("application/json");
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -132,6 +132,10 @@ impl Request {
             return Err(Problem::new(415, "The body must be application/json."));
         }
         let text = std::str::from_utf8(&self.body).map_err(|_| Problem::new(400, "The body is not UTF-8."))?;
+        // Serde would take an array for a structure's fields in their order.
+        if text.trim_start().starts_with('[') {
+            return Err(Problem::invalid("body", "must be an object"));
+        }
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
@@ -237,6 +241,9 @@ mod tests {
             (r#"{"type":"a","inner":{"number":"x"}}"#, "inner.number"),
             (r#"{"type":"a","inner":{"number":1,"more":2}}"#, "inner.more"),
             (r#"[]"#, "body"),
+            (r#" ["a"]"#, "body"),
+            (r#"["a",{"number":1}]"#, "body"),
+            (r#""a""#, "body"),
         ] {
             let problem = request(body).json::<Body>().unwrap_err();
             assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}: {problem:?}");
@@ -264,7 +271,9 @@ mod tests {
             "version": "2.0", "rawPath": "/v1/events/", "rawQueryString": "a=1&b=%C3%A9+x&a=2",
             "headers": {"Authorization": "Bearer x"}, "isBase64Encoded": true, "body": "e30=",
             "requestContext": {
-                "http": {"method": "POST", "path": "/v1/events"},
+                "accountId": "1", "apiId": "u", "domainName": "u.lambda-url", "domainPrefix": "u", "requestId": "r",
+                "routeKey": "$default", "stage": "$default", "time": "x", "timeEpoch": 1,
+                "http": {"method": "POST", "path": "/v1/events", "protocol": "HTTP/1.1", "sourceIp": "::1"},
                 "authorizer": {"iam": {"userArn": "arn:aws:iam::1:role/app"}},
             },
         }))

@@ -1,0 +1,253 @@
+//! `POST /v1/endpoints`.
+
+use std::collections::BTreeMap;
+
+use pombo_aws::clock;
+use pombo_aws::endpoints::{Change, Changed};
+use pombo_domain::address::EndpointUrl;
+use pombo_domain::endpoint::{DEFAULT_TIMEOUT_SECONDS, Endpoint, EndpointStatus};
+use pombo_domain::event_type::Pattern;
+use pombo_domain::headers::CustomHeaders;
+use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::retry::RetryPolicy;
+use pombo_domain::signature::{Secret, Secrets};
+use pombo_domain::time::Timestamp;
+use pombo_web::{Caller, Problem, Request, Response};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use crate::address::{self, SystemResolver};
+use crate::change::{Repeats, routed, store};
+use crate::settings::random;
+use crate::view::EndpointView;
+use crate::{App, Rules, fields, new_id};
+
+/// The body of the request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    url: String,
+    event_types: Vec<Pattern>,
+    tenant: Option<TenantId>,
+    name: Option<String>,
+    headers: Option<BTreeMap<String, String>>,
+    retry_policy: Option<Value>,
+    timeout_seconds: Option<Number>,
+    secret: Option<Secret>,
+}
+
+/// An endpoint that keeps every rule, but for what its name resolves to.
+#[derive(Debug)]
+struct NewEndpoint {
+    tenant: TenantId,
+    name: String,
+    url: EndpointUrl,
+    event_types: Vec<Pattern>,
+    headers: CustomHeaders,
+    retry_policy: RetryPolicy,
+    timeout_seconds: u32,
+    secret: Option<Secret>,
+}
+
+impl NewEndpoint {
+    fn read(request: &Request, caller: &Caller, rules: &Rules) -> Result<Self, Problem> {
+        let body: Body = request.json()?;
+        let tenant = caller.tenant_for(body.tenant)?;
+        if tenant.is_reserved() && caller.tenant.is_some() {
+            return Err(Problem::new(403, "Endpoints of the tenant pombo need an API key for the whole stack."));
+        }
+        Ok(Self {
+            tenant,
+            name: fields::name(body.name.unwrap_or_default())?,
+            url: fields::url(&body.url, &rules.addresses)?,
+            event_types: fields::event_types(body.event_types)?,
+            headers: CustomHeaders::new(body.headers.unwrap_or_default())?,
+            retry_policy: match &body.retry_policy {
+                Some(given) => fields::retry_policy(given, rules.retention)?,
+                None => RetryPolicy::default(),
+            },
+            timeout_seconds: match &body.timeout_seconds {
+                Some(given) => fields::timeout_seconds(given, rules.longest_timeout)?,
+                None => DEFAULT_TIMEOUT_SECONDS.min(rules.longest_timeout),
+            },
+            secret: body.secret,
+        })
+    }
+
+    fn into_endpoint(self, id: EndpointId, secret: Secret, now: Timestamp) -> Endpoint {
+        Endpoint {
+            id,
+            tenant: self.tenant,
+            name: self.name,
+            url: self.url,
+            event_types: self.event_types,
+            headers: self.headers,
+            retry_policy: self.retry_policy,
+            timeout_seconds: self.timeout_seconds,
+            secrets: Secrets::new(secret, now),
+            status: EndpointStatus::Active,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            expires_at: None,
+        }
+    }
+}
+
+/// Registers an endpoint. The answer is the only one, beside `GET …/secret`, that shows a secret made here.
+pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+    let new = NewEndpoint::read(request, caller, &app.rules)?;
+    address::check(&new.url, &app.rules.addresses, &SystemResolver).await?;
+    let secret = match &new.secret {
+        Some(imported) => imported.clone(),
+        None => Secret::generate(random()?),
+    };
+    let now = clock::now();
+    let mut routing = app.routing.get(&new.tenant).await?;
+    let mut endpoint = new.into_endpoint(new_id::next(&routing, now, random()?), secret.clone(), now);
+    let mut tried = Vec::new();
+    let mut repeats = Repeats::new();
+    loop {
+        let next = routed(&routing, &endpoint)?;
+        let change = Change { endpoint: &endpoint, seen: None, routing: &next, job: None };
+        if store(app, &change).await? == Changed::Stored {
+            break;
+        }
+        tried.push(endpoint.id.clone());
+        repeats.wait().await?;
+        routing = app.routing.get(&endpoint.tenant).await?;
+        // A try that was still in progress when it was given up may have come through.
+        if let Some(id) = tried.iter().find(|id| routing.version_of(id).is_some()) {
+            endpoint.id = id.clone();
+            break;
+        }
+        endpoint.id = new_id::next(&routing, now, random()?);
+    }
+    tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Endpoint {} registered.", endpoint.id);
+    Ok(Response::json(201, &EndpointView::with_secret(&endpoint, &secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pombo_domain::address::AddressPolicy;
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples::{self, NOW};
+
+    fn read(body: &str, tenant: Option<&str>) -> Result<NewEndpoint, Problem> {
+        NewEndpoint::read(&samples::request(body), &samples::caller(tenant), &samples::rules())
+    }
+
+    /// A right body with one field replaced, or left out by `null`.
+    fn with(field: &str, value: Value) -> String {
+        let mut body = json!({"url": "https://example.com/hook", "event_types": ["student.*"]});
+        body[field] = value;
+        body.to_string()
+    }
+
+    #[test]
+    fn what_is_not_given_has_a_default() {
+        let new = read(&with("name", Value::Null), None).unwrap();
+        assert_eq!((new.tenant.as_str(), new.name.as_str(), new.timeout_seconds), ("default", "", 15));
+        assert_eq!(
+            (new.retry_policy, new.headers, new.secret),
+            (RetryPolicy::Standard, CustomHeaders::default(), None)
+        );
+    }
+
+    #[test]
+    fn the_default_deadline_keeps_to_the_stacks_longest() {
+        let rules = Rules {
+            addresses: AddressPolicy::production(),
+            retention: Duration::from_secs(30 * 86_400),
+            longest_timeout: 5,
+        };
+        let request = samples::request(&with("name", Value::Null));
+        assert_eq!(NewEndpoint::read(&request, &samples::caller(None), &rules).unwrap().timeout_seconds, 5);
+    }
+
+    #[test]
+    fn every_field_is_taken() {
+        let imported = samples::secret(7);
+        let body = json!({
+            "url": "https://example.com/hook", "event_types": ["a", "b.*"], "tenant": "acme", "name": "n",
+            "headers": {"X-Api-Key": "k"}, "retry_policy": {"delays_seconds": [1, 2.5]}, "timeout_seconds": 30,
+            "secret": imported.reveal(),
+        });
+        let endpoint =
+            read(&body.to_string(), None).unwrap().into_endpoint(EndpointId::generate([1; 10]), imported.clone(), NOW);
+        assert_eq!((endpoint.tenant.as_str(), endpoint.name.as_str(), endpoint.version), ("acme", "n", 1));
+        assert_eq!(endpoint.headers.reveal().collect::<Vec<_>>(), [("x-api-key", "k")]);
+        assert_eq!((endpoint.timeout_seconds, endpoint.status), (30, EndpointStatus::Active));
+        assert_eq!(json!(endpoint.retry_policy), json!({"delays_seconds": [1.0, 2.5]}));
+        assert_eq!(endpoint.secrets, Secrets::new(imported, NOW));
+        assert_eq!((endpoint.created_at, endpoint.updated_at, endpoint.expires_at), (NOW, NOW, None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (field, value, named) in [
+            ("url", Value::Null, "url"),
+            ("url", json!(7), "url"),
+            ("url", json!("http://example.com/"), "url"),
+            ("url", json!("https://127.0.0.1/"), "url"),
+            ("event_types", Value::Null, "event_types"),
+            ("event_types", json!("a"), "event_types"),
+            ("event_types", json!([]), "event_types"),
+            ("event_types", json!(["a", "a b"]), "event_types[1]"),
+            ("event_types", json!(["a", "b", "a"]), "event_types[2]"),
+            ("event_types", json!(vec!["a"; 33]), "event_types"),
+            ("tenant", json!("a b"), "tenant"),
+            ("tenant", json!(""), "tenant"),
+            ("name", json!("a\tb"), "name"),
+            ("name", json!("x".repeat(101)), "name"),
+            ("headers", json!([]), "headers"),
+            ("headers", json!({"host": "x"}), "headers.host"),
+            ("headers", json!({"webhook-id": "x"}), "headers.webhook-id"),
+            ("headers", json!({"x-key": 7}), "headers.x-key"),
+            ("headers", json!({"x-key": ""}), "headers.x-key"),
+            ("headers", json!({"x-key": "********"}), "headers.x-key"),
+            ("headers", json!({"a b": "x"}), "headers.a b"),
+            ("retry_policy", json!("slow"), "retry_policy"),
+            ("retry_policy", json!({"delays_seconds": [0]}), "retry_policy.delays_seconds"),
+            ("timeout_seconds", json!("15"), "timeout_seconds"),
+            ("timeout_seconds", json!(0), "timeout_seconds"),
+            ("timeout_seconds", json!(31), "timeout_seconds"),
+            ("timeout_seconds", json!(1.5), "timeout_seconds"),
+            ("secret", json!("whsec_short"), "secret"),
+            ("secret", json!("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "secret"),
+            ("id", json!("ep_aeaqcaibaeaqcaib"), "id"),
+            ("status", json!("paused"), "status"),
+        ] {
+            let problem = read(&with(field, value.clone()), None).unwrap_err();
+            assert_eq!(samples::named(&problem), (400, named), "{field} {value}: {problem:?}");
+        }
+        for (body, field) in [("{}", "url"), (r#"{"url":"https://example.com/"}"#, "event_types"), ("[]", "body")] {
+            assert_eq!(samples::named(&read(body, None).unwrap_err()), (400, field), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_in_the_answer() {
+        let problem = read(&with("secret", json!("whsec_c2VjcmV0")), None).unwrap_err();
+        assert!(!format!("{problem:?}").contains("c2VjcmV0"), "{problem:?}");
+    }
+
+    #[test]
+    fn tenants_are_kept_apart_and_pombos_own_is_for_the_stack() {
+        for (callers, named, status) in [
+            (None, "acme", 0),
+            (None, "pombo", 0),
+            (Some("acme"), "acme", 0),
+            (Some("acme"), "other", 403),
+            (Some("pombo"), "pombo", 403),
+        ] {
+            let answer = read(&with("tenant", json!(named)), callers).map_or_else(|problem| problem.status, |_| 0);
+            assert_eq!(answer, status, "{callers:?} for {named}");
+        }
+        assert_eq!(read(&with("name", Value::Null), Some("acme")).unwrap().tenant.as_str(), "acme");
+    }
+}

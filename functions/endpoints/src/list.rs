@@ -1,0 +1,151 @@
+//! `GET /v1/endpoints` and `GET /v1/endpoints/{id}`.
+//!
+//! A list is strongly consistent: the routing record says which endpoints there are, in the order in which they were
+//! registered, and those of a page are read by their ids.
+
+use pombo_domain::cursor::{from_cursor, to_cursor};
+use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::routing::RoutingRecord;
+use pombo_web::{Caller, Problem, Request, Response};
+use serde::Serialize;
+
+use crate::App;
+use crate::change::{find, is_visible};
+use crate::new_id::Place;
+use crate::view::EndpointView;
+
+#[derive(Debug, Serialize)]
+struct Page<'a> {
+    endpoints: Vec<EndpointView<'a>>,
+    cursor: Option<String>,
+}
+
+/// One endpoint.
+pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
+    let endpoint = find(app, caller, id).await?;
+    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+}
+
+/// A page of a tenant's endpoints.
+pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+    request.only_query(&["tenant", "limit", "cursor"])?;
+    let tenant = caller.tenant_for(request.query("tenant")?)?;
+    let limit = request.limit()?;
+    let after = after(request, &tenant)?;
+    let routing = app.routing.get(&tenant).await?;
+    let (ids, more) = page(&routing, after.as_ref(), limit);
+    let endpoints = app.endpoints.get_many(&ids).await?;
+    // One may have been deleted since the record was read.
+    let endpoints = endpoints.iter().filter(|endpoint| is_visible(endpoint, caller)).map(EndpointView::new).collect();
+    let cursor = ids.last().filter(|_| more).map(|last| to_cursor(&(&tenant, last)));
+    Ok(Response::json(200, &Page { endpoints, cursor }))
+}
+
+/// The last endpoint of the page before.
+fn after(request: &Request, tenant: &TenantId) -> Result<Option<EndpointId>, Problem> {
+    let Some(cursor) = request.query.get("cursor") else { return Ok(None) };
+    let (of, after): (TenantId, EndpointId) =
+        from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
+    if of == *tenant {
+        Ok(Some(after))
+    } else {
+        Err(Problem::invalid("cursor", "must be the cursor of the page before, with the same tenant"))
+    }
+}
+
+/// The ids behind `after`, at most `limit`, and whether there are more. When `after` itself is gone, its place tells:
+/// the record is sorted by it.
+fn page(routing: &RoutingRecord, after: Option<&EndpointId>, limit: usize) -> (Vec<EndpointId>, bool) {
+    let ids: Vec<&EndpointId> = routing.routes.iter().map(|route| &route.endpoint_id).collect();
+    let start = match after {
+        None => 0,
+        Some(after) => match ids.iter().position(|id| *id == after) {
+            Some(position) => position + 1,
+            None => ids.iter().position(|id| Place::of(id) > Place::of(after)).unwrap_or(ids.len()),
+        },
+    };
+    let rest = &ids[start..];
+    (rest.iter().take(limit).map(|id| (*id).clone()).collect(), rest.len() > limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::new_id;
+    use crate::samples::{self, NOW};
+
+    fn registered(count: u8) -> RoutingRecord {
+        let mut record = RoutingRecord::empty("acme".parse().unwrap());
+        for byte in 0..count {
+            let id = new_id::next(&record, NOW, [byte.wrapping_mul(97); 4]);
+            record = record.with(pombo_domain::endpoint::Endpoint { id, ..samples::endpoint() }.route()).unwrap();
+        }
+        record
+    }
+
+    fn ids(record: &RoutingRecord) -> Vec<EndpointId> {
+        record.routes.iter().map(|route| route.endpoint_id.clone()).collect()
+    }
+
+    /// Reads all pages; `between` changes the record before each page but the first.
+    fn walk(
+        mut record: RoutingRecord,
+        limit: usize,
+        between: impl Fn(RoutingRecord) -> RoutingRecord,
+    ) -> Vec<EndpointId> {
+        let (mut seen, mut more) = page(&record, None, limit);
+        while more {
+            let last = seen.last().cloned();
+            record = between(record);
+            let (next, again) = page(&record, last.as_ref(), limit);
+            seen.extend(next);
+            more = again;
+        }
+        seen
+    }
+
+    #[test]
+    fn pages_hold_every_endpoint_once_in_the_order_of_registration() {
+        let record = registered(25);
+        for limit in [1, 7, 24, 25, 26, 100] {
+            assert_eq!(walk(record.clone(), limit, |record| record), ids(&record), "pages of {limit}");
+        }
+        assert_eq!(page(&registered(0), None, 10), (vec![], false));
+        assert!(!page(&record, None, 25).1, "a last page that is full has no cursor");
+    }
+
+    #[test]
+    fn deleting_what_was_listed_skips_and_repeats_nothing() {
+        let record = registered(25);
+        let all = ids(&record);
+        // Whoever lists deletes every endpoint of the page before asking for the next.
+        let cleared = walk(record.clone(), 4, |record| {
+            let listed = page(&record, None, 4).0;
+            listed.iter().fold(record, |record, id| record.without(id))
+        });
+        assert_eq!(cleared, all);
+        let last = all[9].clone();
+        let without_last = record.without(&last);
+        assert_eq!(page(&without_last, Some(&last), 100).0, all[10..]);
+        let only_later = all[..12].iter().fold(record, |record, id| record.without(id));
+        assert_eq!(page(&only_later, Some(&last), 100).0, all[12..]);
+    }
+
+    #[test]
+    fn a_cursor_behind_the_end_gives_an_empty_page() {
+        let record = registered(3);
+        let last = ids(&record).pop().unwrap();
+        assert_eq!(page(&record.without(&last), Some(&last), 10), (vec![], false));
+    }
+
+    #[test]
+    fn a_cursor_is_its_own_tenants_and_nothing_else() {
+        let id = EndpointId::generate([3; 10]);
+        let cursor = to_cursor(&("acme", &id));
+        let read = |tenant: &str, cursor: &str| after(&samples::query(&[("cursor", cursor)]), &tenant.parse().unwrap());
+        assert_eq!(read("acme", &cursor).unwrap(), Some(id));
+        for (tenant, cursor) in [("other", cursor.as_str()), ("acme", "x"), ("acme", "")] {
+            assert_eq!(samples::named(&read(tenant, cursor).unwrap_err()), (400, "cursor"));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What endpoints reads from its environment, and the clients it keeps.
+
+use std::time::Duration;
+
+use pombo_aws::api_keys::ApiKeysTable;
+use pombo_aws::clock;
+use pombo_aws::endpoints::EndpointsTable;
+use pombo_aws::jobs::JobsTable;
+use pombo_aws::queue::Queue;
+use pombo_aws::routing::RoutingTable;
+use pombo_aws::settings::{self, BadSetting};
+use pombo_domain::address::AddressPolicy;
+use pombo_web::{Authenticator, Problem};
+
+/// What the stack allows an endpoint to be.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Where it may be.
+    pub addresses: AddressPolicy,
+    /// How long an event is kept: bounds a custom retry policy, and how long a tombstone stays.
+    pub retention: Duration,
+    /// The longest deadline of an attempt, in seconds.
+    pub longest_timeout: u32,
+}
+
+/// Everything that a request needs.
+#[derive(Debug)]
+pub struct App {
+    /// Checks API keys.
+    pub authenticator: Authenticator,
+    /// The endpoints.
+    pub endpoints: EndpointsTable,
+    /// Who gets what, for ingest.
+    pub routing: RoutingTable,
+    /// The API keys.
+    pub keys: ApiKeysTable,
+    /// The jobs, for the drain that a change begins.
+    pub jobs: JobsTable,
+    /// The Jobs queue.
+    pub jobs_queue: Queue,
+    /// What an endpoint may be.
+    pub rules: Rules,
+}
+
+impl App {
+    /// From the environment.
+    pub async fn from_environment() -> Result<Self, BadSetting> {
+        let config = settings::aws().await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        let keys = ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?);
+        let addresses = match settings::value("ALLOW_LOOPBACK")? {
+            true => AddressPolicy::local(),
+            false => AddressPolicy::production(),
+        };
+        Ok(Self {
+            authenticator: Authenticator::new(keys.clone()),
+            endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
+            routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
+            keys,
+            jobs: JobsTable::new(dynamodb, settings::text("JOBS_TABLE")?),
+            jobs_queue: Queue::new(sqs, settings::text("JOBS_QUEUE_URL")?),
+            rules: Rules {
+                addresses,
+                retention: settings::days("RETENTION_DAYS")?,
+                longest_timeout: settings::value("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
+            },
+        })
+    }
+}
+
+/// Random bytes for an id or a secret. Without them the request is refused: nothing weaker takes their place.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Problem> {
+    clock::random().map_err(|error| {
+        tracing::error!(%error, "There are no random bytes.");
+        Problem::unavailable("There were no random bytes for a new id or secret. Repeat the request.")
+    })
+}

@@ -1,0 +1,143 @@
+//! An endpoint and an API key as callers see them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pombo_domain::address::EndpointUrl;
+use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::event_type::Pattern;
+use pombo_domain::ids::{EndpointId, KeyId, TenantId};
+use pombo_domain::retry::RetryPolicy;
+use pombo_domain::signature::Secret;
+use pombo_domain::time::Timestamp;
+use serde::Serialize;
+
+/// An endpoint. Headers are masked; the secret is there only where a call has just set it.
+#[derive(Debug, Serialize)]
+pub struct EndpointView<'a> {
+    id: &'a EndpointId,
+    tenant: &'a TenantId,
+    name: &'a str,
+    url: &'a EndpointUrl,
+    event_types: &'a [Pattern],
+    headers: BTreeMap<&'a str, &'static str>,
+    retry_policy: &'a RetryPolicy,
+    timeout_seconds: u32,
+    status: EndpointStatus,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a Secret>,
+}
+
+impl<'a> EndpointView<'a> {
+    /// The endpoint without its secret.
+    pub fn new(endpoint: &'a Endpoint) -> Self {
+        Self {
+            id: &endpoint.id,
+            tenant: &endpoint.tenant,
+            name: &endpoint.name,
+            url: &endpoint.url,
+            event_types: &endpoint.event_types,
+            headers: endpoint.headers.masked(),
+            retry_policy: &endpoint.retry_policy,
+            timeout_seconds: endpoint.timeout_seconds,
+            status: endpoint.status,
+            version: endpoint.version,
+            created_at: endpoint.created_at,
+            updated_at: endpoint.updated_at,
+            secret: None,
+        }
+    }
+
+    /// The endpoint with the secret that the call has set.
+    pub fn with_secret(endpoint: &'a Endpoint, secret: &'a Secret) -> Self {
+        Self { secret: Some(secret), ..Self::new(endpoint) }
+    }
+}
+
+/// An API key. The key itself is there only where a call has just made it.
+#[derive(Debug, Serialize)]
+pub struct KeyView<'a> {
+    id: &'a KeyId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    name: &'a str,
+    scopes: &'a BTreeSet<Scope>,
+    tenant: Option<&'a TenantId>,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+impl<'a> KeyView<'a> {
+    /// What is stored, but for the digest.
+    pub fn new(stored: &'a StoredKey) -> Self {
+        Self {
+            id: &stored.key_id,
+            key: None,
+            name: &stored.name,
+            scopes: &stored.scopes,
+            tenant: stored.tenant.as_ref(),
+            created_at: stored.created_at,
+            expires_at: stored.valid_until,
+            revoked_at: stored.revoked_at,
+        }
+    }
+
+    /// A key that was just made, with what its holder has to send.
+    pub fn with_key(stored: &'a StoredKey, key: &ApiKey) -> Self {
+        Self { key: Some(key.reveal()), ..Self::new(stored) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn an_endpoint_is_shown_without_secret_and_header_values() {
+        let endpoint = samples::endpoint();
+        assert_eq!(
+            json!(EndpointView::new(&endpoint)),
+            json!({
+                "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook",
+                "event_types": ["student.*"], "headers": {"x-api-key": "********"}, "retry_policy": "standard",
+                "timeout_seconds": 15, "status": "active", "version": 4,
+                "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn the_answer_that_sets_a_secret_shows_it() {
+        let (endpoint, secret) = (samples::endpoint(), samples::secret(2));
+        assert_eq!(json!(EndpointView::with_secret(&endpoint, &secret))["secret"], json!(secret.reveal()));
+    }
+
+    #[test]
+    fn a_key_is_shown_without_digest_and_whole_only_when_made() {
+        let key = ApiKey::generate([1; 10], [2; 32]);
+        let stored = StoredKey {
+            key_id: key.id.clone(),
+            name: "ci".into(),
+            tenant: None,
+            scopes: [Scope::Ops, Scope::Ingest].into(),
+            digest: key.digest(),
+            created_at: samples::NOW,
+            valid_until: None,
+            revoked_at: None,
+        };
+        let mut shown = json!({
+            "id": "aeaqcaibaeaqcaib", "name": "ci", "scopes": ["ingest", "ops"], "tenant": null,
+            "created_at": "2026-01-31T09:30:00.050Z", "expires_at": null, "revoked_at": null,
+        });
+        assert_eq!(json!(KeyView::new(&stored)), shown);
+        shown["key"] = json!(key.reveal());
+        assert_eq!(json!(KeyView::with_key(&stored, &key)), shown);
+    }
+}
