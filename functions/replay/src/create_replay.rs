@@ -1,0 +1,276 @@
+//! `POST /v1/replays`: delivers chosen deliveries again, each in a new round.
+//!
+//! A delivery that is being sent at this moment, or whose first message is still on its way, is left alone: it says
+//! `in_flight`. So is one whose endpoint is paused or deleted: its replay would only be held or cancelled, and its record
+//! would no longer say why it failed. The answer says so for each; nothing of the order is lost silently.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use pombo_aws::AwsError;
+use pombo_aws::clock;
+use pombo_aws::jobs::PutJob;
+use pombo_domain::delivery::{DeliveryKey, Record};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::ids::EndpointId;
+use pombo_domain::job::{Job, JobKey, JobKind, Row, RowResult};
+use pombo_domain::time::Timestamp;
+use pombo_web::{Caller, Problem, Request, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::invocation::Invocation;
+use crate::leg::{self, LegError, Records};
+use crate::pending;
+use crate::send::leg_message;
+use crate::settings::App;
+use crate::view::ReplayView;
+
+/// The most deliveries that one request chooses.
+const MOST_CHOSEN: usize = 100;
+/// How many reads are under way at one time.
+const AT_ONCE: usize = 16;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    deliveries: Vec<DeliveryKey>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    replay: ReplayView,
+    deliveries: Vec<Chosen>,
+}
+
+#[derive(Debug, Serialize)]
+struct Chosen {
+    id: DeliveryKey,
+    result: Told,
+}
+
+/// What the caller is told of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Told {
+    /// What became of it.
+    Result(RowResult),
+    /// It is part of a replay that is stored and goes on; the replay's counts will say.
+    Accepted(Accepted),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Accepted {
+    Accepted,
+}
+
+/// Orders a replay and answers with what became of each delivery.
+pub(crate) async fn answer(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    invocation: &Invocation,
+) -> Result<Response, Problem> {
+    request.only_query(&[])?;
+    let chosen = read(request)?;
+    let now = clock::now();
+    let mut records = app.protocol.deliveries.get_many(&chosen).await?;
+    records.retain(|_, record| record.expires_at > now.as_seconds());
+    let endpoints = endpoints_of(app, &chosen).await?;
+    let decided = stream::iter(chosen.iter().map(|key| {
+        let (record, endpoint) = (records.get(key), endpoints.get(&key.endpoint_id));
+        async move { Ok::<_, AwsError>((key, decide(app, caller, key, record, endpoint, now).await?)) }
+    }));
+    let mut results: HashMap<_, _> = decided.buffered(AT_ONCE).try_collect().await?;
+    let job = store(app, caller, &chosen, &results, &records, invocation, now).await?;
+    let (job, told) = run(app, job, records, invocation).await;
+    for (key, result) in &told {
+        if let Some(undecided) = results.get_mut(key) {
+            *undecided = Some(*result);
+        }
+    }
+    let deliveries = chosen.iter().map(|key| {
+        let result = results.get(key).copied().flatten();
+        Chosen { id: key.clone(), result: result.map_or(Told::Accepted(Accepted::Accepted), Told::Result) }
+    });
+    Ok(Response::json(202, &Answer { deliveries: deliveries.collect(), replay: ReplayView::of(job) }))
+}
+
+fn read(request: &Request) -> Result<Vec<DeliveryKey>, Problem> {
+    let Body { deliveries } = request.json()?;
+    if !(1..=MOST_CHOSEN).contains(&deliveries.len()) {
+        return Err(Problem::invalid("deliveries", format!("must be 1 to {MOST_CHOSEN} ids of deliveries")));
+    }
+    let mut seen = BTreeSet::new();
+    match deliveries.iter().position(|key| !seen.insert(key)) {
+        Some(index) => Err(Problem::invalid(&format!("deliveries[{index}]"), "must not be there twice")),
+        None => Ok(deliveries),
+    }
+}
+
+async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<EndpointId, Endpoint>, AwsError> {
+    let ids: BTreeSet<_> = chosen.iter().map(|key| &key.endpoint_id).collect();
+    let reads = stream::iter(ids.into_iter().map(|id| app.endpoints.get(id)));
+    let found: Vec<_> = reads.buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().map(|endpoint| (endpoint.id.clone(), endpoint)).collect())
+}
+
+/// What is clear of a delivery before its record is changed; `None` when the job has to see.
+async fn decide(
+    app: &App,
+    caller: &Caller,
+    key: &DeliveryKey,
+    record: Option<&Record>,
+    endpoint: Option<&Endpoint>,
+    now: Timestamp,
+) -> Result<Option<RowResult>, AwsError> {
+    if let Some(record) = record {
+        return Ok(before_the_job(caller.sees(&record.tenant), endpoint.map(|endpoint| endpoint.status)));
+    }
+    let Some(endpoint) = endpoint.filter(|endpoint| caller.sees(&endpoint.tenant)) else {
+        return Ok(Some(RowResult::NotFound));
+    };
+    let awaited = pending::event_of(app, endpoint, key, now).await?.is_some();
+    Ok(Some(if awaited { RowResult::InFlight } else { RowResult::NotFound }))
+}
+
+/// The same for a delivery with a record. An endpoint that is not there any more was deleted long ago.
+fn before_the_job(visible: bool, endpoint: Option<EndpointStatus>) -> Option<RowResult> {
+    match endpoint {
+        _ if !visible => Some(RowResult::NotFound),
+        Some(EndpointStatus::Active) => None,
+        Some(EndpointStatus::Paused) => Some(RowResult::EndpointPaused),
+        Some(EndpointStatus::Deleted) | None => Some(RowResult::EndpointDeleted),
+    }
+}
+
+/// Stores the job: its page is what is undecided, the rest is counted already.
+async fn store(
+    app: &App,
+    caller: &Caller,
+    chosen: &[DeliveryKey],
+    results: &HashMap<&DeliveryKey, Option<RowResult>>,
+    records: &Records,
+    invocation: &Invocation,
+    now: Timestamp,
+) -> Result<Job, Problem> {
+    let random = clock::random().map_err(|error| {
+        tracing::error!(%error, "There is no randomness for a job's id.");
+        Problem::unavailable("Pombo cannot make an id. Repeat the request.")
+    })?;
+    let key = JobKey::generate(caller.tenant.as_ref(), now, random);
+    let mut page = Vec::new();
+    let mut job = Job::new(key, JobKind::Replay, now, app.retention);
+    for key in chosen {
+        match (results.get(key).copied().flatten(), records.get(key)) {
+            (Some(result), _) => job.counts.add(result),
+            (None, Some(record)) => page.push(Row { delivery: key.clone(), round: record.step.round }),
+            (None, None) => job.counts.add(RowResult::NotFound),
+        }
+    }
+    match app.jobs.put(None, job.with_page(page, now), invocation.writer()).await? {
+        PutJob::Stored(job) => Ok(*job),
+        PutJob::Conflict(_) => Err(Problem::conflict()),
+    }
+}
+
+/// Runs the job's leg. If that fails, the job stays and its leg runs from the queue; if that message cannot be sent
+/// either, the sweep finds the job stalled.
+async fn run(app: &App, job: Job, records: Records, invocation: &Invocation) -> (Job, Vec<(DeliveryKey, RowResult)>) {
+    let (id, number) = (job.key().to_string(), job.leg);
+    let leg = leg::run(app, job.clone(), number, records, invocation.writer());
+    let error = match tokio::time::timeout(invocation.until_answer(), leg).await {
+        Ok(Ok(leg)) => return (leg.job.unwrap_or(job), leg.rows),
+        Ok(Err(error)) => error,
+        Err(_) => LegError::OutOfTime,
+    };
+    tracing::warn!(job = id, %error, "The leg of replay {id} failed and goes on from the queue.");
+    let queued = app.jobs_queue.send(leg_message(id.clone(), number, Duration::ZERO));
+    match tokio::time::timeout(Duration::from_secs(1), queued).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(job = id, %error, "Replay {id} waits for the sweep."),
+        Err(_) => tracing::warn!(job = id, "Replay {id} waits for the sweep: its message was not sent in time."),
+    }
+    (job, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pombo_web::Method;
+
+    use super::*;
+
+    fn key(event: u32) -> DeliveryKey {
+        DeliveryKey {
+            endpoint_id: "ep_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            accepted_at: Timestamp::from_seconds(1),
+            event_id: format!("e{event}").parse().unwrap(),
+        }
+    }
+
+    fn request(body: &str) -> Request {
+        Request {
+            method: Method::Post,
+            path: "/v1/replays".into(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: body.as_bytes().to_vec(),
+            identity: None,
+        }
+    }
+
+    fn body(keys: impl Iterator<Item = DeliveryKey>) -> String {
+        serde_json::json!({"deliveries": keys.collect::<Vec<_>>()}).to_string()
+    }
+
+    #[test]
+    fn a_wrong_order_is_refused_by_field() {
+        let right = key(0).to_string();
+        let with_wrong = format!(r#"{{"deliveries":["{right}","{}","{}","x"]}}"#, key(1), key(2));
+        let twice = body([key(1), key(2), key(1)].into_iter());
+        let too_many = body((0..101).map(key));
+        let extra = format!(r#"{{"deliveries":["{right}"],"all":true}}"#);
+        for (body, field) in [
+            ("{}", "deliveries"),
+            (r#"{"deliveries":[]}"#, "deliveries"),
+            (r#"{"deliveries":"all"}"#, "deliveries"),
+            (r#"{"deliveries":[7]}"#, "deliveries[0]"),
+            (&with_wrong, "deliveries[3]"),
+            (&twice, "deliveries[2]"),
+            (&too_many, "deliveries"),
+            (&extra, "all"),
+        ] {
+            let problem = read(&request(body)).unwrap_err();
+            assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
+        }
+        assert_eq!(read(&request(&body((0..100).map(key)))).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn only_what_the_caller_sees_and_an_active_endpoint_takes_goes_to_the_job() {
+        for (visible, endpoint, expected) in [
+            (true, Some(EndpointStatus::Active), None),
+            (true, Some(EndpointStatus::Paused), Some(RowResult::EndpointPaused)),
+            (true, Some(EndpointStatus::Deleted), Some(RowResult::EndpointDeleted)),
+            (true, None, Some(RowResult::EndpointDeleted)),
+            (false, Some(EndpointStatus::Active), Some(RowResult::NotFound)),
+            (false, Some(EndpointStatus::Paused), Some(RowResult::NotFound)),
+        ] {
+            assert_eq!(before_the_job(visible, endpoint), expected, "{visible} {endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn results_are_told_by_name() {
+        let told = [
+            Told::Result(RowResult::InFlight),
+            Told::Result(RowResult::EndpointPaused),
+            Told::Accepted(Accepted::Accepted),
+        ];
+        assert_eq!(serde_json::to_string(&told).unwrap(), r#"["in_flight","endpoint_paused","accepted"]"#);
+    }
+}

@@ -1,0 +1,61 @@
+//! The Jobs queue: legs of jobs, and sweeps.
+
+use std::time::Instant;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use lambda_runtime::Error;
+use pombo_domain::job::JobKey;
+use pombo_domain::message::{JobMessage, JobWork};
+use serde_json::Value;
+
+use crate::invocation::Invocation;
+use crate::leg::{self, LegError};
+use crate::settings::App;
+use crate::sweep;
+
+/// Takes a batch. What could not be done comes back as the message again, after the visibility timeout.
+pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) -> Result<Value, Error> {
+    let mut response = SqsBatchResponse::default();
+    for message in event.records {
+        let id = message.message_id.unwrap_or_default();
+        let body = message.body.unwrap_or_default();
+        let done = match JobMessage::parse(&body) {
+            Ok(JobMessage { work: JobWork::Leg { job, leg }, .. }) => run_leg(app, &job, leg, invocation, &id).await,
+            Ok(JobMessage { work: JobWork::Sweep { .. }, .. }) => {
+                sweep::sweep(app, invocation, &invocation.writer_for(&id)).await;
+                // What a sweep leaves is what the next one finds: there is no need to repeat this one.
+                true
+            }
+            Err(error) => {
+                tracing::error!(message = id, %error, "Message {id} of the Jobs queue cannot be read.");
+                false
+            }
+        };
+        if !done {
+            response.add_failure(id);
+        }
+    }
+    Ok(serde_json::to_value(response)?)
+}
+
+/// Runs a leg and logs its end; whether its message has done its work.
+async fn run_leg(app: &App, job: &str, leg: u32, invocation: &Invocation, message_id: &str) -> bool {
+    let Ok(key) = job.parse::<JobKey>() else {
+        tracing::error!(job, leg, "A message asks for a leg of {job:?}, which is no job's id.");
+        return false;
+    };
+    let started = Instant::now();
+    let writer = invocation.writer_for(message_id);
+    let run = tokio::time::timeout(invocation.until_answer(), leg::run_stored(app, &key, leg, &writer)).await;
+    let run = run.unwrap_or(Err(LegError::OutOfTime));
+    let duration_ms = started.elapsed().as_millis() as u64;
+    match &run {
+        Ok(ran) => {
+            tracing::info!(job, leg, duration_ms, rows = ran.rows.len(), end = ?ran.end, "Leg {leg} of job {job} ended.");
+        }
+        Err(error) => {
+            tracing::error!(job, leg, duration_ms, %error, "Leg {leg} of job {job} failed and will run again.");
+        }
+    }
+    run.is_ok()
+}

@@ -1,0 +1,58 @@
+//! Replay: operators see what became of each delivery and order it again; jobs move many deliveries; the sweep finds what
+//! is stuck.
+//!
+//! One function with two sources. The Function URL answers operators. The Jobs queue brings legs of jobs, and the sweep
+//! of the recurring schedule. A replay ordered over the URL is a job like any other: it is stored with its page, and its
+//! one leg runs at once with the code that the queue's legs run, so that the answer says what became of each delivery. A
+//! process that dies half-way leaves a stalled job, which the sweep queues again.
+//!
+//! **What a crash can do.** Every change of a delivery is conditional on the record that was seen, and made before its
+//! message is sent; a leg that runs again sends the messages of what it changed before. So a delivery may get a message
+//! twice, which its record drops, and never none.
+
+mod create_replay;
+mod get_delivery;
+mod get_event;
+mod get_replay;
+mod invocation;
+mod jobs_queue;
+mod leg;
+mod list;
+mod list_deliveries;
+mod pending;
+mod send;
+mod settings;
+mod sweep;
+mod url;
+mod view;
+
+use lambda_runtime::{Error, LambdaEvent};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use self::invocation::Invocation;
+pub use self::settings::App;
+
+/// What tells the two sources apart.
+#[derive(Debug, Deserialize)]
+struct Peek {
+    #[serde(rename = "Records")]
+    records: Option<IgnoredAny>,
+    #[serde(rename = "requestContext")]
+    request_context: Option<IgnoredAny>,
+}
+
+/// Handles one invocation: a request to the Function URL, or a batch of the Jobs queue.
+pub async fn handle(app: &App, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Error> {
+    let invocation = Invocation::new(&event.context);
+    let payload = event.payload.get();
+    match serde_json::from_str(payload)? {
+        Peek { request_context: Some(_), .. } => {
+            Ok(url::answer(app, serde_json::from_str(payload)?, &invocation).await.into())
+        }
+        Peek { records: Some(_), .. } => jobs_queue::take(app, serde_json::from_str(payload)?, &invocation).await,
+        Peek { .. } => Err("the payload is neither a request to the Function URL nor a batch of the Jobs queue".into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! What replay reads from its environment, and the clients it keeps.
+
+use std::time::Duration;
+
+use pombo_aws::api_keys::ApiKeysTable;
+use pombo_aws::deliveries::DeliveriesTable;
+use pombo_aws::endpoints::EndpointsTable;
+use pombo_aws::events::EventsTable;
+use pombo_aws::jobs::JobsTable;
+use pombo_aws::protocol::Protocol;
+use pombo_aws::queue::Queue;
+use pombo_aws::scheduler::{Scheduler, SchedulerTarget};
+use pombo_aws::settings::{self, BadSetting};
+use pombo_web::Authenticator;
+
+/// Everything that a request, a leg and a sweep need.
+#[derive(Debug)]
+pub struct App {
+    /// Checks API keys.
+    pub authenticator: Authenticator,
+    /// What came in.
+    pub events: EventsTable,
+    /// The receivers.
+    pub endpoints: EndpointsTable,
+    /// The deliveries' records, queue and one-shots.
+    pub protocol: Protocol,
+    /// The jobs.
+    pub jobs: JobsTable,
+    /// The Jobs queue.
+    pub jobs_queue: Queue,
+    /// Messages of the Deliveries queue that could not be processed.
+    pub dead_deliveries: Queue,
+    /// Messages of the Jobs queue that could not be processed.
+    pub dead_jobs: Queue,
+    /// How long after its time a `retrying` delivery counts as stuck.
+    pub overdue: Duration,
+    /// How long after a drain began something may still be put on hold by a process that saw the door closed.
+    pub settle: Duration,
+    /// How long a job is kept.
+    pub retention: Duration,
+}
+
+impl App {
+    /// From the environment.
+    pub async fn from_environment() -> Result<Self, BadSetting> {
+        let config = settings::aws().await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        let target = SchedulerTarget {
+            group: settings::text("SCHEDULE_GROUP")?,
+            queue_arn: settings::text("DELIVERIES_QUEUE_ARN")?,
+            role_arn: settings::text("SCHEDULER_ROLE_ARN")?,
+        };
+        Ok(Self {
+            authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
+            events: EventsTable::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?),
+            endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
+            protocol: Protocol {
+                deliveries: DeliveriesTable::new(dynamodb.clone(), settings::text("DELIVERIES_TABLE")?),
+                queue: Queue::new(sqs.clone(), settings::text("DELIVERIES_QUEUE_URL")?),
+                scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(&config), target),
+            },
+            jobs: JobsTable::new(dynamodb, settings::text("JOBS_TABLE")?),
+            jobs_queue: Queue::new(sqs.clone(), settings::text("JOBS_QUEUE_URL")?),
+            dead_deliveries: Queue::new(sqs.clone(), settings::text("DELIVERIES_DLQ_URL")?),
+            dead_jobs: Queue::new(sqs, settings::text("JOBS_DLQ_URL")?),
+            overdue: settings::seconds("OVERDUE_SECONDS")?,
+            settle: settings::seconds("SETTLE_SECONDS")?,
+            retention: settings::days("RETENTION_DAYS")?,
+        })
+    }
+}

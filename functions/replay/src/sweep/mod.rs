@@ -1,0 +1,75 @@
+//! The sweep: finds what is stuck and puts it back on its way.
+//!
+//! A recurring schedule sends it. Its four parts are independent: one that fails is logged and left to the next sweep,
+//! and none keeps another from running. Every change is conditional on what was read, so two sweeps at one time do no
+//! harm. When there is nothing to do, a sweep costs two queries a shard and two looks at empty queues.
+
+mod dead_deliveries;
+mod dead_jobs;
+mod overdue;
+mod remedy;
+mod stalled;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Instant;
+
+use futures::join;
+
+use crate::invocation::Invocation;
+use crate::settings::App;
+
+/// How long a dead letter is hidden from other readers while a sweep looks at it. What it leaves is back for the next.
+const HIDDEN_SECONDS: u32 = 60;
+/// How often a sweep asks a dead-letter queue for ten more: so many letters at most, and the rest is the next sweep's.
+const MOST_RECEIVES: usize = 50;
+
+/// Sweeps once and logs what was found.
+pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
+    let started = Instant::now();
+    let (overdue, dead, dead_jobs, stalled) = join!(
+        part("overdue deliveries", invocation, overdue::queue_again(app, writer)),
+        part("dead letters of deliveries", invocation, dead_deliveries::take(app, writer)),
+        part("dead letters of jobs", invocation, dead_jobs::take(app)),
+        part("stalled jobs", invocation, stalled::queue_again(app, writer)),
+    );
+    let whole = overdue.is_some() && dead.is_some() && dead_jobs.is_some() && stalled.is_some();
+    let (overdue, dead) = (overdue.unwrap_or_default(), dead.unwrap_or_default());
+    let (dead_jobs, stalled) = (dead_jobs.unwrap_or_default(), stalled.unwrap_or_default());
+    tracing::info!(
+        overdue_queued = overdue.queued,
+        overdue_skipped = overdue.skipped,
+        queue_too_long = overdue.queue_too_long,
+        dead_recorded = dead.recorded,
+        dead_failed = dead.failed,
+        dead_ensured = dead.ensured,
+        dead_discarded = dead.discarded,
+        dead_left = dead.left,
+        dead_unreadable = dead.unreadable,
+        jobs_dead_deleted = dead_jobs.deleted,
+        jobs_dead_unreadable = dead_jobs.unreadable,
+        jobs_stalled = stalled.queued,
+        whole,
+        duration_ms = started.elapsed().as_millis() as u64,
+        "Sweep ended."
+    );
+}
+
+/// Runs one part within the invocation's time.
+async fn part<T, E: Display>(
+    name: &str,
+    invocation: &Invocation,
+    work: impl Future<Output = Result<T, E>>,
+) -> Option<T> {
+    match tokio::time::timeout(invocation.until_answer(), work).await {
+        Ok(Ok(found)) => Some(found),
+        Ok(Err(error)) => {
+            tracing::error!(part = name, %error, "The sweep's part {name:?} failed; the next sweep goes on.");
+            None
+        }
+        Err(_) => {
+            tracing::error!(part = name, "The sweep's part {name:?} ran out of time; the next sweep goes on.");
+            None
+        }
+    }
+}

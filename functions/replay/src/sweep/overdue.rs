@@ -1,0 +1,123 @@
+//! Deliveries whose next attempt should have begun long ago: their message or schedule was lost.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use pombo_aws::clock;
+use pombo_aws::deliveries::Put;
+use pombo_aws::protocol::outgoing;
+use pombo_domain::delivery::{Record, SHARDS, Status};
+use pombo_domain::retry::Next;
+use pombo_domain::time::Timestamp;
+
+use crate::send::{SendError, next_attempt, send_all};
+use crate::settings::App;
+
+/// The most deliveries that a sweep queues again from one shard; a thousand from all.
+const MOST_OF_A_SHARD: usize = 1000 / SHARDS as usize;
+/// With more than so many messages waiting, what is overdue is late because the queue is: more messages would not help.
+const LONG_QUEUE: u64 = 10_000;
+/// How long a delivery that was queued again is left alone.
+const LEFT_ALONE_FOR: Duration = Duration::from_secs(3600);
+/// How many records are written at one time.
+const AT_ONCE: usize = 16;
+
+/// What this part of a sweep found.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    /// Deliveries that were queued again.
+    pub(super) queued: usize,
+    /// Candidates that are no longer overdue, or are being sent.
+    pub(super) skipped: usize,
+    /// Whether they were left alone because the queue is long.
+    pub(super) queue_too_long: bool,
+}
+
+/// Queues what is overdue.
+pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Overdue, SendError> {
+    let before = clock::now().minus(app.overdue);
+    let shards = (0..SHARDS).map(|shard| app.protocol.deliveries.due(shard, before, MOST_OF_A_SHARD));
+    let candidates = try_join_all(shards).await?.concat();
+    if candidates.is_empty() {
+        return Ok(Overdue::default());
+    }
+    if app.protocol.queue.length().await? > LONG_QUEUE {
+        return Ok(Overdue { skipped: candidates.len(), queue_too_long: true, ..Overdue::default() });
+    }
+    let records = app.protocol.deliveries.get_many(&candidates).await?;
+    let writes = records.into_values().map(|record| async move {
+        let Some(postponed) = postponed(&record, writer, app.overdue, clock::now()) else { return Ok(None) };
+        match app.protocol.deliveries.put(Some(record.rev), postponed, writer).await? {
+            Put::Stored(stored) => Ok(Some(*stored)),
+            // It has moved: it is stuck no longer.
+            Put::Conflict(_) => Ok::<_, SendError>(None),
+        }
+    });
+    let written: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).try_collect().await?;
+    let messages: Vec<_> = written.iter().flatten().map(|record| outgoing(&next_attempt(record), 0)).collect();
+    send_all(&app.protocol.queue, &messages).await?;
+    let skipped = candidates.len() - messages.len();
+    Ok(Overdue { queued: messages.len(), skipped, queue_too_long: false })
+}
+
+/// The record with its next attempt moved on, so that the next sweeps leave it alone; `None` when it is not stuck. The
+/// claim of a dead process stays: it tells that the attempt may have been sent.
+fn postponed(record: &Record, writer: &str, overdue: Duration, now: Timestamp) -> Option<Record> {
+    let next = record.next.filter(|next| record.status == Status::Retrying && next.at < now.minus(overdue))?;
+    if record.live_claim(now).is_some() {
+        return None;
+    }
+    Some(record.due_at(writer, Next { at: now.plus(LEFT_ALONE_FOR), ..next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use pombo_domain::delivery::{DeliveryKey, NewDelivery, Step};
+    use pombo_domain::retry::Route;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(100_000);
+    const OVERDUE: Duration = Duration::from_secs(900);
+
+    fn retrying(due: i64) -> Record {
+        let key = DeliveryKey {
+            endpoint_id: "ep_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            accepted_at: Timestamp::from_seconds(1),
+            event_id: "e".parse().unwrap(),
+        };
+        let new = NewDelivery { tenant: "t".parse().unwrap(), event_type: "a".parse().unwrap(), expires_at: 9 };
+        let next = Next { at: Timestamp::from_seconds(due), route: Route::Scheduler };
+        let step = Step { round: 0, attempt: 1 };
+        Record { status: Status::Retrying, step, next: Some(next), ..Record::begin(key, new) }
+    }
+
+    #[test]
+    fn only_what_is_retrying_overdue_and_claimed_by_nobody_is_queued_again() {
+        let stuck = retrying(99_099);
+        let live = stuck.claimed("other", NOW.plus(Duration::from_secs(1)));
+        let dead = stuck.claimed("other", NOW);
+        for (record, expected) in [
+            (stuck.clone(), true),
+            (dead, true),
+            (live, false),
+            (retrying(99_100), false),
+            (retrying(200_000), false),
+            (stuck.held(), false),
+            (stuck.cancelled(), false),
+            (Record { next: None, ..stuck.clone() }, false),
+        ] {
+            assert_eq!(postponed(&record, "me", OVERDUE, NOW).is_some(), expected, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_left_alone_for_an_hour_and_its_step_stays() {
+        let stuck = retrying(1000).claimed("dead", NOW);
+        let moved = postponed(&stuck, "me", OVERDUE, NOW).unwrap();
+        assert_eq!((moved.step, moved.status), (stuck.step, Status::Retrying));
+        assert_eq!(moved.next.unwrap(), Next { at: NOW.plus(LEFT_ALONE_FOR), route: Route::Scheduler });
+        assert!(moved.was_abandoned("me"), "the attempt may have been sent");
+    }
+}

@@ -1,0 +1,196 @@
+//! Deliveries, attempts and jobs as the API shows them.
+
+use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::event::Event;
+use pombo_domain::event_type::EventType;
+use pombo_domain::ids::{EndpointId, EventId, TenantId};
+use pombo_domain::job::{Counts, Job, JobStatus};
+use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::time::Timestamp;
+use serde::Serialize;
+
+/// A delivery with its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct DeliveryView {
+    id: String,
+    endpoint_id: EndpointId,
+    event_id: EventId,
+    tenant: TenantId,
+    event_type: EventType,
+    status: Status,
+    round: u32,
+    attempt: u32,
+    accepted_at: Timestamp,
+    next_attempt_at: Option<Timestamp>,
+    attempts: Vec<AttemptView>,
+    older_attempts: u32,
+}
+
+/// One request of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct AttemptView {
+    round: u32,
+    attempt: u32,
+    started_at: Timestamp,
+    duration_ms: u64,
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    redelivered: bool,
+    trigger: Trigger,
+}
+
+impl DeliveryView {
+    /// From its record.
+    pub(crate) fn of(record: Record) -> Self {
+        let next_attempt_at = record.next.filter(|_| record.status == Status::Retrying).map(|next| next.at);
+        Self {
+            id: record.key.to_string(),
+            endpoint_id: record.key.endpoint_id,
+            event_id: record.key.event_id,
+            tenant: record.tenant,
+            event_type: record.event_type,
+            status: record.status,
+            round: record.step.round,
+            attempt: record.step.attempt,
+            accepted_at: record.key.accepted_at,
+            next_attempt_at,
+            attempts: record.attempts.into_iter().map(AttemptView::of).collect(),
+            older_attempts: record.older_attempts,
+        }
+    }
+
+    /// A delivery on its event's fan-out list that has no record yet: its first message is on its way.
+    pub(crate) fn pending(event: &Event, key: DeliveryKey) -> Self {
+        Self::of(Record::begin(key, event.new_delivery()))
+    }
+
+    /// With the newest attempt only; the others are counted.
+    pub(crate) fn shortened(mut self) -> Self {
+        let excess = self.attempts.len().saturating_sub(1);
+        self.attempts.drain(..excess);
+        self.older_attempts += excess as u32;
+        self
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: Attempt) -> Self {
+        Self {
+            round: attempt.step.round,
+            attempt: attempt.step.attempt,
+            started_at: attempt.started_at,
+            duration_ms: attempt.duration_ms,
+            outcome: attempt.outcome,
+            answer: attempt.answer,
+            redelivered: attempt.redelivered,
+            trigger: attempt.trigger,
+        }
+    }
+}
+
+/// A replay.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayView {
+    id: String,
+    kind: &'static str,
+    status: JobStatus,
+    counts: Counts,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl ReplayView {
+    /// From its job.
+    pub(crate) fn of(job: Job) -> Self {
+        Self {
+            id: job.key().to_string(),
+            kind: "replay",
+            status: job.status,
+            counts: job.counts,
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pombo_domain::delivery::{NewDelivery, Step};
+    use pombo_domain::retry::{Decision, Next, Route};
+
+    use super::*;
+
+    fn record() -> Record {
+        let key = DeliveryKey {
+            endpoint_id: "ep_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            accepted_at: Timestamp::from_seconds(1_700_000_000),
+            event_id: "evt_1".parse().unwrap(),
+        };
+        let new = NewDelivery {
+            tenant: "acme".parse().unwrap(),
+            event_type: "student.created".parse().unwrap(),
+            expires_at: 1_800_000_000,
+        };
+        Record::begin(key, new)
+    }
+
+    fn failed_attempt(attempt: u32) -> Attempt {
+        Attempt {
+            step: Step { round: 0, attempt },
+            started_at: Timestamp::from_seconds(1_700_000_001),
+            duration_ms: 12,
+            outcome: Outcome::HttpStatus { status_code: 500 },
+            answer: Some("<b>no</b>".into()),
+            redelivered: false,
+            trigger: Record::trigger(Step { round: 0, attempt }),
+        }
+    }
+
+    #[test]
+    fn a_retrying_delivery_shows_its_attempts_and_when_the_next_is_due() {
+        let next = Next { at: Timestamp::from_seconds(1_700_000_061), route: Route::Scheduler };
+        let record = record().record_attempt("me", failed_attempt(1), Decision::Retry(next)).unwrap();
+        insta::assert_json_snapshot!(DeliveryView::of(record), @r#"
+        {
+          "id": "ZXBfYWFhYWFhYWFhYWFhYWFhYS8yMDIzLTExLTE0VDIyOjEzOjIwLjAwMFojZXZ0XzE",
+          "endpoint_id": "ep_aaaaaaaaaaaaaaaa",
+          "event_id": "evt_1",
+          "tenant": "acme",
+          "event_type": "student.created",
+          "status": "retrying",
+          "round": 0,
+          "attempt": 1,
+          "accepted_at": "2023-11-14T22:13:20.000Z",
+          "next_attempt_at": "2023-11-14T22:14:21.000Z",
+          "attempts": [
+            {
+              "round": 0,
+              "attempt": 1,
+              "started_at": "2023-11-14T22:13:21.000Z",
+              "duration_ms": 12,
+              "outcome": {
+                "kind": "http_status",
+                "status_code": 500
+              },
+              "answer": "<b>no</b>",
+              "redelivered": false,
+              "trigger": "first"
+            }
+          ],
+          "older_attempts": 0
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_shortened_delivery_counts_the_attempts_it_leaves_out() {
+        let next = Next { at: Timestamp::from_seconds(1_700_000_061), route: Route::Queue };
+        let mut record = record();
+        for attempt in 1..=14 {
+            record = record.record_attempt("me", failed_attempt(attempt), Decision::Retry(next)).unwrap();
+        }
+        let view = DeliveryView::of(record).shortened();
+        assert_eq!((view.attempts.len(), view.attempts[0].attempt, view.older_attempts), (1, 14, 13));
+    }
+}
