@@ -1,0 +1,97 @@
+//! Messages that could not be processed.
+
+use std::time::Duration;
+
+use local::Answer;
+use pombo_tests::{Hook, Stack, eventually};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(30);
+
+async fn sweep(stack: &Stack) {
+    stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_goes_to_the_dead_letters_at_once_and_stays() {
+    let stack = Stack::stormy().await;
+    let before = stack.queue_length("DeliveriesDeadLetterQueue").await;
+    stack.send("DeliveriesQueue", "{\"v\":1,\"what\":\"is this?\"}").await;
+    eventually("the dead letter", SOON, || async {
+        (stack.queue_length("DeliveriesDeadLetterQueue").await > before).then_some(())
+    })
+    .await;
+    sweep(stack).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(stack.queue_length("DeliveriesDeadLetterQueue").await > before);
+}
+
+#[tokio::test]
+async fn a_dead_delivery_becomes_failed_and_can_be_replayed() {
+    let hook = Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+        Answer::status(if received.times == 1 { 500 } else { 200 })
+    })
+    .await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await;
+    let id = delivery["id"].as_str().unwrap();
+    let letter = json!({"v": 1, "delivery": id, "round": 0, "attempt": 2}).to_string();
+    hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
+    sweep(hook.stack).await;
+    let dead = hook.until_status(&event, "failed", SOON).await;
+    assert_eq!(dead["attempts"][1]["outcome"], json!({"kind": "dead_lettered"}), "{dead}");
+    hook.replay(&[id]).await;
+    hook.until_status(&event, "succeeded", SOON).await;
+    assert_eq!(hook.receiver.count(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_first_message_becomes_a_delivery_that_is_seen() {
+    let hook = Hook::new(Stack::stormy().await, json!({}), |_| Answer::status(200)).await;
+    let key = format!("{}/2026-01-31T09:30:00.050Z#dead", hook.endpoint);
+    let id = pombo_domain::cursor::seal(&key);
+    let event = json!({"tenant": hook.tenant, "type": "a", "expires_at": 4_000_000_000u64});
+    let letter = json!({"v": 1, "delivery": id, "round": 0, "attempt": 1, "event": event}).to_string();
+    hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
+    sweep(hook.stack).await;
+    let delivery = eventually("the delivery", SOON, || async {
+        let (status, delivery) = hook.stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
+        (status == 200).then_some(delivery)
+    })
+    .await;
+    assert_eq!((&delivery["status"], &delivery["tenant"]), (&json!("failed"), &json!(hook.tenant)));
+}
+
+#[tokio::test]
+async fn a_dead_outcome_is_applied() {
+    let hook =
+        Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(500))
+            .await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await;
+    let id = delivery["id"].as_str().unwrap();
+    let attempt = json!({
+        "round": 0, "attempt": 2, "started_at": "2026-01-31T09:30:00.050Z", "duration_ms": 7,
+        "outcome": {"kind": "succeeded", "status_code": 200}, "trigger": "retry",
+    });
+    let record = json!({"holder": "a/b", "attempt": attempt, "decision": {"then": "succeeded"}});
+    let letter = json!({"v": 1, "delivery": id, "round": 0, "attempt": 2, "record": record}).to_string();
+    hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
+    sweep(hook.stack).await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    assert_eq!(delivery["attempts"].as_array().unwrap().len(), 2);
+    assert_eq!(hook.receiver.count(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_message_of_a_settled_delivery_is_deleted() {
+    let hook = Hook::new(Stack::stormy().await, json!({}), |_| Answer::status(200)).await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    let letter = json!({"v": 1, "delivery": delivery["id"], "round": 0, "attempt": 1}).to_string();
+    hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
+    sweep(hook.stack).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(hook.delivery(&event).await, delivery);
+    assert_eq!(hook.receiver.count(), 1);
+}

@@ -1,0 +1,169 @@
+//! Every rejected input of each API: what is sent, the status, the field that the problem names.
+
+use local::Api;
+use pombo_tests::{Stack, unique};
+use serde_json::{Value, json};
+
+/// Method, path, body, status, field (empty when no field is at fault).
+type Case = (&'static str, String, Value, u16, &'static str);
+
+async fn assert_refused(api: &Api, cases: Vec<Case>) {
+    for (method, path, body, status, field) in cases {
+        let body = (!body.is_null()).then_some(body);
+        let (got, problem) = api.call(method.parse().unwrap(), &path, body.as_ref()).await.unwrap();
+        let sent = format!("{method} {path} {}", body.unwrap_or_default());
+        assert_eq!(got, status, "{sent}: {problem}");
+        let named = problem["errors"][0]["field"].as_str().unwrap_or_default();
+        assert_eq!(named, field, "{sent}: {problem}");
+        for member in ["type", "title", "detail"] {
+            assert!(problem[member].is_string(), "{sent}: {problem}");
+        }
+        assert_eq!(problem["status"], status, "{sent}: {problem}");
+    }
+}
+
+fn with(base: &Value, field: &str, value: Value) -> Value {
+    let mut body = base.clone();
+    body[field] = value;
+    body
+}
+
+#[tokio::test]
+async fn ingest_refuses() {
+    let stack = Stack::calm().await;
+    let event = json!({"type": "a", "data": {}});
+    let post = |body: Value, field| ("POST", "/v1/events".to_owned(), body, 400, field);
+    let cases = vec![
+        post(json!({}), "type"),
+        post(json!([]), "body"),
+        post(json!({"type": "a"}), "data"),
+        post(with(&event, "type", json!("")), "type"),
+        post(with(&event, "type", json!("a..b")), "type"),
+        post(with(&event, "type", json!("a.*")), "type"),
+        post(with(&event, "type", json!("x".repeat(129))), "type"),
+        post(with(&event, "type", json!("pombo.ping")), "type"),
+        post(with(&event, "tenant", json!("pombo")), "tenant"),
+        post(with(&event, "tenant", json!("a/b")), "tenant"),
+        post(with(&event, "tenant", json!("x".repeat(65))), "tenant"),
+        post(with(&event, "id", json!("a.b")), "id"),
+        post(with(&event, "id", json!("")), "id"),
+        post(with(&event, "timestamp", json!("31.1.2026")), "timestamp"),
+        post(with(&event, "extra", json!(1)), "extra"),
+        ("GET", "/v1/events".into(), Value::Null, 404, ""),
+        ("POST", "/v1/endpoints".into(), event.clone(), 404, ""),
+        ("POST", "/".into(), event.clone(), 404, ""),
+        ("POST", "/v1/events".into(), with(&event, "data", json!("x".repeat(360 * 1024))), 413, ""),
+    ];
+    assert_refused(&stack.local.ingest(), cases).await;
+}
+
+#[tokio::test]
+async fn endpoints_refuses() {
+    let stack = Stack::calm().await;
+    let api = stack.local.endpoints();
+    let tenant = unique("t");
+    let endpoint = json!({"tenant": tenant, "url": "https://93.184.216.34/hook", "event_types": ["a"]});
+    let (status, created) = api.post("/v1/endpoints", &endpoint).await.unwrap();
+    assert_eq!(status, 201, "{created}");
+    let one = format!("/v1/endpoints/{}", created["id"].as_str().unwrap());
+    let create = |field: &str, value: Value, named| {
+        ("POST", "/v1/endpoints".to_owned(), with(&endpoint, field, value), 400, named)
+    };
+    let mut cases = vec![
+        ("POST", "/v1/endpoints".to_owned(), json!({}), 400, "url"),
+        ("POST", "/v1/endpoints".to_owned(), json!({"url": "https://93.184.216.34/"}), 400, "event_types"),
+        create("tenant", json!("a b"), "tenant"),
+        create("id", json!("ep_mine"), "id"),
+        create("event_types", json!([]), "event_types"),
+        create("event_types", json!(["a", "b*"]), "event_types[1]"),
+        create("event_types", json!((0..33).map(|n| format!("t{n}")).collect::<Vec<_>>()), "event_types"),
+        create("headers", json!({"host": "x"}), "headers.host"),
+        create("headers", json!({"webhook-id": "x"}), "headers.webhook-id"),
+        create("headers", json!({"x-a": "a\nb"}), "headers.x-a"),
+        create("retry_policy", json!("never"), "retry_policy"),
+        create("retry_policy", json!({"delays_seconds": []}), "retry_policy.delays_seconds"),
+        create("retry_policy", json!({"delays_seconds": [0.5]}), "retry_policy.delays_seconds"),
+        create("timeout_seconds", json!(0), "timeout_seconds"),
+        create("timeout_seconds", json!(31), "timeout_seconds"),
+        create("secret", json!("whsec_short"), "secret"),
+        create("secret", json!("hello"), "secret"),
+        ("PATCH", one.clone(), json!({"event_types": []}), 400, "event_types"),
+        ("PATCH", one.clone(), json!({"url": "https://10.0.0.1/"}), 400, "url"),
+        ("PATCH", one.clone(), json!({"tenant": "b"}), 400, "tenant"),
+        ("PATCH", one.clone(), json!({"headers": {"x-a": "********"}}), 400, "headers.x-a"),
+        ("POST", format!("{one}/resume"), json!({"missed": "some"}), 400, "missed"),
+        ("POST", format!("{one}/rotate-secret"), json!({"grace_hours": 169}), 400, "grace_hours"),
+        ("POST", format!("{one}/rotate-secret"), json!({"secret": "x"}), 400, "secret"),
+        ("GET", "/v1/endpoints?limit=0".into(), Value::Null, 400, "limit"),
+        ("GET", "/v1/endpoints?limit=101".into(), Value::Null, 400, "limit"),
+        ("GET", "/v1/endpoints?cursor=x".into(), Value::Null, 400, "cursor"),
+        ("GET", "/v1/endpoints?tennant=x".into(), Value::Null, 400, "tennant"),
+        ("GET", "/v1/endpoints/ep_7777777777777777".into(), Value::Null, 404, ""),
+        ("GET", "/v1/endpoints/nonsense".into(), Value::Null, 404, ""),
+        ("GET", "/v1/deliveries".into(), Value::Null, 404, ""),
+        ("POST", "/v1/keys".into(), json!({"name": "x"}), 400, "scopes"),
+        ("POST", "/v1/keys".into(), json!({"name": "x", "scopes": []}), 400, "scopes"),
+        ("POST", "/v1/keys".into(), json!({"name": "x", "scopes": ["root"]}), 400, "scopes[0]"),
+        ("POST", "/v1/keys".into(), json!({"scopes": ["ops"]}), 400, "name"),
+        (
+            "POST",
+            "/v1/keys".into(),
+            json!({"name": "x", "scopes": ["ops"], "expires_at": "2020-01-01T00:00:00Z"}),
+            400,
+            "expires_at",
+        ),
+        ("DELETE", "/v1/keys/aaaaaaaaaaaaaaaa".into(), Value::Null, 404, ""),
+    ];
+    for url in [
+        "http://93.184.216.34/",
+        "ftp://93.184.216.34/",
+        "https://user@93.184.216.34/",
+        "https://93.184.216.34:22/",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::ffff:10.0.0.1]/",
+        "https://0x0a000001/",
+        "https://metadata.internal/",
+        "https://printer.local/",
+        "https://intranet/",
+        "nonsense",
+        "",
+    ] {
+        cases.push(create("url", json!(url), "url"));
+    }
+    assert_refused(&api, cases).await;
+}
+
+#[tokio::test]
+async fn replay_refuses() {
+    let stack = Stack::calm().await;
+    let get = |path: &str, field| ("GET", path.to_owned(), Value::Null, 400, field);
+    let id = pombo_domain::cursor::seal("ep_7777777777777777/2026-01-31T09:30:00.050Z#e");
+    let post = |body: Value, field| ("POST", "/v1/replays".to_owned(), body, 400, field);
+    let cases = vec![
+        get("/v1/deliveries?status=lost", "status"),
+        get("/v1/deliveries?status=succeeded", "status"),
+        get("/v1/deliveries?tenant=a&status=pending", "status"),
+        get("/v1/deliveries?endpoint_id=ep_1", "endpoint_id"),
+        get("/v1/deliveries?endpoint_id=ep_7777777777777777&status=succeeded", "status"),
+        get("/v1/deliveries?tenant=a%20b", "tenant"),
+        get("/v1/deliveries?since=yesterday", "since"),
+        get("/v1/deliveries?until=1", "until"),
+        get("/v1/deliveries?limit=1000", "limit"),
+        get("/v1/deliveries?cursor=x", "cursor"),
+        get("/v1/deliveries?state=failed", "state"),
+        ("GET", "/v1/deliveries/nonsense".into(), Value::Null, 404, ""),
+        ("GET", format!("/v1/deliveries/{id}"), Value::Null, 404, ""),
+        ("GET", "/v1/events/a.b".into(), Value::Null, 404, ""),
+        ("GET", "/v1/events/none".into(), Value::Null, 404, ""),
+        ("GET", "/v1/replays/nonsense".into(), Value::Null, 404, ""),
+        ("GET", "/v1/endpoints".into(), Value::Null, 404, ""),
+        post(json!({}), "deliveries"),
+        post(json!({"deliveries": []}), "deliveries"),
+        post(json!({"deliveries": ["x"]}), "deliveries[0]"),
+        post(json!({"deliveries": [id, id]}), "deliveries[1]"),
+        post(json!({"deliveries": vec![&id; 101]}), "deliveries"),
+        post(json!({"deliveries": [id], "all": true}), "all"),
+    ];
+    assert_refused(&stack.local.replay(), cases).await;
+}

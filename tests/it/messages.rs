@@ -1,0 +1,122 @@
+//! What a message may do, row by row of the design's table, against the real function.
+
+use std::time::Duration;
+
+use local::Answer;
+use pombo_tests::{Hook, Stack, eventually};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn message(delivery: &Value, round: u32, attempt: u32) -> String {
+    json!({"v": 1, "delivery": delivery["id"], "round": round, "attempt": attempt}).to_string()
+}
+
+/// Waits until dispatch has logged nothing more to do: an event sent behind the others has been delivered.
+async fn settle(hook: &Hook) {
+    let last = hook.post().await;
+    hook.until(&last, "an attempt", SOON, |delivery| !delivery["attempts"].as_array().unwrap().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+fn requests_for(hook: &Hook, event: &str) -> usize {
+    hook.receiver.received().iter().filter(|received| received.webhook_id() == event).count()
+}
+
+#[tokio::test]
+async fn every_message_for_a_settled_delivery_is_dropped() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    for (round, attempt) in [(0, 1), (0, 2), (1, 1), (7, 3)] {
+        hook.stack.send("DeliveriesQueue", &message(&delivery, round, attempt)).await;
+    }
+    settle(&hook).await;
+    assert_eq!(requests_for(&hook, &event), 1);
+    assert_eq!(hook.delivery(&event).await, delivery);
+}
+
+#[tokio::test]
+async fn a_message_whose_step_is_passed_is_dropped() {
+    let hook =
+        Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1, 600]}}), |_| Answer::status(500))
+            .await;
+    let event = hook.post().await;
+    let twice = |delivery: &Value| delivery["attempts"].as_array().unwrap().len() == 2;
+    let delivery = hook.until(&event, "two attempts", SOON, twice).await;
+    hook.stack.send("DeliveriesQueue", &message(&delivery, 0, 1)).await;
+    settle(&hook).await;
+    assert_eq!(requests_for(&hook, &event), 2);
+}
+
+#[tokio::test]
+async fn a_message_whose_outcome_stands_makes_sure_of_the_next_step() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(500)).await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await;
+    let schedules = || {
+        let id = delivery["id"].as_str().unwrap();
+        hook.stack.proxy.calls(|call| call.operation == "CreateSchedule" && call.mentions(id))
+    };
+    eventually("the schedule", SOON, || async { (schedules().len() == 1).then_some(()) }).await;
+    hook.stack.send("DeliveriesQueue", &message(&delivery, 0, 1)).await;
+    eventually("the schedule again", SOON, || async { (schedules().len() == 2).then_some(()) }).await;
+    let names: Vec<_> = schedules().iter().map(|call| call.body["Name"].clone()).collect();
+    assert_eq!(names[0], names[1], "the second is the first: there is one schedule");
+    assert_eq!(requests_for(&hook, &event), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_meets_a_live_claim_waits_and_is_not_sent_twice() {
+    let hook = Hook::new(Stack::calm().await, json!({"timeout_seconds": 3}), |_| {
+        Answer::status(200).after(Duration::from_secs(2))
+    })
+    .await;
+    let event = json!({"type": "a", "tenant": hook.tenant, "id": "e", "data": {}});
+    hook.stack.post(&event).await;
+    hook.receiver.wait_for(0, SOON).await.unwrap();
+    eventually("the claim", SOON, || async {
+        let claims =
+            hook.stack.proxy.calls(|call| call.body["Item"]["claim"].is_object() && call.mentions(&hook.endpoint));
+        (!claims.is_empty()).then_some(())
+    })
+    .await;
+    hook.stack.post(&event).await;
+    let waiting = eventually("the waiting message", SOON, || async {
+        let sent = hook.stack.proxy.calls(|call| {
+            call.operation == "SendMessage" && call.mentions(&hook.endpoint) && call.mentions("not_before")
+        });
+        sent.into_iter().next()
+    })
+    .await;
+    assert!(waiting.body["DelaySeconds"].as_u64().is_some_and(|delay| (1..=16).contains(&delay)), "{waiting:?}");
+    hook.until_status("e", "succeeded", SOON).await;
+    tokio::time::sleep(Duration::from_secs(waiting.body["DelaySeconds"].as_u64().unwrap() + 1)).await;
+    assert_eq!(hook.receiver.count(), 1);
+}
+
+#[tokio::test]
+async fn a_message_for_a_delivery_that_is_gone_is_dropped() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let key = format!("{}/2020-01-31T09:30:00.050Z#long-gone", hook.endpoint);
+    let delivery = json!({"id": pombo_domain::cursor::seal(&key)});
+    hook.stack.send("DeliveriesQueue", &message(&delivery, 0, 2)).await;
+    settle(&hook).await;
+    assert_eq!(requests_for(&hook, "long-gone"), 0);
+}
+
+#[tokio::test]
+async fn a_message_that_comes_too_early_waits() {
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+        Answer::status(if received.times == 1 { 500 } else { 200 })
+    })
+    .await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await;
+    let due = pombo_aws::clock::now().plus(Duration::from_secs(4));
+    let early = json!({"v": 1, "delivery": delivery["id"], "round": 0, "attempt": 2, "not_before": due});
+    hook.stack.send("DeliveriesQueue", &early.to_string()).await;
+    hook.until_status(&event, "succeeded", SOON).await;
+    let came = hook.receiver.received()[1].at.duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(came.as_millis() as i64 >= due.as_millis());
+}

@@ -1,0 +1,90 @@
+//! Endpoints that are paused, resumed and deleted while deliveries are on their way.
+
+use std::time::Duration;
+
+use local::Answer;
+use pombo_tests::{Hook, Stack};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A hook with one delivery that has failed once, and is due again when every process has forgotten what it knew of the
+/// endpoint.
+async fn hook_with_a_retry_ahead() -> (Hook, String) {
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [11, 2]}}), |received| {
+        Answer::status(if received.times == 1 { 500 } else { 200 })
+    })
+    .await;
+    let event = hook.post().await;
+    hook.until_status(&event, "retrying", SOON).await;
+    (hook, event)
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_paused_endpoint_is_held_and_goes_on_when_it_is_resumed() {
+    let (hook, event) = hook_with_a_retry_ahead().await;
+    hook.change("pause").await;
+    let held = hook.until_status(&event, "held", SOON).await;
+    assert_eq!((&held["attempt"], &held["next_attempt_at"]), (&json!(1), &json!(null)), "its attempts are left unused");
+    hook.change("resume").await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    assert_eq!((&delivery["round"], &delivery["attempt"]), (&json!(0), &json!(2)));
+    assert_eq!(hook.receiver.count(), 2);
+}
+
+#[tokio::test]
+async fn a_first_delivery_that_meets_a_pause_is_held() {
+    let stack = Stack::calm().await;
+    let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
+    // A message of an event that was fanned out before the pause, and that names the endpoint's version of then.
+    hook.change("pause").await;
+    let accepted = hook.stack.post(&json!({"type": "a", "tenant": hook.tenant, "id": "e", "data": {}})).await;
+    assert_eq!(accepted["deliveries"], 0, "no fan-out to a paused endpoint");
+    let key = format!("{}/{}#e", hook.endpoint, accepted["accepted_at"].as_str().unwrap());
+    let id = pombo_domain::cursor::seal(&key);
+    let event = json!({"tenant": hook.tenant, "type": "a", "expires_at": 4_000_000_000u64, "endpoint_version": 1});
+    let message = json!({"v": 1, "delivery": id, "round": 0, "attempt": 1, "event": event});
+    stack.send("DeliveriesQueue", &message.to_string()).await;
+    let status = || async {
+        let (status, delivery) = stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
+        (status == 200).then(|| delivery["status"].as_str().unwrap().to_owned())
+    };
+    pombo_tests::eventually("held", SOON, || async { status().await.filter(|status| status == "held") }).await;
+    assert_eq!(hook.receiver.count(), 0);
+    hook.change("resume").await;
+    pombo_tests::eventually("succeeded", SOON, || async { status().await.filter(|status| status == "succeeded") })
+        .await;
+    assert_eq!(hook.receiver.count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_deleted_endpoint_is_cancelled() {
+    let (hook, event) = hook_with_a_retry_ahead().await;
+    hook.change("delete").await;
+    hook.until_status(&event, "cancelled", SOON).await;
+    assert_eq!(hook.receiver.count(), 1);
+    let accepted = hook.stack.post(&json!({"type": "a", "tenant": hook.tenant, "data": {}})).await;
+    assert_eq!(accepted["deliveries"], 0);
+}
+
+#[tokio::test]
+async fn what_is_held_is_cancelled_when_its_endpoint_is_deleted() {
+    let (hook, event) = hook_with_a_retry_ahead().await;
+    hook.change("pause").await;
+    hook.until_status(&event, "held", SOON).await;
+    hook.change("delete").await;
+    hook.until_status(&event, "cancelled", SOON).await;
+    assert_eq!(hook.receiver.count(), 1);
+}
+
+#[tokio::test]
+async fn an_event_posted_the_moment_after_a_resume_reaches_the_endpoint() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    for _ in 0..3 {
+        hook.change("pause").await;
+        hook.change("resume").await;
+        let event = hook.post().await;
+        hook.until_status(&event, "succeeded", SOON).await;
+    }
+    assert_eq!(hook.receiver.count(), 3);
+}

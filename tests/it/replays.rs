@@ -1,0 +1,133 @@
+//! An operator sends chosen deliveries again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use local::Answer;
+use pombo_tests::{Hook, Stack};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A hook whose receiver is out of order until told otherwise.
+async fn broken_hook(delays: serde_json::Value) -> (Hook, Arc<AtomicBool>) {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&repaired);
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": delays}}), move |_| {
+        Answer::status(if seen.load(Ordering::SeqCst) { 200 } else { 500 })
+    })
+    .await;
+    (hook, repaired)
+}
+
+#[tokio::test]
+async fn what_exhausted_its_attempts_is_replayed_and_succeeds() {
+    let (hook, repaired) = broken_hook(json!([1, 1])).await;
+    let event = hook.post().await;
+    let failed = hook.until_status(&event, "failed", SOON).await;
+    assert_eq!(failed["attempts"].as_array().unwrap().len(), 3);
+    let listed = format!("/v1/deliveries?endpoint_id={}&status=failed", hook.endpoint);
+    let (_, list) = hook.stack.local.replay().get(&listed).await.unwrap();
+    assert_eq!(list["deliveries"][0]["id"], failed["id"], "{list}");
+
+    repaired.store(true, Ordering::SeqCst);
+    let id = failed["id"].as_str().unwrap();
+    let job = hook.replay(&[id]).await;
+    assert_eq!((&job["counts"]["matched"], &job["counts"]["queued"]), (&json!(1), &json!(1)), "{job}");
+    assert_eq!(job["deliveries"], json!([{"id": id, "result": "queued"}]));
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    assert_eq!((&delivery["round"], &delivery["attempt"]), (&json!(1), &json!(1)));
+    let last = delivery["attempts"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["trigger"], &last["round"]), (&json!("replay"), &json!(1)));
+    assert_eq!(hook.receiver.count(), 4);
+    let ids: std::collections::BTreeSet<_> =
+        hook.receiver.received().iter().map(|r| r.webhook_id().to_owned()).collect();
+    assert_eq!(ids.len(), 1, "the webhook-id stays the same");
+    hook.assert_signed();
+    let (_, list) = hook.stack.local.replay().get(&listed).await.unwrap();
+    assert_eq!(list["deliveries"], json!([]));
+    let job_id = job["id"].as_str().unwrap();
+    let (status, job) = hook.stack.local.replay().get(&format!("/v1/replays/{job_id}")).await.unwrap();
+    assert_eq!((status, &job["status"], &job["counts"]["queued"]), (200, &json!("done"), &json!(1)), "{job}");
+}
+
+#[tokio::test]
+async fn a_replay_begins_the_policy_anew_and_an_older_rounds_retry_is_dropped() {
+    let (hook, repaired) = broken_hook(json!([600])).await;
+    let event = hook.post().await;
+    let waiting = hook.until_status(&event, "retrying", SOON).await;
+    let id = waiting["id"].as_str().unwrap();
+    repaired.store(true, Ordering::SeqCst);
+    hook.replay(&[id]).await;
+    hook.until_status(&event, "succeeded", SOON).await;
+    // The retry of round 0, as its timer brings it in ten minutes.
+    let late = json!({"v": 1, "delivery": id, "round": 0, "attempt": 2}).to_string();
+    hook.stack.send("DeliveriesQueue", &late).await;
+    let last = hook.post().await;
+    hook.until_status(&last, "succeeded", SOON).await;
+    assert_eq!(hook.receiver.count(), 3, "two of the first event, one of the last");
+}
+
+#[tokio::test]
+async fn one_in_flight_is_skipped_and_says_so() {
+    let hook = Hook::new(
+        Stack::calm().await,
+        json!({"timeout_seconds": 3, "retry_policy": {"delays_seconds": [1]}}),
+        |received| match received.times {
+            1 => Answer::status(500),
+            _ => Answer::status(200).after(Duration::from_millis(2500)),
+        },
+    )
+    .await;
+    let event = hook.post().await;
+    let id = hook.until_status(&event, "retrying", SOON).await["id"].as_str().unwrap().to_owned();
+    hook.receiver.wait_for(1, SOON).await.unwrap();
+    // The second attempt has come in when its answer is still 2.5 s away.
+    pombo_tests::eventually("the second attempt's claim", SOON, || async {
+        let id = id.clone();
+        let calls = hook.stack.proxy.calls(|call| {
+            call.operation == "PutItem"
+                && call.attribute("status") == "retrying"
+                && call.body["Item"]["claim"].is_object()
+                && call.mentions(&hook.endpoint)
+        });
+        (!calls.is_empty()).then_some(id)
+    })
+    .await;
+    let job = hook.replay(&[&id]).await;
+    assert_eq!(job["deliveries"][0]["result"], "in_flight", "{job}");
+    assert_eq!(job["counts"]["skipped"], json!({"in_flight": 1}));
+    hook.until_status(&event, "succeeded", SOON).await;
+    assert_eq!(hook.receiver.count(), 2);
+}
+
+#[tokio::test]
+async fn two_replays_at_once_open_one_round() {
+    let (hook, repaired) = broken_hook(json!([1])).await;
+    let event = hook.post().await;
+    let id = hook.until_status(&event, "failed", SOON).await["id"].as_str().unwrap().to_owned();
+    repaired.store(true, Ordering::SeqCst);
+    let ids = [id.as_str()];
+    let jobs = futures::future::join_all((0..5).map(|_| hook.replay(&ids))).await;
+    let queued = jobs.iter().filter(|job| job["counts"]["queued"] == 1).count();
+    hook.until_status(&event, "succeeded", SOON).await;
+    assert!(queued >= 1, "{jobs:?}");
+    // Each round that was opened is one attempt, and no more were made.
+    let delivery = hook.delivery(&event).await;
+    assert_eq!(hook.receiver.count() as u64, 2 + delivery["round"].as_u64().unwrap());
+}
+
+#[tokio::test]
+async fn what_another_tenants_key_names_is_not_found() {
+    let (hook, _) = broken_hook(json!([1])).await;
+    let event = hook.post().await;
+    let id = hook.until_status(&event, "failed", SOON).await["id"].as_str().unwrap().to_owned();
+    let key = hook.stack.key(&["ops"], Some("somebody-else")).await;
+    let api = Stack::api(&hook.stack.local.urls.replay, &key);
+    let (_, job) = api.post("/v1/replays", &json!({"deliveries": [id]})).await.unwrap();
+    assert_eq!(job["deliveries"][0]["result"], "not_found", "{job}");
+    assert_eq!(api.get(&format!("/v1/deliveries/{id}")).await.unwrap().0, 404);
+    assert_eq!(api.get(&format!("/v1/events/{event}")).await.unwrap().0, 404);
+    assert_eq!(api.get(&format!("/v1/events/{event}?tenant={}", hook.tenant)).await.unwrap().0, 403);
+}

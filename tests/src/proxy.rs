@@ -1,0 +1,302 @@
+//! A proxy between the functions and the emulator: it keeps every call that passes, and spoils those it is told to.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+/// An AWS call that a function made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The operation: `PutItem`, `SendMessageBatch`, `CreateSchedule`.
+    pub operation: String,
+    /// Everything that it says; for Scheduler with the schedule's name as `Name`.
+    pub body: Value,
+    /// The capacity units that a DynamoDB call consumed, by what the emulator says.
+    pub units: f64,
+    /// Whether it was spoilt.
+    pub spoilt: bool,
+}
+
+impl Call {
+    /// Whether the call says this anywhere.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        self.body.to_string().contains(text)
+    }
+
+    /// The name of the table that it reads or writes; empty for other services.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        self.body["TableName"].as_str().unwrap_or_default()
+    }
+
+    /// A text attribute of the item that it puts.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> &str {
+        self.body["Item"][name]["S"].as_str().unwrap_or_default()
+    }
+}
+
+/// What is done to a call.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// It is refused with this status and error code, and does nothing.
+    Refuse(u16, &'static str),
+    /// It is carried out, but its answer is lost: a 500 comes in its place.
+    LoseAnswer,
+    /// It is said to be carried out, and is not: what it sent is lost on its way.
+    Swallow,
+    /// It is carried out after a while.
+    Delay(Duration),
+    /// The process that made it is killed; it does nothing.
+    KillBefore,
+    /// It is carried out, then the process that made it is killed.
+    KillAfter,
+    /// The entries of a batch at these places are refused, with whether the sender is at fault; the others are sent.
+    RefuseEntries(Vec<usize>, bool),
+}
+
+type Rule = Box<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
+
+struct Shared {
+    target: OnceLock<String>,
+    calls: Mutex<Vec<Call>>,
+    rules: Mutex<Vec<Rule>>,
+    client: reqwest::Client,
+}
+
+/// A running proxy. It runs on a thread of its own until the process ends.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// A proxy that has no target yet.
+    #[must_use]
+    pub fn start() -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the proxy cannot listen");
+        listener.set_nonblocking(true).expect("the proxy cannot listen");
+        let address = listener.local_addr().expect("the proxy has no address");
+        let shared = Arc::new(Shared {
+            target: OnceLock::new(),
+            calls: Mutex::default(),
+            rules: Mutex::default(),
+            client: reqwest::Client::builder().no_proxy().build().expect("no HTTP client"),
+        });
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("no runtime");
+            runtime.block_on(serve(listener, serving));
+        });
+        Self { address, shared }
+    }
+
+    /// Where the functions send their calls.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where the calls go.
+    pub fn set_target(&self, url: String) {
+        self.shared.target.set(url).expect("the proxy has a target already");
+    }
+
+    /// Spoils the calls for which `rule` names a fault. Rules stay for good, so each must be about its test's own things.
+    pub fn spoil(&self, rule: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        self.shared.rules.lock().unwrap().push(Box::new(rule));
+    }
+
+    /// Spoils the first `times` calls for which `rule` names a fault.
+    pub fn spoil_times(&self, times: usize, rule: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        let left = Mutex::new(times);
+        self.spoil(move |call| {
+            let fault = rule(call)?;
+            let mut left = left.lock().unwrap();
+            *left = left.checked_sub(1)?;
+            Some(fault)
+        });
+    }
+
+    /// The calls that passed and that `wanted` wants, in order.
+    #[must_use]
+    pub fn calls(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
+        self.shared.calls.lock().unwrap().iter().filter(|call| wanted(call)).cloned().collect()
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("the proxy cannot listen");
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else { continue };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let service = service_fn(|request| handle(&shared, peer, request));
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn handle(
+    shared: &Shared,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut call = read_call(target, head.uri.path(), &body);
+    let fault = shared.rules.lock().unwrap().iter().find_map(|rule| rule(&call));
+    call.spoilt = fault.is_some();
+    let counted = target.starts_with("DynamoDB");
+    let body = match &fault {
+        Some(Fault::RefuseEntries(places, _)) => without_entries(&call.body, places),
+        _ if counted => with_capacity(&call.body),
+        _ => body,
+    };
+    let answer = match &fault {
+        Some(Fault::Refuse(status, code)) => error(*status, code),
+        Some(Fault::KillBefore) => {
+            kill(peer);
+            error(500, "InternalError")
+        }
+        Some(Fault::Swallow) => {
+            let answer = json!({"MessageId": "lost", "ScheduleArn": "lost"}).to_string();
+            Response::builder().status(200).body(answer.into()).unwrap_or_default()
+        }
+        Some(Fault::Delay(delay)) => {
+            tokio::time::sleep(*delay).await;
+            forward(shared, &head, body).await
+        }
+        _ => forward(shared, &head, body).await,
+    };
+    let answer = match fault {
+        Some(Fault::LoseAnswer) => error(500, "InternalServerError"),
+        Some(Fault::KillAfter) => {
+            kill(peer);
+            error(500, "InternalError")
+        }
+        Some(Fault::RefuseEntries(places, senders_fault)) => with_refused(answer, &places, senders_fault),
+        _ => answer,
+    };
+    if counted {
+        call.units = units(answer.body());
+    }
+    shared.calls.lock().unwrap().push(call);
+    Ok(answer.map(Full::new))
+}
+
+/// The AWS JSON protocols name the operation in a header; Scheduler's REST protocol, by its path.
+fn read_call(target: &str, path: &str, body: &[u8]) -> Call {
+    let mut json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let operation = match (target.rsplit_once('.'), path.strip_prefix("/schedules/")) {
+        (Some((_, operation)), _) => operation.to_owned(),
+        (None, Some(name)) => {
+            json["Name"] = name.into();
+            "CreateSchedule".to_owned()
+        }
+        (None, None) => path.to_owned(),
+    };
+    Call { operation, body: json, units: 0.0, spoilt: false }
+}
+
+async fn forward(shared: &Shared, head: &hyper::http::request::Parts, body: Bytes) -> Response<Bytes> {
+    let target = shared.target.get().expect("the proxy has no target");
+    let url = format!("{target}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
+    let mut headers = head.headers.clone();
+    headers.remove("content-length");
+    headers.remove("host");
+    match shared.client.request(head.method.clone(), url).headers(headers).body(body).send().await {
+        Err(_) => error(502, "BadGateway"),
+        Ok(answer) => {
+            let mut response = Response::builder().status(answer.status());
+            for (name, value) in answer.headers() {
+                // The body may be another one; a checksum of the first is no use then.
+                if !["content-length", "transfer-encoding", "connection", "x-amz-crc32"].contains(&name.as_str()) {
+                    response = response.header(name, value);
+                }
+            }
+            response.body(answer.bytes().await.unwrap_or_default()).unwrap_or_default()
+        }
+    }
+}
+
+fn error(status: u16, code: &str) -> Response<Bytes> {
+    let body = json!({"__type": code, "message": "spoilt by the test"}).to_string();
+    let builder = Response::builder().status(status).header("x-amzn-errortype", code);
+    builder.header("content-type", "application/x-amz-json-1.0").body(body.into()).unwrap_or_default()
+}
+
+fn with_capacity(body: &Value) -> Bytes {
+    let mut body = body.clone();
+    body["ReturnConsumedCapacity"] = "TOTAL".into();
+    body.to_string().into()
+}
+
+fn units(answer: &Bytes) -> f64 {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let consumed = &answer["ConsumedCapacity"];
+    let all = consumed.as_array().cloned().unwrap_or_else(|| vec![consumed.clone()]);
+    all.iter().filter_map(|consumed| consumed["CapacityUnits"].as_f64()).sum()
+}
+
+fn without_entries(body: &Value, places: &[usize]) -> Bytes {
+    let mut body = body.clone();
+    if let Some(entries) = body["Entries"].as_array_mut() {
+        let mut place = 0;
+        entries.retain(|_| {
+            place += 1;
+            !places.contains(&(place - 1))
+        });
+    }
+    body.to_string().into()
+}
+
+fn with_refused(answer: Response<Bytes>, places: &[usize], senders_fault: bool) -> Response<Bytes> {
+    let mut body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let code = if senders_fault { "InvalidMessageContents" } else { "InternalError" };
+    let failed =
+        places.iter().map(|place| json!({"Id": place.to_string(), "Code": code, "SenderFault": senders_fault}));
+    body["Failed"] = failed.collect::<Vec<_>>().into();
+    if !body["Successful"].is_array() {
+        body = json!({"Successful": [], "Failed": body["Failed"]});
+    }
+    let builder = Response::builder().status(200).header("content-type", "application/x-amz-json-1.0");
+    builder.body(body.to_string().into()).unwrap_or_default()
+}
+
+/// Kills the process at the other end of a connection, as a sandbox that is gone from one moment to the next.
+fn kill(peer: SocketAddr) {
+    let pid = owner_of(peer).expect("nobody has the other end of the connection");
+    let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "the process {pid} could not be killed");
+}
+
+/// The process that has the socket bound to `peer`, by what Linux says of its sockets.
+fn owner_of(peer: SocketAddr) -> Option<u32> {
+    let port = format!(":{:04X}", peer.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let socket = table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let inode = *fields.get(9)?;
+        (fields.get(1)?.ends_with(&port) && inode != "0").then(|| format!("socket:[{inode}]"))
+    })?;
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let mut files = std::fs::read_dir(process.path().join("fd")).ok()?.flatten();
+        files
+            .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
+            .then_some(pid)
+    })
+}

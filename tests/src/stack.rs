@@ -1,0 +1,128 @@
+//! The stacks that the tests run against, each started once in a process.
+
+use std::sync::Arc;
+
+use local::{Api, LocalOptions, LocalStack};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::proxy::Proxy;
+use crate::scenario::unique;
+
+/// A stack with the proxy between its functions and its emulator.
+pub struct Stack {
+    /// The stack.
+    pub local: LocalStack,
+    /// The proxy.
+    pub proxy: Arc<Proxy>,
+}
+
+impl Stack {
+    /// The stack on which nothing is spoilt.
+    pub async fn calm() -> &'static Self {
+        static CALM: OnceCell<Stack> = OnceCell::const_new();
+        CALM.get_or_init(|| Self::start("calm", &[])).await
+    }
+
+    /// The stack on which calls fail and functions are killed. A dead function's messages come again after seconds.
+    pub async fn stormy() -> &'static Self {
+        static STORMY: OnceCell<Stack> = OnceCell::const_new();
+        STORMY.get_or_init(|| Self::start("stormy", &[("OverdueSeconds", "2")])).await
+    }
+
+    /// Starts a stack whose time limits suit tests: a dead function's message comes again after 16 seconds, and jobs do not
+    /// wait for indexes that the emulator keeps up to date anyway.
+    pub async fn start(name: &str, parameters: &[(&str, &str)]) -> Self {
+        let proxy = Arc::new(Proxy::start());
+        let quick = [
+            ("MaxEndpointTimeoutSeconds", "3"),
+            ("DispatchTimeoutSeconds", "15"),
+            ("DeliveriesVisibilitySeconds", "16"),
+            ("SettleSeconds", "2"),
+            ("SweepMinutes", "60"),
+        ];
+        let options = LocalOptions {
+            name: unique(name),
+            functions_endpoint: Some(proxy.url()),
+            parameters: quick.iter().chain(parameters).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            ..LocalOptions::default()
+        };
+        let target = Arc::clone(&proxy);
+        let local = start_behind(options, &target).await;
+        Self { local, proxy }
+    }
+
+    /// The physical id of one of the template's resources.
+    #[must_use]
+    pub fn resource(&self, logical_id: &str) -> &str {
+        self.local.resource(logical_id).unwrap()
+    }
+
+    /// Posts an event; gives the answer to it.
+    pub async fn post(&self, event: &Value) -> Value {
+        let (status, answer) = self.local.ingest().post("/v1/events", event).await.unwrap();
+        assert_eq!(status, 202, "{answer}");
+        answer
+    }
+
+    /// An API with a key of these scopes, bound to a tenant if one is given.
+    pub async fn key(&self, scopes: &[&str], tenant: Option<&str>) -> String {
+        let wanted = json!({"name": "test", "scopes": scopes, "tenant": tenant});
+        let (status, answer) = self.local.endpoints().post("/v1/keys", &wanted).await.unwrap();
+        assert_eq!(status, 201, "{answer}");
+        answer["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Everything about an event.
+    pub async fn event(&self, tenant: &str, id: &str) -> Value {
+        let (status, event) = self.local.replay().get(&format!("/v1/events/{id}?tenant={tenant}")).await.unwrap();
+        assert_eq!(status, 200, "{event}");
+        event
+    }
+
+    /// The only delivery of an event.
+    pub async fn delivery(&self, tenant: &str, id: &str) -> Value {
+        let event = self.event(tenant, id).await;
+        let deliveries = event["deliveries"].as_array().unwrap();
+        assert_eq!(deliveries.len(), 1, "{event}");
+        deliveries[0].clone()
+    }
+
+    /// Sends a message to a queue, as if a function had.
+    pub async fn send(&self, queue: &str, body: &str) {
+        let client = aws_sdk_sqs::Client::new(&self.local.sdk_config().await);
+        client.send_message().queue_url(self.resource(queue)).message_body(body).send().await.unwrap();
+    }
+
+    /// How many messages a queue holds, waiting and being handled.
+    pub async fn queue_length(&self, queue: &str) -> u64 {
+        use aws_sdk_sqs::types::QueueAttributeName::All;
+        let client = aws_sdk_sqs::Client::new(&self.local.sdk_config().await);
+        let answer =
+            client.get_queue_attributes().queue_url(self.resource(queue)).attribute_names(All).send().await.unwrap();
+        let counts = answer.attributes.unwrap_or_default();
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        names.iter().filter_map(|name| counts.get(&(*name).into())?.parse::<u64>().ok()).sum()
+    }
+
+    /// An API of the stack under another key.
+    #[must_use]
+    pub fn api(url: &str, key: &str) -> Api {
+        Api::new(url, key)
+    }
+}
+
+async fn start_behind(options: LocalOptions, proxy: &Proxy) -> LocalStack {
+    use local::{Emulator, EmulatorOptions};
+    let emulator = EmulatorOptions {
+        name: options.name.clone(),
+        port: 0,
+        functions_endpoint: options.functions_endpoint.clone(),
+        enforce_iam: options.enforce_iam,
+        keep_data: false,
+        environment: options.environment.clone(),
+    };
+    let emulator = Arc::new(Emulator::start(emulator, options.progress).await.unwrap());
+    proxy.set_target(emulator.url());
+    LocalStack::start_in(&emulator, options).await.unwrap()
+}
