@@ -43,10 +43,13 @@ pub fn days(name: &'static str) -> Result<Duration, BadSetting> {
     value(name).map(|days: u32| Duration::from_secs(u64::from(days) * 86_400))
 }
 
-/// The configuration of every AWS client: region and credentials from the environment, and a time limit on each call, so
-/// that a call that hangs leaves time to say so.
+/// The time limits of every AWS call, so that one that hangs leaves time to say so.
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build()
+}
+
+/// The configuration of every AWS client: region and credentials from the environment, and [`timeouts`].
 pub async fn aws() -> SdkConfig {
-    let timeouts =
-        TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts()).load().await
 }

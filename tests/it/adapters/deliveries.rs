@@ -1,0 +1,244 @@
+//! The record of a delivery: written whole, in the place of the revision that was seen and of no other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::future::join_all;
+use pombo_aws::deliveries::{DeliveriesTable, Put};
+use pombo_domain::delivery::{Claim, DeliveryKey, NewDelivery, Record, Status, Step};
+use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::retry::{Next, Route};
+use pombo_tests::{Fault, Stack, unique};
+use serde_json::json;
+
+use super::{FAR, behind_proxy, calls, direct, endpoint_id, some_time, spoil, tomorrow};
+
+async fn table() -> DeliveriesTable {
+    let name = Stack::calm().await.resource("DeliveriesTable").to_owned();
+    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+}
+
+async fn spoilt_table() -> DeliveriesTable {
+    let name = Stack::calm().await.resource("DeliveriesTable").to_owned();
+    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name)
+}
+
+/// The record of a delivery that no other test has.
+fn record() -> Record {
+    let key = DeliveryKey { endpoint_id: endpoint_id(), accepted_at: some_time(), event_id: "evt_1".parse().unwrap() };
+    let new = NewDelivery {
+        tenant: unique("t").parse().unwrap(),
+        event_type: "student.created".parse().unwrap(),
+        expires_at: tomorrow(),
+    };
+    Record::begin(key, new)
+}
+
+fn attempts() -> Vec<Attempt> {
+    let detail = "ünicode \u{ffff} \"quoted\"\n".to_owned();
+    let outcomes = [
+        Outcome::HttpStatus { status_code: 503 },
+        Outcome::TimedOut,
+        Outcome::Connection { detail: detail.clone() },
+        Outcome::Tls { detail: detail.clone() },
+        Outcome::Dns { detail: detail.clone() },
+        Outcome::Refused { detail: detail.clone() },
+        Outcome::InvalidResponse { detail: detail.clone() },
+        Outcome::Expired,
+        Outcome::DeadLettered,
+        Outcome::Succeeded { status_code: 204 },
+    ];
+    let attempt = |(number, outcome): (u32, Outcome)| Attempt {
+        step: Step { round: 3, attempt: number },
+        started_at: some_time(),
+        duration_ms: u64::from(number) * 7,
+        answer: number.is_multiple_of(2).then(|| detail.clone()),
+        redelivered: number.is_multiple_of(3),
+        trigger: [Trigger::First, Trigger::Retry, Trigger::Replay][number as usize % 3],
+        outcome,
+    };
+    (1..).zip(outcomes).map(attempt).collect()
+}
+
+/// A record with something in every field.
+fn full() -> Record {
+    Record {
+        status: Status::Retrying,
+        step: Step { round: 3, attempt: 10 },
+        claim: Some(Claim { holder: "invocation/message".into(), until: FAR }),
+        next: Some(Next { at: FAR, route: Route::Scheduler }),
+        attempts: attempts(),
+        older_attempts: 17,
+        job: Some("job".into()),
+        unknown: BTreeMap::from([
+            ("probe".into(), json!({"of": ["circuit", null, true], "at": 1.5, "empty": {}})),
+            ("slot".into(), json!(-7)),
+            ("note".into(), json!("")),
+        ]),
+        ..record()
+    }
+}
+
+async fn stored(table: &DeliveriesTable, seen: Option<u64>, record: Record, writer: &str) -> Record {
+    match table.put(seen, record, writer).await.unwrap() {
+        Put::Stored(record) => *record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The attributes as they lie in the table.
+async fn item(key: &DeliveryKey) -> HashMap<String, AttributeValue> {
+    let client = aws_sdk_dynamodb::Client::new(&direct().await);
+    let get = client.get_item().table_name(Stack::calm().await.resource("DeliveriesTable"));
+    let get = get
+        .key("endpoint_id", AttributeValue::S(key.endpoint_id.to_string()))
+        .key("sort_key", AttributeValue::S(key.sort_key()));
+    get.send().await.unwrap().item.unwrap()
+}
+
+#[tokio::test]
+async fn every_field_survives_a_round_trip() {
+    let table = table().await;
+    for record in [record(), full()] {
+        let key = record.key.clone();
+        assert_eq!(table.get(&key).await.unwrap(), None);
+        let written = stored(&table, None, record.clone(), "me").await;
+        assert_eq!(written, Record { rev: 1, writer: "me".into(), ..record });
+        assert_eq!(table.get(&key).await.unwrap(), Some(written));
+    }
+}
+
+#[tokio::test]
+async fn a_write_replaces_the_revision_that_was_seen() {
+    let table = table().await;
+    let first = stored(&table, None, full(), "first").await;
+    // What is no longer so must not be left lying in the item.
+    let bare = Record { key: first.key.clone(), ..record() };
+    let second = stored(&table, Some(first.rev), bare.clone(), "second").await;
+    assert_eq!(second, Record { rev: 2, writer: "second".into(), ..bare });
+    assert_eq!(table.get(&first.key).await.unwrap(), Some(second));
+    let names: Vec<_> = item(&first.key).await.into_keys().collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_new_record_meets_the_one_that_stands() {
+    let table = table().await;
+    let standing = stored(&table, None, full(), "other").await;
+    let new = Record { key: standing.key.clone(), ..record() };
+    let put = table.put(None, new, "me").await.unwrap();
+    assert_eq!(put, Put::Conflict(Some(Box::new(standing.clone()))));
+    assert_eq!(table.get(&standing.key).await.unwrap(), Some(standing));
+}
+
+#[tokio::test]
+async fn a_stale_revision_meets_the_one_that_stands() {
+    let table = table().await;
+    let seen = stored(&table, None, record(), "me").await;
+    let standing = stored(&table, Some(1), seen.held(), "other").await;
+    let put = table.put(Some(1), seen.cancelled(), "me").await.unwrap();
+    assert_eq!(put, Put::Conflict(Some(Box::new(standing.clone()))));
+    assert_eq!(table.get(&seen.key).await.unwrap(), Some(standing));
+}
+
+#[tokio::test]
+async fn an_earlier_or_later_write_of_ones_own_is_not_taken_for_this_one() {
+    let table = table().await;
+    let first = stored(&table, None, record(), "me").await;
+    let second = stored(&table, Some(1), first.clone(), "me").await;
+    for seen in [None, Some(2), Some(7)].into_iter().filter(|seen| *seen != Some(second.rev)) {
+        let put = table.put(seen, first.clone(), "me").await.unwrap();
+        assert_eq!(put, Put::Conflict(Some(Box::new(second.clone()))), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_gone_is_not_written_anew() {
+    let table = table().await;
+    let record = record();
+    let put = table.put(Some(1), record.clone(), "me").await.unwrap();
+    assert_eq!(put, Put::Conflict(None));
+    assert_eq!(table.get(&record.key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_a_write() {
+    let table = spoilt_table().await;
+    let record = full();
+    let endpoint = record.key.endpoint_id.to_string();
+    for (seen, made) in [(None, 2), (Some(1), 4)] {
+        spoil(1, "PutItem", &endpoint, Fault::LoseAnswer).await;
+        let written = stored(&table, seen, record.clone(), "me").await;
+        assert_eq!(written, Record { rev: seen.unwrap_or(0) + 1, writer: "me".into(), ..record.clone() });
+        assert_eq!(calls("PutItem", &endpoint).await.len(), made, "the SDK repeated the call");
+    }
+}
+
+#[tokio::test]
+async fn another_s_write_during_the_repeat_is_a_conflict() {
+    let table = spoilt_table().await;
+    let seen = stored(&table, None, record(), "me").await;
+    let standing = stored(&table, Some(1), seen.held(), "other").await;
+    spoil(1, "PutItem", seen.key.endpoint_id.as_str(), Fault::LoseAnswer).await;
+    let put = table.put(Some(1), seen.clone(), "me").await.unwrap();
+    assert_eq!(put, Put::Conflict(Some(Box::new(standing))));
+}
+
+#[tokio::test]
+async fn a_refused_write_is_an_error_and_writes_nothing() {
+    let table = spoilt_table().await;
+    let record = record();
+    let fault = Fault::Refuse(400, "ProvisionedThroughputExceededException");
+    spoil(3, "PutItem", record.key.endpoint_id.as_str(), fault).await;
+    let error = table.put(None, record.clone(), "me").await.unwrap_err();
+    assert_eq!(error.code(), Some("ProvisionedThroughputExceededException"), "{error}");
+    assert!(error.to_string().starts_with("dynamodb:PutItem Deliveries: "), "{error}");
+    assert_eq!(table.get(&record.key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn attributes_of_a_newer_version_are_read_and_written_back_as_they_are() {
+    let table = table().await;
+    let first = stored(&table, None, record(), "old").await;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |number: &str| AttributeValue::N(number.to_owned());
+    let added = HashMap::from([
+        ("slot".to_owned(), number("1769851800050")),
+        ("rate".to_owned(), number("2.5")),
+        ("flag".to_owned(), AttributeValue::Bool(false)),
+        ("nothing".to_owned(), AttributeValue::Null(true)),
+        ("note".to_owned(), text("ü\u{ffff}")),
+        ("list".to_owned(), AttributeValue::L(vec![text(""), number("-1"), AttributeValue::L(vec![])])),
+        ("map".to_owned(), AttributeValue::M(HashMap::from([("in".to_owned(), AttributeValue::M(HashMap::new()))]))),
+    ]);
+    let mut newer = item(&first.key).await;
+    newer.extend(added.clone());
+    let client = aws_sdk_dynamodb::Client::new(&direct().await);
+    let put = client.put_item().table_name(Stack::calm().await.resource("DeliveriesTable"));
+    put.set_item(Some(newer)).send().await.unwrap();
+
+    let read = table.get(&first.key).await.unwrap().unwrap();
+    assert_eq!(read.unknown.len(), added.len());
+    stored(&table, Some(1), read.claimed("me", FAR), "me").await;
+    let written = item(&first.key).await;
+    for (name, value) in added {
+        assert_eq!(written.get(&name), Some(&value), "{name}");
+    }
+    assert_eq!(written["writer"], text("me"));
+}
+
+#[tokio::test]
+async fn many_are_read_at_once_and_those_that_are_not_there_left_out() {
+    let table = table().await;
+    let records: Vec<_> = (0..120).map(|_| record()).collect();
+    let written: HashMap<_, _> =
+        join_all(records.into_iter().map(async |record| stored(&table, None, record, "me").await))
+            .await
+            .into_iter()
+            .map(|record| (record.key.clone(), record))
+            .collect();
+    let mut keys: Vec<_> = written.keys().cloned().collect();
+    keys.insert(60, record().key);
+    assert_eq!(table.get_many(&keys).await.unwrap(), written);
+    assert!(table.get_many(&[]).await.unwrap().is_empty());
+}

@@ -1,0 +1,131 @@
+//! The event: stored once under its id, and given back whole to whoever comes second.
+
+use pombo_aws::clock;
+use pombo_aws::events::{EventsTable, PutEvent};
+use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
+use pombo_domain::event::{Event, FanOut};
+use pombo_domain::time::Timestamp;
+use pombo_tests::{Fault, Stack, unique};
+
+use super::{behind_proxy, calls, direct, endpoint_id, spoil, tomorrow};
+
+async fn table() -> EventsTable {
+    let name = Stack::calm().await.resource("EventsTable").to_owned();
+    EventsTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+}
+
+async fn spoilt_table() -> EventsTable {
+    let name = Stack::calm().await.resource("EventsTable").to_owned();
+    EventsTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name)
+}
+
+/// An event of a tenant of its own.
+fn event() -> Event {
+    Event {
+        tenant: unique("t").parse().unwrap(),
+        id: "evt_1".parse().unwrap(),
+        event_type: "student.created".parse().unwrap(),
+        accepted_at: clock::now(),
+        body: PackedBody { encoding: Encoding::Deflate, bytes: vec![0, 255, 1, 254] },
+        fan_out: FanOut::new(vec![endpoint_id(), endpoint_id()]),
+        fingerprint: "print".into(),
+        expires_at: tomorrow(),
+    }
+}
+
+#[tokio::test]
+async fn every_field_survives_a_round_trip() {
+    let table = table().await;
+    let empty = PackedBody { encoding: Encoding::Identity, bytes: Vec::new() };
+    for event in [event(), Event { body: empty, fan_out: FanOut::default(), ..event() }] {
+        assert_eq!(table.get(&event.tenant, &event.id, clock::now()).await.unwrap(), None);
+        assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
+        assert_eq!(table.get(&event.tenant, &event.id, clock::now()).await.unwrap(), Some(event));
+    }
+}
+
+#[tokio::test]
+async fn a_stored_event_is_on_its_tenant_s_list_by_time() {
+    use aws_sdk_dynamodb::types::AttributeValue::S;
+    let event = event();
+    table().await.put_new(&event, "me", clock::now()).await.unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&direct().await);
+    let query = client.query().table_name(Stack::calm().await.resource("EventsTable")).index_name("by_time");
+    let query = query
+        .key_condition_expression("tenant_shard = :shard AND accepted_key = :key")
+        .expression_attribute_values(":shard", S(event.tenant_shard()))
+        .expression_attribute_values(":key", S(event.accepted_key()));
+    let found = query.send().await.unwrap().items.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["event_key"], S(Event::key(&event.tenant, &event.id)));
+}
+
+#[tokio::test]
+async fn the_second_under_an_id_gets_the_first_whole_and_changes_nothing() {
+    let table = table().await;
+    let first = event();
+    table.put_new(&first, "first", clock::now()).await.unwrap();
+    let second = Event { fingerprint: "another".into(), fan_out: FanOut::default(), ..first.clone() };
+    let put = table.put_new(&second, "second", clock::now()).await.unwrap();
+    assert_eq!(put, PutEvent::Exists(Box::new(first.clone())));
+    assert_eq!(table.get(&first.tenant, &first.id, clock::now()).await.unwrap(), Some(first));
+}
+
+#[tokio::test]
+async fn one_id_is_another_event_for_another_tenant() {
+    let table = table().await;
+    for event in [event(), event()] {
+        assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_event_that_still_lies_there_counts_as_none() {
+    let table = table().await;
+    let old = event();
+    table.put_new(&old, "old", clock::now()).await.unwrap();
+    let end = Timestamp::from_seconds(old.expires_at);
+    let before = Timestamp::from_millis(end.as_millis() - 1);
+    let new = Event { fingerprint: "new".into(), expires_at: old.expires_at + 60, ..old.clone() };
+    assert_eq!(table.get(&old.tenant, &old.id, before).await.unwrap(), Some(old.clone()));
+    assert_eq!(table.put_new(&new, "new", before).await.unwrap(), PutEvent::Exists(Box::new(old.clone())));
+    assert_eq!(table.get(&old.tenant, &old.id, end).await.unwrap(), None);
+    assert_eq!(table.put_new(&new, "new", end).await.unwrap(), PutEvent::Stored);
+    assert_eq!(table.get(&old.tenant, &old.id, end).await.unwrap(), Some(new));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_an_item_is_too_large_and_the_largest_body_fits() {
+    let table = table().await;
+    let of_size = |bytes| PackedBody { encoding: Encoding::Identity, bytes: vec![7; bytes] };
+    let large = Event { body: of_size(400 * 1024), ..event() };
+    assert_eq!(table.put_new(&large, "me", clock::now()).await.unwrap(), PutEvent::TooLarge);
+    assert_eq!(table.get(&large.tenant, &large.id, clock::now()).await.unwrap(), None);
+    // Beside as many endpoints as a tenant's routes hold.
+    let endpoints = (0..2000).map(|_| endpoint_id()).collect();
+    let fits = Event { body: of_size(LARGEST_BODY + 256), fan_out: FanOut::new(endpoints), ..event() };
+    assert_eq!(table.put_new(&fits, "me", clock::now()).await.unwrap(), PutEvent::Stored);
+    assert_eq!(table.get(&fits.tenant, &fits.id, clock::now()).await.unwrap(), Some(fits));
+}
+
+#[tokio::test]
+async fn a_store_whose_answer_is_lost_is_no_duplicate() {
+    let table = spoilt_table().await;
+    let event = event();
+    spoil(1, "PutItem", event.tenant.as_str(), Fault::LoseAnswer).await;
+    assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
+    assert_eq!(calls("PutItem", event.tenant.as_str()).await.len(), 2, "the SDK repeated the call");
+    let put = table.put_new(&event, "another request", clock::now()).await.unwrap();
+    assert_eq!(put, PutEvent::Exists(Box::new(event)));
+}
+
+#[tokio::test]
+async fn a_refusal_for_another_reason_is_an_error() {
+    let table = spoilt_table().await;
+    for code in ["ValidationException", "AccessDeniedException"] {
+        let event = event();
+        spoil(1, "PutItem", event.tenant.as_str(), Fault::Refuse(400, code)).await;
+        let error = table.put_new(&event, "me", clock::now()).await.unwrap_err();
+        assert_eq!(error.code(), Some(code), "{error}");
+    }
+}

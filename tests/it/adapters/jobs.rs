@@ -1,0 +1,115 @@
+//! Jobs: written in the place of the revision that was seen; on a timer while they run.
+
+use std::time::Duration;
+
+use pombo_aws::clock;
+use pombo_aws::jobs::{JobsTable, PutJob};
+use pombo_domain::delivery::{DeliveryKey, SHARDS};
+use pombo_domain::job::{Job, JobKey, JobKind, JobStatus, LARGEST_PAGE, Row, RowResult};
+use pombo_domain::time::Timestamp;
+use pombo_tests::{Fault, Stack, unique};
+
+use super::{FAR, behind_proxy, calls, direct, endpoint_id, spoil};
+
+async fn table() -> JobsTable {
+    let name = Stack::calm().await.resource("JobsTable").to_owned();
+    JobsTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+}
+
+/// A job of a tenant of its own, due when no sweep looks.
+fn job(kind: JobKind) -> Job {
+    let tenant = unique("t").parse().unwrap();
+    let key = JobKey::generate(Some(&tenant), clock::now(), clock::random().unwrap());
+    Job { due: FAR, ..Job::new(key, kind, clock::now(), Duration::from_secs(86_400)) }
+}
+
+/// A job with something in every field, its page as large as a page may be.
+fn full() -> Job {
+    let mut job = Job { leg: 7, ..job(JobKind::Drain { endpoint_id: endpoint_id() }) };
+    for result in [RowResult::Queued, RowResult::InFlight, RowResult::InFlight, RowResult::EndpointDeleted] {
+        job.counts.add(result);
+    }
+    let endpoint_id = endpoint_id();
+    let row = |number| Row {
+        delivery: DeliveryKey {
+            endpoint_id: endpoint_id.clone(),
+            accepted_at: FAR,
+            event_id: format!("{number:0>64}").parse().unwrap(),
+        },
+        round: number,
+    };
+    job.page = Some((0..).map(row).take(LARGEST_PAGE).collect());
+    job
+}
+
+async fn stored(table: &JobsTable, seen: Option<u64>, job: Job, writer: &str) -> Job {
+    match table.put(seen, job, writer).await.unwrap() {
+        PutJob::Stored(job) => *job,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_field_survives_a_round_trip() {
+    let table = table().await;
+    for job in [job(JobKind::Replay), full()] {
+        assert_eq!(table.get(&job.key()).await.unwrap(), None);
+        let written = stored(&table, None, job.clone(), "me").await;
+        assert_eq!(written, Job { rev: 0, writer: "me".into(), ..job });
+        assert_eq!(table.get(&written.key()).await.unwrap(), Some(written.clone()));
+        let moved = Job { page: None, leg: 8, ..written.clone() };
+        let moved = stored(&table, Some(0), moved, "next").await;
+        assert_eq!((moved.rev, moved.writer.as_str()), (1, "next"));
+        assert_eq!(table.get(&written.key()).await.unwrap(), Some(moved));
+    }
+}
+
+#[tokio::test]
+async fn a_new_job_or_a_stale_revision_meets_the_one_that_stands() {
+    let table = table().await;
+    let first = stored(&table, None, full(), "me").await;
+    let standing = stored(&table, Some(0), Job { leg: 8, ..first.clone() }, "other").await;
+    for seen in [None, Some(0), Some(2)] {
+        let put = table.put(seen, first.clone(), "me").await.unwrap();
+        assert_eq!(put, PutJob::Conflict(Some(Box::new(standing.clone()))), "{seen:?}");
+    }
+    assert_eq!(table.get(&first.key()).await.unwrap(), Some(standing));
+    assert_eq!(table.put(Some(3), full(), "me").await.unwrap(), PutJob::Conflict(None));
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_a_write() {
+    let name = Stack::calm().await.resource("JobsTable").to_owned();
+    let table = JobsTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name);
+    let job = job(JobKind::Replay);
+    for (seen, made) in [(None, 2), (Some(0), 4)] {
+        spoil(1, "PutItem", &job.created_key, Fault::LoseAnswer).await;
+        let written = stored(&table, seen, job.clone(), "me").await;
+        assert_eq!(written.rev, seen.map_or(0, |seen| seen + 1));
+        assert_eq!(calls("PutItem", &job.created_key).await.len(), made, "the SDK repeated the call");
+    }
+}
+
+#[tokio::test]
+async fn a_running_job_is_found_when_it_is_due_and_an_ended_one_is_not() {
+    let table = table().await;
+    let after = Timestamp::from_millis(FAR.as_millis() + 1);
+    let mut job = stored(&table, None, job(JobKind::Replay), "me").await;
+    let found = async |before| {
+        let mut shards = Vec::new();
+        for shard in 0..SHARDS {
+            if table.due(shard, before, 1000).await.unwrap().contains(&job.key()) {
+                shards.push(shard);
+            }
+        }
+        shards
+    };
+    assert_eq!(found(after).await, [job.key().shard()]);
+    assert!(found(FAR).await.is_empty(), "not before its time");
+    for status in [JobStatus::Done, JobStatus::Running, JobStatus::Cancelled] {
+        job = stored(&table, Some(job.rev), Job { status, ..job }, "me").await;
+        let due = table.due(job.key().shard(), after, 1000).await.unwrap();
+        assert_eq!(due.contains(&job.key()), status == JobStatus::Running, "{status:?}");
+        assert_eq!(table.get(&job.key()).await.unwrap(), Some(job.clone()), "the timer is no part of the job");
+    }
+}

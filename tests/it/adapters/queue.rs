@@ -1,0 +1,149 @@
+//! A queue of the test's own: one that a function empties would be empty before the test looks.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use pombo_aws::queue::{Incoming, LARGEST_BATCH, Outgoing, Queue, Refused};
+use pombo_tests::{Fault, eventually, unique};
+use serde_json::Value;
+
+use super::{behind_proxy, calls, direct, endpoint_id, spoil};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A new queue; its name, and its URL.
+async fn new_queue() -> (String, String) {
+    let (client, name) = (Client::new(&direct().await), unique("adapters"));
+    let url = client.create_queue().queue_name(&name).send().await.unwrap().queue_url.unwrap();
+    (name, url)
+}
+
+async fn queue() -> Queue {
+    Queue::new(Client::new(&direct().await), new_queue().await.1)
+}
+
+async fn spoilt_queue() -> (String, Queue) {
+    let (name, url) = new_queue().await;
+    (name, Queue::new(Client::new(&behind_proxy().await), url))
+}
+
+fn message(body: &str) -> Outgoing {
+    Outgoing { body: body.to_owned(), group: None, delay_seconds: 0 }
+}
+
+fn bodies(messages: &[Incoming]) -> BTreeSet<&str> {
+    messages.iter().map(|message| message.body.as_str()).collect()
+}
+
+#[tokio::test]
+async fn what_is_sent_is_received_counted_and_deleted() {
+    let queue = queue().await;
+    assert_eq!(queue.length().await.unwrap(), 0);
+    let body = "{\"ü\u{ffff}\": \"\\u0000 <&>\"}";
+    queue.send(message(body)).await.unwrap();
+    queue.send(message("two")).await.unwrap();
+    assert_eq!(queue.length().await.unwrap(), 2);
+    let received = queue.receive(1).await.unwrap();
+    assert_eq!(bodies(&received), BTreeSet::from([body, "two"]));
+    assert_eq!(queue.length().await.unwrap(), 0, "those that are hidden do not wait");
+    let deleted = received.iter().find(|message| message.body == "two").unwrap();
+    queue.delete(deleted).await.unwrap();
+    // The other one comes again when its second has passed; the deleted one does not.
+    let again = eventually("the message that was not deleted", SOON, || async {
+        Some(queue.receive(1).await.unwrap()).filter(|received| !received.is_empty())
+    })
+    .await;
+    assert_eq!(bodies(&again), BTreeSet::from([body]));
+    queue.delete(&again[0]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(queue.receive(1).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_message_that_is_received_is_hidden_for_as_long_as_was_asked() {
+    let queue = queue().await;
+    queue.send(message("one")).await.unwrap();
+    assert_eq!(queue.receive(60).await.unwrap().len(), 1);
+    let begun = Instant::now();
+    assert_eq!(queue.receive(60).await.unwrap(), []);
+    assert!(begun.elapsed() >= Duration::from_millis(900), "an empty queue is waited for");
+}
+
+#[tokio::test]
+async fn a_delay_is_kept_and_a_group_is_carried() {
+    let (_, url) = new_queue().await;
+    let client = Client::new(&direct().await);
+    let queue = Queue::new(client.clone(), url.clone());
+    let group = endpoint_id();
+    let delayed = Outgoing { body: "late".into(), group: Some(group.clone()), delay_seconds: 3 };
+    let begun = Instant::now();
+    queue.send(delayed.clone()).await.unwrap();
+    assert_eq!(queue.send_batch(&[message("now"), delayed]).await.unwrap(), []);
+    let received = queue.receive(60).await.unwrap();
+    assert_eq!(bodies(&received), BTreeSet::from(["now"]));
+    let mut groups = Vec::new();
+    while groups.len() < 2 {
+        assert!(begun.elapsed() < SOON, "the delayed messages do not come");
+        let receive = client.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(1);
+        let receive = receive.message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
+        for message in receive.send().await.unwrap().messages.unwrap_or_default() {
+            assert_eq!(message.body.as_deref(), Some("late"));
+            let attributes = message.attributes.unwrap();
+            groups.push(attributes[&MessageSystemAttributeName::MessageGroupId].clone());
+        }
+    }
+    assert_eq!(groups, [group.to_string(), group.to_string()]);
+    assert!(begun.elapsed() >= Duration::from_millis(2900), "after {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_batch_is_one_call_and_leaves_out_what_is_not_set() {
+    let (name, queue) = spoilt_queue().await;
+    let group = endpoint_id();
+    let mut messages: Vec<_> = (1..LARGEST_BATCH).map(|number| message(&number.to_string())).collect();
+    messages.insert(0, Outgoing { body: "0".into(), group: Some(group.clone()), delay_seconds: 900 });
+    assert_eq!(queue.send_batch(&messages).await.unwrap(), []);
+    let made = calls("SendMessageBatch", &name).await;
+    assert_eq!(made.len(), 1);
+    let entries = made[0].body["Entries"].as_array().unwrap();
+    assert_eq!(entries.len(), LARGEST_BATCH);
+    assert_eq!(
+        (&entries[0]["DelaySeconds"], entries[0]["MessageGroupId"].as_str()),
+        (&900.into(), Some(group.as_str()))
+    );
+    for (number, entry) in entries.iter().enumerate().skip(1) {
+        assert_eq!(entry["MessageBody"], number.to_string());
+        assert_eq!((&entry["DelaySeconds"], &entry["MessageGroupId"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sent() {
+    for (senders_fault, code) in [(false, "InternalError"), (true, "InvalidMessageContents")] {
+        let (name, queue) = spoilt_queue().await;
+        spoil(1, "SendMessageBatch", &name, Fault::RefuseEntries(vec![0, 3], senders_fault)).await;
+        let messages: Vec<_> = ["a", "b", "c", "d"].map(message).into();
+        let refused = queue.send_batch(&messages).await.unwrap();
+        let expected = [0, 3].map(|index| Refused { index, senders_fault, code: code.to_owned() });
+        assert_eq!(refused, expected);
+        assert_eq!(bodies(&queue.receive(60).await.unwrap()), BTreeSet::from(["b", "c"]));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_an_error_of_every_call() {
+    let (_, url) = new_queue().await;
+    let missing = Queue::new(Client::new(&direct().await), format!("{url}-missing"));
+    let incoming = Incoming { body: String::new(), receipt: "x".into() };
+    for error in [
+        missing.send(message("x")).await.unwrap_err(),
+        missing.send_batch(&[message("x")]).await.unwrap_err(),
+        missing.receive(1).await.unwrap_err(),
+        missing.delete(&incoming).await.unwrap_err(),
+        missing.length().await.unwrap_err(),
+    ] {
+        assert!(error.code().unwrap().contains("QueueDoesNotExist"), "{error}");
+    }
+}
