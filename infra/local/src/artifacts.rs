@@ -1,0 +1,113 @@
+//! Packs each function's program as Lambda wants it, and puts it into a bucket under its content's name.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{DefaultHasher, Hasher},
+    io::{Cursor, Write},
+};
+
+use anyhow::{Context, Result};
+use aws_config::SdkConfig;
+use aws_sdk_s3::{Client, config::RequestChecksumCalculation, primitives::ByteStream};
+use bytes::Bytes;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use crate::{deploy, functions::Programs};
+
+/// The stack that is the bucket, so that CloudFormation finds it a name: bucket names are shared by all accounts.
+const BUCKET_STACK: &str = "pombo-artifacts";
+const BUCKET_TEMPLATE: &str =
+    r#"{"Resources":{"Code":{"Type":"AWS::S3::Bucket"}},"Outputs":{"Bucket":{"Value":{"Ref":"Code"}}}}"#;
+
+/// A function's archive.
+#[derive(Clone)]
+pub(crate) struct Archive {
+    key: String,
+    bytes: Bytes,
+}
+
+/// Packs each program.
+pub(crate) fn pack(programs: &Programs) -> Result<BTreeMap<String, Archive>> {
+    programs
+        .iter()
+        .map(|(function, program)| {
+            let bytes = fs::read(program).with_context(|| format!("could not read {}", program.display()))?;
+            let archive = Archive { key: format!("{function}-{}.zip", fingerprint(&bytes)), bytes: archive(&bytes)? };
+            Ok((function.clone(), archive))
+        })
+        .collect()
+}
+
+/// What tells one build of a program from another. No adversary here, and a cryptographic hash of a hundred megabytes takes
+/// seconds in a build without optimisation; the standard library comes compiled.
+pub(crate) fn fingerprint(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    format!("{:016x}", hasher.finish())
+}
+
+/// One file, `bootstrap`, not compressed: the archive travels no further than this machine, and reading is what counts.
+/// It has no time in it, so the same program makes the same archive.
+fn archive(program: &[u8]) -> Result<Bytes> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::with_capacity(program.len() + 1024)));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o755);
+    zip.start_file("bootstrap", options)?;
+    zip.write_all(program)?;
+    Ok(zip.finish()?.into_inner().into())
+}
+
+/// Uploads what is not there yet; gives each function's place, for its `CodeUri`.
+pub(crate) async fn upload(sdk: &SdkConfig, archives: &BTreeMap<String, Archive>) -> Result<BTreeMap<String, String>> {
+    let bucket = bucket(sdk).await?;
+    let config = aws_sdk_s3::config::Builder::from(sdk)
+        // A host name cannot stand before an IP address, which is what an emulator has.
+        .force_path_style(sdk.endpoint_url().is_some())
+        // The bytes are neither hashed for the signature nor summed: see `fingerprint`.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .build();
+    let client = Client::from_conf(config);
+    let mut places = BTreeMap::new();
+    for (function, archive) in archives {
+        let head = client.head_object().bucket(&bucket).key(&archive.key).send().await;
+        if head.is_err() {
+            client
+                .put_object()
+                .bucket(&bucket)
+                .key(&archive.key)
+                .body(ByteStream::from(archive.bytes.clone()))
+                .customize()
+                .disable_payload_signing()
+                .send()
+                .await
+                .with_context(|| format!("could not upload {function} to the bucket {bucket}"))?;
+        }
+        places.insert(function.clone(), format!("s3://{bucket}/{}", archive.key));
+    }
+    Ok(places)
+}
+
+async fn bucket(sdk: &SdkConfig) -> Result<String> {
+    let deployed = deploy::deploy(sdk, BUCKET_STACK, BUCKET_TEMPLATE, &[]).await?;
+    deployed.outputs.get("Bucket").cloned().context("the stack of the bucket has no output Bucket")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn an_archive_holds_an_executable_bootstrap_and_depends_on_its_content_alone() {
+        let bytes = archive(b"program").unwrap();
+        assert_eq!(bytes, archive(b"program").unwrap());
+        let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+        assert_eq!(zip.len(), 1);
+        let mut file = zip.by_name("bootstrap").unwrap();
+        assert_eq!(file.unix_mode().unwrap() & 0o777, 0o755);
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut content).unwrap();
+        assert_eq!(content, b"program");
+    }
+}

@@ -1,0 +1,125 @@
+//! Who may call what, as the template's expansion says it: the emulator enforces none of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// The permissions on functions that stand under these parameters, one line each.
+async fn permissions(parameters: &[(&str, &str)]) -> BTreeSet<String> {
+    let template = local::translate(parameters).await.unwrap();
+    resources(&template, parameters, "AWS::Lambda::Permission")
+        .into_iter()
+        .map(|permission| {
+            let of =
+                |name: &str| permission.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+            let function = permission["FunctionName"]["Ref"].as_str().unwrap();
+            let known = ["FunctionName", "Action", "Principal", "FunctionUrlAuthType", "InvokedViaFunctionUrl"];
+            for name in permission.as_object().unwrap().keys() {
+                assert!(known.contains(&name.as_str()), "{function} has a permission with {name}");
+            }
+            let bound = match (of("FunctionUrlAuthType"), of("InvokedViaFunctionUrl")) {
+                (Some(auth), None) => format!("the auth type is {auth}"),
+                (None, Some(via)) => format!("via the URL is {via}"),
+                bounds => panic!("{function} has a permission bound by {bounds:?}"),
+            };
+            format!("{} may {} {function} if {bound}", of("Principal").unwrap(), of("Action").unwrap())
+        })
+        .collect()
+}
+
+/// The properties of all resources of a type whose condition holds.
+fn resources<'a>(template: &'a Value, parameters: &[(&str, &str)], kind: &str) -> Vec<&'a Value> {
+    let all = template["Resources"].as_object().unwrap().values();
+    let of_kind = all.filter(|resource| resource["Type"] == kind);
+    let standing = of_kind.filter(|resource| match resource["Condition"].as_str() {
+        Some(name) => holds(template, parameters, &template["Conditions"][name]),
+        None => true,
+    });
+    standing.map(|resource| &resource["Properties"]).collect()
+}
+
+/// Evaluates a condition: `Fn::Equals`, `Fn::Not`.
+fn holds(template: &Value, parameters: &[(&str, &str)], condition: &Value) -> bool {
+    if let Some(negated) = condition.get("Fn::Not") {
+        return !holds(template, parameters, &negated[0]);
+    }
+    let equal = condition["Fn::Equals"].as_array().unwrap();
+    let value = |side: &Value| match side["Ref"].as_str() {
+        Some(name) => {
+            let given = parameters.iter().find(|(parameter, _)| *parameter == name);
+            given.map_or_else(|| template["Parameters"][name]["Default"].clone(), |(_, value)| Value::from(*value))
+        }
+        None => side.clone(),
+    };
+    value(&equal[0]) == value(&equal[1])
+}
+
+/// The two permissions that AWS wants for a URL that anybody may call.
+fn public(function: &str) -> [String; 2] {
+    [
+        format!("* may lambda:InvokeFunctionUrl {function} if the auth type is NONE"),
+        format!("* may lambda:InvokeFunction {function} if via the URL is true"),
+    ]
+}
+
+#[tokio::test]
+async fn with_keys_the_public_may_call_the_three_urls_and_nothing_else() {
+    let expected = ["IngestFunction", "ReplayFunction", "EndpointsFunction"].iter().flat_map(|name| public(name));
+    assert_eq!(permissions(&[]).await, expected.clone().collect());
+    assert_eq!(permissions(&[("IngestAuth", "NONE")]).await, expected.collect());
+}
+
+#[tokio::test]
+async fn with_iam_the_public_may_not_call_ingest() {
+    let expected = ["ReplayFunction", "EndpointsFunction"].iter().flat_map(|name| public(name));
+    assert_eq!(permissions(&[("IngestAuth", "AWS_IAM")]).await, expected.collect());
+}
+
+#[tokio::test]
+async fn each_url_has_the_auth_type_that_its_permissions_are_for() {
+    for auth in ["NONE", "AWS_IAM"] {
+        let template = local::translate(&[("IngestAuth", auth)]).await.unwrap();
+        let urls: BTreeSet<String> = resources(&template, &[], "AWS::Lambda::Url")
+            .into_iter()
+            .map(|url| format!("{} {}", url["TargetFunctionArn"]["Ref"].as_str().unwrap(), url["AuthType"]))
+            .collect();
+        let expected = [
+            r#"EndpointsFunction "NONE""#.to_owned(),
+            r#"IngestFunction {"Ref":"IngestAuth"}"#.to_owned(),
+            r#"ReplayFunction "NONE""#.to_owned(),
+        ];
+        assert_eq!(urls, BTreeSet::from(expected));
+    }
+}
+
+#[tokio::test]
+async fn every_role_is_written_out_and_names_what_it_may_touch() {
+    let template = local::translate(&[]).await.unwrap();
+    let roles = resources(&template, &[], "AWS::IAM::Role");
+    assert_eq!(roles.len(), 5, "one for each function, one for Scheduler; the transform adds none");
+    for role in roles {
+        assert!(role.get("ManagedPolicyArns").is_none());
+        for policy in role["Policies"].as_array().unwrap() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                // The one under a condition is about the key.
+                let statement = statement.get("Fn::If").map_or(statement, |branches| &branches[1]);
+                let text = statement["Resource"].to_string();
+                assert!(!text.contains(r#""*""#), "{text}");
+                let actions = statement["Action"].to_string();
+                assert!(!actions.contains(":*") && !actions.contains("Scan"), "{actions}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn scheduler_uses_its_role_for_this_account_s_group_only() {
+    let template = local::translate(&[]).await.unwrap();
+    let trust = &template["Resources"]["SchedulerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0];
+    assert_eq!(trust["Principal"]["Service"], "scheduler.amazonaws.com");
+    let condition = &trust["Condition"]["StringEquals"];
+    assert_eq!(condition["aws:SourceAccount"]["Ref"], "AWS::AccountId");
+    assert_eq!(condition["aws:SourceArn"]["Fn::GetAtt"], serde_json::json!(["ScheduleGroup", "Arn"]));
+}
