@@ -17,3 +17,4 @@ mod pauses;
 mod queue_faults;
 mod replays;
 mod retries;
+mod template;

@@ -1,47 +1,49 @@
 //! The request to a receiver, bounded in time and memory, and never sent where the address policy forbids.
+//!
+//! A request is sent once. The one exception is a connection that had been idle and broke before an answer: the receiver
+//! closed it while the request was on its way, which is no failure of the receiver's, so the request goes out once more,
+//! on a new connection and within the same deadline. A new connection that breaks is a failed attempt.
+//!
+//! Of an answer's head, at most 100 lines and 16 KiB are taken. Over HTTP/1 `reqwest` leaves the size of its buffer to
+//! hyper, which reads up to 400 KiB before it gives up; a head that ends before that is refused when it is there.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod clients;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::time::Duration;
 
 use pombo_aws::clock;
-use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal};
-use pombo_domain::outcome::Outcome;
+use pombo_domain::address::{AddressPolicy, EndpointUrl};
+use pombo_domain::outcome::{NEWEST_ANSWER, Outcome};
 use pombo_domain::retry::parse_retry_after;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::redirect;
-use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
-use crate::classify::{self, classify};
+use self::clients::{Clients, HEAD_BYTES, HEADER_LINES, Known, LIMITS, Limits};
+pub use self::resolve::NoAddress;
+use self::resolve::{Lookup, Resolver};
+pub use self::tls::NoRootCertificates;
+use crate::classify::{broke_before_answer, classify, too_large};
 
-/// What receivers see as the user agent.
-const USER_AGENT: &str = concat!("Pombo/", env!("CARGO_PKG_VERSION"));
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept: less than the five seconds after which common servers close theirs.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// How much of a failure's answer is read.
 const ANSWER_BYTES: usize = 16 * 1024;
 /// How long a success's body is drained, so that its connection can be used again; then it is closed.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
-/// How many header lines an answer may have.
-const HEADER_LINES: usize = 100;
-/// How large an answer's header may be over HTTP/2.
-const HEADER_BYTES: u32 = 16 * 1024;
-/// The most receivers whose last answer is remembered.
-const MOST_REMEMBERED: usize = 5000;
 
 /// What came of a request.
 #[derive(Debug)]
 pub struct Exchange {
     /// The attempt's outcome.
     pub outcome: Outcome,
-    /// The start of a failure's answer.
+    /// The start of a failure's answer, at most [`NEWEST_ANSWER`] bytes.
     pub answer: Option<String>,
     /// How long the receiver asked to be left alone.
     pub retry_after: Option<Duration>,
-    /// How long the request took, to the status line or to its failure.
+    /// How long the request took, to the end of the answer's head or to its failure.
     pub took: Option<Duration>,
 }
 
@@ -56,38 +58,28 @@ impl Exchange {
 /// Makes the requests.
 #[derive(Debug)]
 pub struct HttpSender {
-    pooled: reqwest::Client,
-    /// Makes a new connection each time: for what broke on one that the receiver had closed in the meantime.
-    unpooled: reqwest::Client,
+    clients: Clients,
     policy: AddressPolicy,
-    /// When each receiver last answered: only then may a connection to it be idle in the pool.
-    answered: Mutex<HashMap<String, Instant>>,
 }
 
 impl HttpSender {
-    /// Under this address policy.
-    pub fn new(policy: AddressPolicy) -> Result<Self, reqwest::Error> {
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(USER_AGENT)
-                .redirect(redirect::Policy::none())
-                .no_proxy()
-                .referer(false)
-                .retry(reqwest::retry::never())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .http1_max_headers(HEADER_LINES)
-                .http2_max_header_list_size(HEADER_BYTES)
-                .dns_resolver(Resolver { policy: policy.clone() })
-        };
-        Ok(Self {
-            pooled: builder().pool_idle_timeout(IDLE_CONNECTION).build()?,
-            unpooled: builder().pool_max_idle_per_host(0).build()?,
-            policy,
-            answered: Mutex::default(),
-        })
+    /// Under this address policy, trusting the certificate authorities that the system trusts.
+    ///
+    /// # Errors
+    /// When the system trusts none.
+    pub fn new(policy: AddressPolicy) -> Result<Self, NoRootCertificates> {
+        let tls = tls::tls_config(tls::system_roots()?)?;
+        Ok(Self::with(policy, tls, resolve::system(), LIMITS))
+    }
+
+    fn with(policy: AddressPolicy, tls: rustls::ClientConfig, lookup: Lookup, limits: Limits) -> Self {
+        let resolver = Resolver { policy: policy.clone(), lookup };
+        Self { clients: Clients::new(tls, resolver, limits), policy }
     }
 
     /// Posts `body` under one deadline for everything from name resolution to the end.
+    ///
+    /// The request carries `headers`, `user-agent`, `accept`, and what HTTP itself needs (`host`, `content-length`).
     pub async fn post(
         &self,
         url: &EndpointUrl,
@@ -96,87 +88,58 @@ impl HttpSender {
         timeout: Duration,
     ) -> Exchange {
         let started = Instant::now();
-        let exchange = self.exchange(url, headers, body, started, timeout);
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(exchange) => exchange,
-            Err(_) => Exchange::without_answer(Outcome::TimedOut, started.elapsed()),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        url: &EndpointUrl,
-        headers: &[(&str, String)],
-        body: Vec<u8>,
-        started: Instant,
-        timeout: Duration,
-    ) -> Exchange {
+        let deadline = started + timeout;
         // A resolver never sees an address in a URL, so the URL itself is judged, and again each time.
         if let Err(refusal) = url.judge(&self.policy) {
             return Exchange::without_answer(Outcome::Refused { detail: refusal.to_string() }, started.elapsed());
         }
-        let headers = header_map(headers);
-        let may_be_stale = self.may_be_pooled(url);
-        let request = |client: &reqwest::Client| {
-            client.post(url.as_url().clone()).headers(headers.clone()).body(body.clone()).send()
-        };
-        let answer = match request(&self.pooled).await {
-            Err(error) if may_be_stale && classify::broke_before_answer(&error) => request(&self.unpooled).await,
+        match self.send(url, &header_map(headers), &body, deadline).await {
+            Err(outcome) => Exchange::without_answer(outcome, started.elapsed()),
+            Ok(answer) => read(answer, started.elapsed(), deadline).await,
+        }
+    }
+
+    /// Sends the request, and once more where it went out on a connection that had been idle and turned out closed.
+    async fn send(
+        &self,
+        url: &EndpointUrl,
+        headers: &HeaderMap,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<Response, Outcome> {
+        let authority = format!("{}://{}:{}", url.as_url().scheme(), url.host(), url.port());
+        let broken = |error: reqwest::Error| classify(&error, self.clients.limits().connect);
+        let known = self.clients.of(&authority).map_err(broken)?;
+        let opened = known.opened();
+        let answer = match send_with(&known, url, headers, body, deadline).await {
+            Err(Some(error)) if known.opened() == opened && broke_before_answer(&error) => {
+                self.clients.forget(&authority);
+                send_with(&self.clients.fresh().map_err(broken)?, url, headers, body, deadline).await
+            }
             answer => answer,
         };
-        match answer {
-            Err(error) => Exchange::without_answer(classify(&error), started.elapsed()),
-            Ok(answer) => {
-                self.remember(url);
-                // A little is kept back, so that a body that never ends does not cost the status that came.
-                let left = timeout.saturating_sub(started.elapsed()).saturating_sub(Duration::from_millis(50));
-                read(answer, started.elapsed(), left).await
-            }
+        let answer = answer.map_err(|error| {
+            // An HTTP/2 connection outlives its failed request. If it is dead, the next one would wait in vain, too.
+            self.clients.forget(&authority);
+            error.map_or(Outcome::TimedOut, broken)
+        })?;
+        match too_large(answer.headers(), HEADER_LINES, HEAD_BYTES) {
+            Some(outcome) => Err(outcome),
+            None => Ok(answer),
         }
-    }
-
-    fn may_be_pooled(&self, url: &EndpointUrl) -> bool {
-        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        answered.get(&authority(url)).is_some_and(|last| last.elapsed() < IDLE_CONNECTION * 2)
-    }
-
-    fn remember(&self, url: &EndpointUrl) {
-        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        if answered.len() >= MOST_REMEMBERED {
-            answered.clear();
-        }
-        answered.insert(authority(url), Instant::now());
     }
 }
 
-fn authority(url: &EndpointUrl) -> String {
-    format!("{}:{}", url.host(), url.port())
-}
-
-/// The outcome is decided by the status line; the rest is read only to say why a failure failed.
-async fn read(mut answer: reqwest::Response, took: Duration, left: Duration) -> Exchange {
-    let status_code = answer.status().as_u16();
-    if answer.status().is_success() {
-        let _ = tokio::time::timeout(left.min(DRAIN_TIME), collect(&mut answer, &mut Vec::new())).await;
-        return Exchange::without_answer(Outcome::Succeeded { status_code }, took);
-    }
-    let now = clock::now();
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?, now));
-    let mut text = Vec::new();
-    let _ = tokio::time::timeout(left, collect(&mut answer, &mut text)).await;
-    let answer = (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned());
-    Exchange { outcome: Outcome::HttpStatus { status_code }, answer, retry_after, took: Some(took) }
-}
-
-/// Collects the body up to its end, its breaking, or [`ANSWER_BYTES`].
-async fn collect(answer: &mut reqwest::Response, text: &mut Vec<u8>) {
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        let room = ANSWER_BYTES - text.len();
-        text.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if text.len() >= ANSWER_BYTES {
-            return;
-        }
-    }
+/// Sends a request with this client; an error without a cause is the deadline's.
+async fn send_with(
+    known: &Known,
+    url: &EndpointUrl,
+    headers: &HeaderMap,
+    body: &[u8],
+    deadline: Instant,
+) -> Result<Response, Option<reqwest::Error>> {
+    let request = known.client.post(url.as_url().clone()).headers(headers.clone()).body(body.to_vec());
+    timeout_at(deadline, request.send()).await.map_err(|_| None)?.map_err(Some)
 }
 
 fn header_map(headers: &[(&str, String)]) -> HeaderMap {
@@ -188,41 +151,36 @@ fn header_map(headers: &[(&str, String)]) -> HeaderMap {
     valid.collect()
 }
 
-/// Why a name gave no address to connect to.
-#[derive(Debug, Error)]
-pub enum NoAddress {
-    /// The address policy refuses an address of it.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It does not resolve.
-    #[error("{host} does not resolve: {error}")]
-    Unresolved {
-        /// The name.
-        host: String,
-        /// What the system's resolver says.
-        error: std::io::Error,
-    },
-}
-
-/// Resolves names to addresses that passed the policy. What it gives is what is connected to, so an answer that changes
-/// between check and connection changes nothing.
-struct Resolver {
-    policy: AddressPolicy,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.policy.clone();
-        Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect);
-            let addresses: Vec<SocketAddr> = match found {
-                Ok(addresses) => addresses,
-                Err(error) => return Err(NoAddress::Unresolved { host, error }.into()),
-            };
-            let judged: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
-            policy.judge_resolved(&host, &judged).map_err(NoAddress::from)?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+/// The outcome is decided by the status line; the rest is read only to say why a failure failed.
+async fn read(mut answer: Response, took: Duration, deadline: Instant) -> Exchange {
+    let status_code = answer.status().as_u16();
+    if answer.status().is_success() {
+        let drain_until = deadline.min(Instant::now() + DRAIN_TIME);
+        let _ = timeout_at(drain_until, collect(&mut answer, &mut Vec::new())).await;
+        return Exchange::without_answer(Outcome::Succeeded { status_code }, took);
     }
+    let now = clock::now();
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?, now));
+    let mut start = Vec::new();
+    let _ = timeout_at(deadline, collect(&mut answer, &mut start)).await;
+    Exchange { outcome: Outcome::HttpStatus { status_code }, answer: text(&start), retry_after, took: Some(took) }
+}
+
+/// Reads the body up to its end, its breaking, or [`ANSWER_BYTES`], and keeps its start.
+async fn collect(answer: &mut Response, start: &mut Vec<u8>) {
+    // A character's length more than is shown, so that the last one is cut off as a whole.
+    const KEPT: usize = NEWEST_ANSWER + 4;
+    let mut read = 0;
+    while read < ANSWER_BYTES {
+        let Ok(Some(data)) = answer.chunk().await else { return };
+        read += data.len();
+        start.extend_from_slice(&data[..data.len().min(KEPT - start.len())]);
+    }
+}
+
+/// The start of an answer as an operator reads it: what is not UTF-8 is replaced.
+fn text(start: &[u8]) -> Option<String> {
+    let mut text = String::from_utf8_lossy(start).into_owned();
+    text.truncate(text.floor_char_boundary(NEWEST_ANSWER));
+    (!text.is_empty()).then_some(text)
 }

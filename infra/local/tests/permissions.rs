@@ -1,4 +1,5 @@
-//! Who may call what, as the template's expansion says it: the emulator enforces none of it.
+//! Who may call the functions, as the template's expansion says it: the emulator enforces none of it. (What the functions
+//! may do: `tests/it/template`.)
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -92,34 +93,4 @@ async fn each_url_has_the_auth_type_that_its_permissions_are_for() {
         ];
         assert_eq!(urls, BTreeSet::from(expected));
     }
-}
-
-#[tokio::test]
-async fn every_role_is_written_out_and_names_what_it_may_touch() {
-    let template = local::translate(&[]).await.unwrap();
-    let roles = resources(&template, &[], "AWS::IAM::Role");
-    assert_eq!(roles.len(), 5, "one for each function, one for Scheduler; the transform adds none");
-    for role in roles {
-        assert!(role.get("ManagedPolicyArns").is_none());
-        for policy in role["Policies"].as_array().unwrap() {
-            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
-                // The one under a condition is about the key.
-                let statement = statement.get("Fn::If").map_or(statement, |branches| &branches[1]);
-                let text = statement["Resource"].to_string();
-                assert!(!text.contains(r#""*""#), "{text}");
-                let actions = statement["Action"].to_string();
-                assert!(!actions.contains(":*") && !actions.contains("Scan"), "{actions}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn scheduler_uses_its_role_for_this_account_s_group_only() {
-    let template = local::translate(&[]).await.unwrap();
-    let trust = &template["Resources"]["SchedulerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0];
-    assert_eq!(trust["Principal"]["Service"], "scheduler.amazonaws.com");
-    let condition = &trust["Condition"]["StringEquals"];
-    assert_eq!(condition["aws:SourceAccount"]["Ref"], "AWS::AccountId");
-    assert_eq!(condition["aws:SourceArn"]["Fn::GetAtt"], serde_json::json!(["ScheduleGroup", "Arn"]));
 }

@@ -264,6 +264,8 @@ fn listing_attributes(listing: &Listing) -> Vec<(String, AttributeValue)> {
     attributes
 }
 
+/// What this version does not know is kept as JSON says it, so a newer one may add texts, numbers, lists and maps to a
+/// record, but neither sets nor bytes.
 fn from_item(mut item: Item) -> Result<Record, Box<dyn std::error::Error + Send + Sync>> {
     for name in LISTING {
         item.remove(name);

@@ -179,9 +179,17 @@ impl JobMessage {
     }
 }
 
+/// As JSON that SQS takes. It refuses two characters that JSON may hold as they are, U+FFFE and U+FFFF (`SendMessage`:
+/// "allowed Unicode characters"), and a receiver's answer may hold anything. Beyond ASCII, JSON has characters in texts
+/// only, so that they can be escaped wherever they stand.
 fn to_json<T: Serialize>(message: &T) -> String {
     // Plain structures with text keys: writing them cannot fail.
-    serde_json::to_string(message).unwrap_or_default()
+    let json = serde_json::to_string(message).unwrap_or_default();
+    if json.contains(['\u{fffe}', '\u{ffff}']) {
+        json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    } else {
+        json
+    }
 }
 
 fn is_zero(hops: &u32) -> bool {
@@ -236,6 +244,28 @@ mod tests {
             assert_eq!(DeliveryMessage::parse(&message.to_json()).unwrap(), message);
         }
         assert_eq!(first(Some(PackedBody::pack(b"{}"))).without_body(), first(None));
+    }
+
+    #[test]
+    fn whatever_a_receiver_answered_is_written_in_characters_that_sqs_takes() {
+        let answer: String =
+            (0..=0xffff).filter_map(char::from_u32).chain(['\u{10ffff}', '\\', '\u{ffff}', '"']).collect();
+        let attempt = Attempt {
+            step: Step::FIRST,
+            started_at: Timestamp::from_millis(5),
+            duration_ms: 1,
+            outcome: Outcome::Connection { detail: "\u{fffe}".into() },
+            answer: Some(answer),
+            redelivered: false,
+            trigger: Trigger::First,
+        };
+        let outcome = QueuedOutcome { holder: "h".into(), attempt, decision: Decision::Failed };
+        let message = DeliveryMessage::outcome(key(), outcome);
+        let json = message.to_json();
+        let taken =
+            |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+        assert_eq!(json.chars().find(|c| !taken(*c)), None);
+        assert_eq!(DeliveryMessage::parse(&json).unwrap(), message);
     }
 
     #[test]

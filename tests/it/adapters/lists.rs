@@ -140,6 +140,7 @@ async fn pages_neither_skip_nor_repeat_in_either_direction() {
                     let Some(last) = page.last() else { break };
                     window.after = Some(last.clone());
                     walked.extend(page);
+                    assert!(walked.len() <= expected.len(), "it repeats: {list:?}");
                 }
                 assert_eq!(walked, expected, "{list:?}, oldest first: {oldest_first}, {limit} at a time");
             }

@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use pombo_aws::protocol::outgoing;
 use pombo_aws::queue::{Incoming, LARGEST_BATCH, Outgoing, Queue, Refused};
+use pombo_domain::delivery::{DeliveryKey, Step};
+use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::retry::Decision;
 use pombo_tests::{Fault, eventually, unique};
 use serde_json::Value;
 
-use super::{behind_proxy, calls, direct, endpoint_id, spoil};
+use super::{FAR, behind_proxy, calls, direct, endpoint_id, some_time, spoil};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -41,7 +46,7 @@ fn bodies(messages: &[Incoming]) -> BTreeSet<&str> {
 async fn what_is_sent_is_received_counted_and_deleted() {
     let queue = queue().await;
     assert_eq!(queue.length().await.unwrap(), 0);
-    let body = "{\"ü\u{ffff}\": \"\\u0000 <&>\"}";
+    let body = "{\"ü\u{fffd}\u{10ffff}\": \"\\u0000 \\uffff <&>\"}\t\r\n";
     queue.send(message(body)).await.unwrap();
     queue.send(message("two")).await.unwrap();
     assert_eq!(queue.length().await.unwrap(), 2);
@@ -133,6 +138,31 @@ async fn refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sen
 }
 
 #[tokio::test]
+async fn an_outcome_can_be_queued_whatever_the_receiver_answered() {
+    let queue = queue().await;
+    let answer = "\u{0}\u{1b}\u{fffe}\u{ffff} \\uffff";
+    // As it is, SQS does not take it.
+    let error = queue.send(message(answer)).await.unwrap_err();
+    assert_eq!(error.code(), Some("InvalidMessageContents"), "{error}");
+    let attempt = Attempt {
+        step: Step::FIRST,
+        started_at: FAR,
+        duration_ms: 1,
+        outcome: Outcome::HttpStatus { status_code: 500 },
+        answer: Some(answer.to_owned()),
+        redelivered: false,
+        trigger: Trigger::First,
+    };
+    let outcome = QueuedOutcome { holder: "me".into(), attempt, decision: Decision::Failed };
+    let delivery =
+        DeliveryKey { endpoint_id: endpoint_id(), accepted_at: some_time(), event_id: "evt_1".parse().unwrap() };
+    let queued = DeliveryMessage::outcome(delivery, outcome);
+    queue.send(outgoing(&queued, 0)).await.unwrap();
+    let received = queue.receive(60).await.unwrap();
+    assert_eq!(DeliveryMessage::parse(&received[0].body).unwrap(), queued);
+}
+
+#[tokio::test]
 async fn a_queue_that_is_not_there_is_an_error_of_every_call() {
     let (_, url) = new_queue().await;
     let missing = Queue::new(Client::new(&direct().await), format!("{url}-missing"));
@@ -144,6 +174,6 @@ async fn a_queue_that_is_not_there_is_an_error_of_every_call() {
         missing.delete(&incoming).await.unwrap_err(),
         missing.length().await.unwrap_err(),
     ] {
-        assert!(error.code().unwrap().contains("QueueDoesNotExist"), "{error}");
+        assert!(error.code().unwrap().contains("NonExistentQueue"), "{error}");
     }
 }

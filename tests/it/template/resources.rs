@@ -1,0 +1,130 @@
+//! What is kept, for how long, and how long each thing may take.
+
+use std::time::Duration;
+
+use pombo_domain::job::STALLED_AFTER;
+use serde_json::Value;
+
+use super::{FUNCTIONS, Template};
+
+#[tokio::test]
+async fn every_table_outlives_the_stack_and_can_be_restored() {
+    let template = Template::with(&[]).await;
+    let tables = template.names("AWS::DynamoDB::Table");
+    assert_eq!(tables.len(), 6);
+    for table in tables {
+        let resource = &template.json["Resources"][table];
+        assert_eq!(
+            (&resource["DeletionPolicy"], &resource["UpdateReplacePolicy"]),
+            (&"Retain".into(), &"Retain".into())
+        );
+        let properties = template.properties(table);
+        let recovery = &properties["PointInTimeRecoverySpecification"];
+        assert_eq!(*recovery, serde_json::json!({"PointInTimeRecoveryEnabled": true}), "{table}");
+        assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST", "{table}");
+        assert!(properties["TableName"].is_null(), "{table}: a retained table must not be in a new stack's way");
+        let expected = match table {
+            // A tenant's routes stand as long as its endpoints.
+            "RoutingTable" => Value::Null,
+            _ => serde_json::json!({"AttributeName": "expires_at", "Enabled": true}),
+        };
+        assert_eq!(properties["TimeToLiveSpecification"], expected, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn every_clock_leaves_time_for_the_one_inside_it() {
+    let template = Template::with(&[]).await;
+    let default = |name: &str| template.number(&template.json["Parameters"][name]["Default"]);
+    let timeout = |function: &str| template.number(&template.properties(function)["Timeout"]);
+    assert_eq!(timeout("DispatchFunction"), default("MaxEndpointTimeoutSeconds") + 35);
+    assert!(Duration::from_secs(timeout("ReplayFunction")) < STALLED_AFTER, "a leg that runs is not stalled");
+    let sources = template.event_sources();
+    let pairs: Vec<_> = sources.iter().map(|(queue, (function, _))| (queue.as_str(), function.as_str())).collect();
+    assert_eq!(pairs, [("DeliveriesQueue", "DispatchFunction"), ("JobsQueue", "ReplayFunction")]);
+    for (queue, function) in pairs {
+        let visibility = template.number(&template.properties(queue)["VisibilityTimeout"]);
+        assert_eq!(visibility, timeout(function) + 30, "{queue}");
+    }
+}
+
+#[tokio::test]
+async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
+    let template = Template::with(&[
+        ("MaxEndpointTimeoutSeconds", "3"),
+        ("DispatchTimeoutSeconds", "101"),
+        ("DeliveriesVisibilitySeconds", "102"),
+        ("JobsTimeoutSeconds", "103"),
+        ("JobsVisibilitySeconds", "104"),
+    ])
+    .await;
+    for (resource, property, expected) in [
+        ("DispatchFunction", "Timeout", 101),
+        ("DeliveriesQueue", "VisibilityTimeout", 102),
+        ("ReplayFunction", "Timeout", 103),
+        ("JobsQueue", "VisibilityTimeout", 104),
+    ] {
+        assert_eq!(template.number(&template.properties(resource)[property]), expected, "{resource}");
+    }
+    for function in ["DispatchFunction", "EndpointsFunction"] {
+        let variables = &template.properties(function)["Environment"]["Variables"];
+        assert_eq!(template.number(&variables["MAX_ENDPOINT_TIMEOUT_SECONDS"]), 3, "{function}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_queue_gives_up_is_kept_for_longer_than_the_queue_keeps_it() {
+    let template = Template::with(&[]).await;
+    let dead_letters = [("DeliveriesQueue", "DeliveriesDeadLetterQueue"), ("JobsQueue", "JobsDeadLetterQueue")];
+    assert_eq!(template.names("AWS::SQS::Queue").len(), 4);
+    for (queue, dead_letters) in dead_letters {
+        let redrive = &template.properties(queue)["RedrivePolicy"];
+        assert_eq!(template.text(&redrive["deadLetterTargetArn"]), dead_letters);
+        assert_eq!(redrive["maxReceiveCount"], 30, "a throttled function's receives count too");
+        let days = |queue: &str| template.number(&template.properties(queue)["MessageRetentionPeriod"]) / 86_400;
+        assert_eq!((days(queue), days(dead_letters)), (7, 14));
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_of_a_batch_is_done_and_a_function_may_feed_its_own_queue() {
+    let template = Template::with(&[]).await;
+    for (queue, batch) in [("DeliveriesQueue", 10), ("JobsQueue", 1)] {
+        let (function, mapping) = &template.event_sources()[queue];
+        assert_eq!(mapping["FunctionResponseTypes"], serde_json::json!(["ReportBatchItemFailures"]), "{queue}");
+        assert_eq!(mapping["BatchSize"], batch, "{queue}");
+        assert_eq!(template.properties(function)["RecursiveLoop"], "Allow", "{function}");
+    }
+}
+
+#[tokio::test]
+async fn no_concurrency_is_reserved_or_bounded_unless_asked_for() {
+    let by_default = Template::with(&[]).await;
+    let asked = Template::with(&[("ReservedConcurrency", "5"), ("DispatchMaximumConcurrency", "7")]).await;
+    for function in FUNCTIONS {
+        let reserved = |template: &Template| {
+            let properties = template.properties(&format!("{function}Function"));
+            template.standing(&properties["ReservedConcurrentExecutions"]).map(|value| template.text(value))
+        };
+        assert_eq!(reserved(&by_default), None, "{function}: a new account has too little to reserve any");
+        assert_eq!(reserved(&asked).as_deref(), (function == "Dispatch").then_some("5"), "{function}");
+    }
+    let bound = |template: &Template| {
+        let (_, mapping) = &template.event_sources()["DeliveriesQueue"];
+        let scaling = template.standing(&mapping["ScalingConfig"]).cloned();
+        scaling.map(|scaling| template.number(&scaling["MaximumConcurrency"]))
+    };
+    assert_eq!((bound(&by_default), bound(&asked)), (None, Some(7)));
+}
+
+#[tokio::test]
+async fn each_function_writes_json_to_a_log_group_that_does_not_keep_everything() {
+    let template = Template::with(&[("LogRetentionDays", "7")]).await;
+    assert_eq!(template.names("AWS::Logs::LogGroup").len(), FUNCTIONS.len());
+    for function in FUNCTIONS {
+        let logging = &template.properties(&format!("{function}Function"))["LoggingConfig"];
+        let group = template.text(&logging["LogGroup"]);
+        assert_eq!((group.as_str(), &logging["LogFormat"]), (format!("{function}LogGroup").as_str(), &"JSON".into()));
+        assert_eq!(template.number(&template.properties(&group)["RetentionInDays"]), 7, "{group}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Who may do what. The table repeats the template on purpose: a role that may do more, or less, is a change made twice.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{FUNCTIONS, Template};
+
+const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/abc";
+
+/// The lines of a table: `actions: resources`, both separated by spaces.
+fn lines(table: &[&str]) -> BTreeSet<String> {
+    let line = |line: &&str| {
+        let (actions, resources) = line.split_once(": ").unwrap();
+        let actions = actions.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
+        let resources = resources.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
+        actions
+            .into_iter()
+            .flat_map(move |action| resources.clone().into_iter().map(move |to| format!("{action} {to}")))
+    };
+    table.iter().flat_map(line).collect::<Vec<_>>().into_iter().collect()
+}
+
+const SCHEDULES: &str = "scheduler:CreateSchedule arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${ScheduleGroup}/*";
+const PASS_ROLE: &str = "iam:PassRole SchedulerRole if iam:PassedToService is scheduler.amazonaws.com";
+
+/// What each role may do, and what else that has a condition or an ARN of its own.
+const ROLES: [(&str, &[&str], &[&str]); 5] = [
+    (
+        "IngestRole",
+        &[
+            "dynamodb:GetItem: RoutingTable ApiKeysTable",
+            "dynamodb:PutItem: EventsTable",
+            "sqs:SendMessage: DeliveriesQueue",
+            "logs:CreateLogStream logs:PutLogEvents: IngestLogGroup",
+        ],
+        &[],
+    ),
+    (
+        "DispatchRole",
+        &[
+            "dynamodb:GetItem: EndpointsTable EventsTable DeliveriesTable",
+            "dynamodb:PutItem: DeliveriesTable",
+            "sqs:SendMessage: DeliveriesQueue DeliveriesDeadLetterQueue",
+            "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes: DeliveriesQueue",
+            "logs:CreateLogStream logs:PutLogEvents: DispatchLogGroup",
+        ],
+        &[SCHEDULES, PASS_ROLE],
+    ),
+    (
+        "ReplayRole",
+        &[
+            "dynamodb:GetItem: EndpointsTable EventsTable DeliveriesTable ApiKeysTable JobsTable",
+            "dynamodb:BatchGetItem: DeliveriesTable",
+            "dynamodb:Query: DeliveriesTable DeliveriesTable/index/by_endpoint DeliveriesTable/index/by_tenant",
+            "dynamodb:Query: DeliveriesTable/index/by_stack DeliveriesTable/index/by_due JobsTable/index/by_due",
+            "dynamodb:PutItem: DeliveriesTable JobsTable",
+            "sqs:SendMessage: DeliveriesQueue JobsQueue",
+            "sqs:ReceiveMessage sqs:DeleteMessage: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue",
+            "sqs:GetQueueAttributes: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue DeliveriesQueue",
+            "logs:CreateLogStream logs:PutLogEvents: ReplayLogGroup",
+        ],
+        &[SCHEDULES, PASS_ROLE],
+    ),
+    (
+        "EndpointsRole",
+        &[
+            "dynamodb:GetItem: RoutingTable EndpointsTable ApiKeysTable",
+            "dynamodb:BatchGetItem: EndpointsTable",
+            "dynamodb:PutItem: RoutingTable EndpointsTable ApiKeysTable JobsTable",
+            "dynamodb:Query: ApiKeysTable/index/by_owner",
+            "sqs:SendMessage: JobsQueue",
+            "logs:CreateLogStream logs:PutLogEvents: EndpointsLogGroup",
+        ],
+        &[],
+    ),
+    ("SchedulerRole", &["sqs:SendMessage: DeliveriesQueue JobsQueue"], &[]),
+];
+
+#[tokio::test]
+async fn each_role_may_do_what_the_table_says_and_nothing_else() {
+    let template = Template::with(&[]).await;
+    assert_eq!(template.names("AWS::IAM::Role"), ROLES.iter().map(|(role, ..)| *role).collect());
+    for (role, table, others) in ROLES {
+        let mut expected = lines(table);
+        expected.extend(others.iter().map(|line| (*line).to_owned()));
+        assert_eq!(template.allowed(role), expected, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_key_each_role_may_use_it_through_the_services_that_hold_the_data() {
+    let (template, without) = (Template::with(&[("KmsKeyArn", KEY)]).await, Template::with(&[]).await);
+    for (role, ..) in ROLES {
+        let mut services = "dynamodb.${AWS::Region}.amazonaws.com or sqs.${AWS::Region}.amazonaws.com";
+        let mut actions = vec!["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey*", "ReEncrypt*"];
+        if role == "SchedulerRole" {
+            (services, actions) = ("sqs.${AWS::Region}.amazonaws.com", vec!["Decrypt", "GenerateDataKey"]);
+        }
+        let mut expected = without.allowed(role);
+        expected.extend(actions.iter().map(|action| format!("kms:{action} {KEY} if kms:ViaService is {services}")));
+        assert_eq!(template.allowed(role), expected, "{role}");
+    }
+    for (kind, name) in [("AWS::DynamoDB::Table", "SSESpecification"), ("AWS::SQS::Queue", "KmsMasterKeyId")] {
+        for resource in template.names(kind) {
+            let of = |template: &Template| {
+                let value = template.standing(&template.properties(resource)[name]).cloned()?;
+                Some(template.text(value.get("KMSMasterKeyId").unwrap_or(&value)))
+            };
+            assert_eq!(of(&template).as_deref(), Some(KEY), "{resource}");
+            assert_eq!(of(&without), None, "{resource}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_function_has_its_role_which_only_lambda_takes_on() {
+    let template = Template::with(&[]).await;
+    assert_eq!(template.names("AWS::Lambda::Function").len(), FUNCTIONS.len());
+    for function in FUNCTIONS {
+        let role = format!("{function}Role");
+        assert_eq!(template.text(&template.properties(&format!("{function}Function"))["Role"]), role);
+        let trust = &template.properties(&role)["AssumeRolePolicyDocument"]["Statement"];
+        let expected = serde_json::json!([
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ]);
+        assert_eq!(*trust, expected, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn scheduler_takes_on_its_role_for_the_stack_s_own_group_only() {
+    let template = Template::with(&[]).await;
+    let trust = &template.properties("SchedulerRole")["AssumeRolePolicyDocument"]["Statement"];
+    assert_eq!(trust.as_array().unwrap().len(), 1, "no way around the condition");
+    assert_eq!((&trust[0]["Effect"], &trust[0]["Action"]), (&"Allow".into(), &"sts:AssumeRole".into()));
+    assert_eq!(trust[0]["Principal"], serde_json::json!({"Service": "scheduler.amazonaws.com"}));
+    let expected = " if aws:SourceAccount is AWS::AccountId if aws:SourceArn is ScheduleGroup";
+    assert_eq!(template.condition(&trust[0]["Condition"]), expected);
+    let sweep = template.properties("SweepSchedule");
+    assert_eq!(template.text(&sweep["GroupName"]), "ScheduleGroup");
+    assert_eq!(template.text(&sweep["Target"]["RoleArn"]), "SchedulerRole");
+}
+
+/// The places where a value names everybody.
+fn everybodys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                everybodys(field, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| everybodys(value, path, found)),
+        Value::String(text) if text == "*" => drop(found.insert(path.to_owned())),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
+    for auth in ["NONE", "AWS_IAM"] {
+        let template = Template::with(&[("IngestAuth", auth)]).await;
+        let mut found = BTreeSet::new();
+        everybodys(&template.json["Resources"], "", &mut found);
+        let permissions = template.names("AWS::Lambda::Permission");
+        let expected = permissions.iter().map(|name| format!("/{name}/Properties/Principal")).collect();
+        assert_eq!(found, expected);
+        // A new kind of resource may bring a policy of its own: look at it, then add it.
+        let resources = template.json["Resources"].as_object().unwrap().values();
+        let kinds: BTreeSet<_> = resources.map(|resource| resource["Type"].as_str().unwrap()).collect();
+        let expected = [
+            "AWS::DynamoDB::Table",
+            "AWS::IAM::Role",
+            "AWS::Lambda::EventSourceMapping",
+            "AWS::Lambda::Function",
+            "AWS::Lambda::Permission",
+            "AWS::Lambda::Url",
+            "AWS::Logs::LogGroup",
+            "AWS::SQS::Queue",
+            "AWS::Scheduler::Schedule",
+            "AWS::Scheduler::ScheduleGroup",
+        ];
+        assert_eq!(kinds, BTreeSet::from(expected));
+    }
+}
