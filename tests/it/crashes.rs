@@ -12,7 +12,19 @@ const SOON: Duration = Duration::from_secs(30);
 const AFTER_A_DEATH: Duration = Duration::from_secs(60);
 
 async fn hook(responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static) -> Hook {
-    Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [1, 1]}}), responder).await
+    hook_on(Stack::calm().await, responder).await
+}
+
+/// A hook on a stack of its own, for a test that kills functions.
+async fn mortal_hook(responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static) -> Hook {
+    hook_on(Stack::own("mortal", &[]).await, responder).await
+}
+
+async fn hook_on(
+    stack: &'static Stack,
+    responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static,
+) -> Hook {
+    Hook::new(stack, json!({"retry_policy": {"delays_seconds": [1, 1]}}), responder).await
 }
 
 /// The write of a delivery's record to this endpoint, in this status, with or without a claim.
@@ -32,7 +44,7 @@ fn spoil(hook: &Hook, times: usize, wanted: impl Fn(&Call) -> bool + Send + Sync
 
 #[tokio::test]
 async fn killed_before_the_claim_it_is_sent_once() {
-    let hook = hook(|_| Answer::status(200)).await;
+    let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillBefore);
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
@@ -41,7 +53,7 @@ async fn killed_before_the_claim_it_is_sent_once() {
 
 #[tokio::test]
 async fn killed_between_the_claim_and_the_post_it_is_sent_once_after_the_claim_has_ended() {
-    let hook = hook(|_| Answer::status(200)).await;
+    let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillAfter);
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
@@ -50,7 +62,7 @@ async fn killed_between_the_claim_and_the_post_it_is_sent_once_after_the_claim_h
 
 #[tokio::test]
 async fn killed_between_the_post_and_the_record_it_is_sent_again_and_says_so() {
-    let hook = hook(|_| Answer::status(200)).await;
+    let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "succeeded", false), Fault::KillBefore);
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
@@ -65,7 +77,7 @@ async fn killed_between_the_post_and_the_record_it_is_sent_again_and_says_so() {
 
 #[tokio::test]
 async fn killed_after_the_record_the_next_attempt_comes_all_the_same() {
-    let hook = hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
+    let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "retrying", false), Fault::KillAfter);
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
@@ -74,7 +86,7 @@ async fn killed_after_the_record_the_next_attempt_comes_all_the_same() {
 
 #[tokio::test]
 async fn killed_after_the_next_attempt_was_sent_nothing_is_sent_twice() {
-    let hook = hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
+    let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     let endpoint = hook.endpoint.clone();
     let next = move |call: &Call| call.operation == "SendMessage" && call.mentions(&endpoint);
     spoil(&hook, 1, next, Fault::KillAfter);
@@ -105,7 +117,7 @@ async fn a_record_that_cannot_be_written_is_queued_and_the_receiver_is_left_alon
 
 #[tokio::test]
 async fn when_scheduler_fails_the_queue_carries_the_retry() {
-    let hook = Hook::new(Stack::stormy().await, json!({}), |_| Answer::status(500)).await;
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(500)).await;
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "retrying", SOON).await;
     let id = delivery["id"].as_str().unwrap().to_owned();
@@ -170,9 +182,11 @@ async fn an_event_that_cannot_be_stored_is_not_accepted() {
 
 #[tokio::test]
 async fn a_retry_whose_schedule_never_fires_is_found_by_the_sweep() {
-    let hook = Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [1]}}), |received| {
-        Answer::status(if received.times == 1 { 500 } else { 200 })
-    })
+    let hook = Hook::new(
+        Stack::own("overdue", &[("OverdueSeconds", "2")]).await,
+        json!({"retry_policy": {"delays_seconds": [1]}}),
+        |received| Answer::status(if received.times == 1 { 500 } else { 200 }),
+    )
     .await;
     // The message of the second attempt is lost: it is said to be sent, and is not.
     let endpoint = hook.endpoint.clone();

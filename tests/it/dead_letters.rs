@@ -14,7 +14,7 @@ async fn sweep(stack: &Stack) {
 
 #[tokio::test]
 async fn a_message_that_cannot_be_read_goes_to_the_dead_letters_at_once_and_stays() {
-    let stack = Stack::stormy().await;
+    let stack = Stack::calm().await;
     let before = stack.queue_length("DeliveriesDeadLetterQueue").await;
     stack.send("DeliveriesQueue", "{\"v\":1,\"what\":\"is this?\"}").await;
     eventually("the dead letter", SOON, || async {
@@ -28,7 +28,7 @@ async fn a_message_that_cannot_be_read_goes_to_the_dead_letters_at_once_and_stay
 
 #[tokio::test]
 async fn a_dead_delivery_becomes_failed_and_can_be_replayed() {
-    let hook = Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
         Answer::status(if received.times == 1 { 500 } else { 200 })
     })
     .await;
@@ -47,7 +47,7 @@ async fn a_dead_delivery_becomes_failed_and_can_be_replayed() {
 
 #[tokio::test]
 async fn a_dead_first_message_becomes_a_delivery_that_is_seen() {
-    let hook = Hook::new(Stack::stormy().await, json!({}), |_| Answer::status(200)).await;
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let key = format!("{}/2026-01-31T09:30:00.050Z#dead", hook.endpoint);
     let id = pombo_domain::cursor::seal(&key);
     let event = json!({"tenant": hook.tenant, "type": "a", "expires_at": 4_000_000_000u64});
@@ -65,7 +65,7 @@ async fn a_dead_first_message_becomes_a_delivery_that_is_seen() {
 #[tokio::test]
 async fn a_dead_outcome_is_applied() {
     let hook =
-        Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(500))
+        Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(500))
             .await;
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "retrying", SOON).await;
@@ -85,7 +85,7 @@ async fn a_dead_outcome_is_applied() {
 
 #[tokio::test]
 async fn a_dead_message_of_a_settled_delivery_is_deleted() {
-    let hook = Hook::new(Stack::stormy().await, json!({}), |_| Answer::status(200)).await;
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
     let letter = json!({"v": 1, "delivery": delivery["id"], "round": 0, "attempt": 1}).to_string();

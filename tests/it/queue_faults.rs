@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Three endpoints of a new tenant.
 async fn three(receiver: &Receiver) -> (String, Vec<String>) {
-    let (stack, tenant) = (Stack::stormy().await, unique("t"));
+    let (stack, tenant) = (Stack::calm().await, unique("t"));
     let mut endpoints = Vec::new();
     for number in 0..3 {
         endpoints.push(Hook::register(stack, receiver, &tenant, &format!("/{number}"), json!({})).await);
@@ -25,7 +25,7 @@ fn batch_to(endpoint: &str) -> impl Fn(&Call) -> bool + Send + Sync + 'static {
 
 #[tokio::test]
 async fn entries_that_are_refused_are_sent_again() {
-    let (stack, receiver) = (Stack::stormy().await, Receiver::start().unwrap());
+    let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
     let (tenant, endpoints) = three(&receiver).await;
     let wanted = batch_to(&endpoints[1]);
     stack.proxy.spoil_times(1, move |call| wanted(call).then(|| Fault::RefuseEntries(vec![1], false)));
@@ -39,7 +39,7 @@ async fn entries_that_are_refused_are_sent_again() {
 
 #[tokio::test]
 async fn an_entry_refused_for_its_content_is_sent_by_reference() {
-    let (stack, receiver) = (Stack::stormy().await, Receiver::start().unwrap());
+    let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
     let (tenant, endpoints) = three(&receiver).await;
     let wanted = batch_to(&endpoints[0]);
     stack.proxy.spoil_times(1, move |call| wanted(call).then(|| Fault::RefuseEntries(vec![0], true)));
@@ -55,7 +55,7 @@ async fn an_entry_refused_for_its_content_is_sent_by_reference() {
 
 #[tokio::test]
 async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
-    let (stack, receiver) = (Stack::stormy().await, Receiver::start().unwrap());
+    let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
     let (tenant, endpoints) = three(&receiver).await;
     let wanted = batch_to(&endpoints[2]);
     // The first try and its three repeats.
@@ -81,7 +81,7 @@ async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
 #[tokio::test]
 async fn a_receivers_hang_up_is_a_connection_failure() {
     let hook =
-        Hook::new(Stack::stormy().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::hang_up()).await;
+        Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::hang_up()).await;
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "failed", SOON).await;
     assert_eq!(delivery["attempts"][0]["outcome"]["kind"], "connection", "{delivery}");

@@ -23,7 +23,7 @@ fn bill(stack: &Stack, calls: &[Call]) -> Vec<String> {
 
 #[tokio::test]
 async fn an_event_that_succeeds_at_once_costs_one_read_three_writes_and_its_queue_calls() {
-    let stack: &'static Stack = Box::leak(Box::new(Stack::start("counted", &[]).await));
+    let stack = Stack::own("counted", &[]).await;
     let (receiver, tenant) = (Receiver::start().unwrap(), unique("t"));
     for number in 0..11 {
         Hook::register(stack, &receiver, &tenant, &format!("/{number}"), json!({})).await;
@@ -63,7 +63,7 @@ async fn an_event_that_succeeds_at_once_costs_one_read_three_writes_and_its_queu
 
 #[tokio::test]
 async fn a_retry_costs_one_read_of_its_record_and_one_of_its_event_beside_its_two_writes() {
-    let stack: &'static Stack = Box::leak(Box::new(Stack::start("retried", &[]).await));
+    let stack = Stack::own("retried", &[]).await;
     let hook = Hook::new(stack, json!({"retry_policy": {"delays_seconds": [1]}}), |received| {
         Answer::status(if received.times == 1 { 500 } else { 200 })
     })

@@ -13,7 +13,7 @@ const EVENTS: usize = 1000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_events_reach_three_endpoints_one_of_which_fails_first() {
-    let stack: &'static Stack = Box::leak(Box::new(Stack::start("loaded", &[]).await));
+    let stack = Stack::own("loaded", &[]).await;
     let receiver = Receiver::start_with(|received| {
         Answer::status(if received.path == "/flaky" && received.times == 1 { 503 } else { 200 })
     })

@@ -1,9 +1,8 @@
 //! What the end-to-end tests share: stacks that are started once, a proxy that counts and spoils AWS calls, and the steps
 //! of a scenario.
 //!
-//! Two emulators run, each with a proxy between the functions and it. On [`Stack::calm`] calls are only counted; on
-//! [`Stack::stormy`] tests make calls fail and kill functions, each for its own endpoint, so that a test must expect there
-//! that a delivery of its own is made twice because another test killed the process that made it.
+//! Between the functions and each emulator stands a proxy. On [`Stack::calm`], which most tests share, a test spoils the
+//! calls about its own endpoint only; one that kills functions has a stack of its own, [`Stack::own`].
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -18,16 +18,15 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The stack on which nothing is spoilt.
+    /// The stack that most tests share. They spoil calls about their own things only, and kill nothing.
     pub async fn calm() -> &'static Self {
         static CALM: OnceCell<Stack> = OnceCell::const_new();
         CALM.get_or_init(|| Self::start("calm", &[])).await
     }
 
-    /// The stack on which calls fail and functions are killed. A dead function's messages come again after seconds.
-    pub async fn stormy() -> &'static Self {
-        static STORMY: OnceCell<Stack> = OnceCell::const_new();
-        STORMY.get_or_init(|| Self::start("stormy", &[("OverdueSeconds", "2")])).await
+    /// A stack of the test's own: a killed function takes the deliveries of others with it.
+    pub async fn own(name: &str, parameters: &[(&str, &str)]) -> &'static Self {
+        Box::leak(Box::new(Self::start(name, parameters).await))
     }
 
     /// Starts a stack whose time limits suit tests: a dead function's message comes again after 16 seconds, and jobs do not
