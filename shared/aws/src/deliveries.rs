@@ -174,12 +174,7 @@ impl DeliveriesTable {
             .set_exclusive_start_key(start)
             .limit(i32::try_from(window.limit).unwrap_or(i32::MAX));
         let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-        answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| key_of(&mut Reader(item)).map_err(|error| AwsError::unreadable(CALL, error)))
-            .collect()
+        keys_of(CALL, answer.items.unwrap_or_default())
     }
 
     /// The keys of at most `limit` deliveries of a shard whose next attempt was due before `before`, longest overdue
@@ -196,17 +191,17 @@ impl DeliveriesTable {
             .expression_attribute_values(":before", number(before.as_millis()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-        answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| key_of(&mut Reader(item)).map_err(|error| AwsError::unreadable(CALL, error)))
-            .collect()
+        keys_of(CALL, answer.items.unwrap_or_default())
     }
 }
 
 fn table_key(key: &DeliveryKey) -> Item {
     Item::from([("endpoint_id".into(), text(&key.endpoint_id)), ("sort_key".into(), text(key.sort_key()))])
+}
+
+fn keys_of(call: &str, items: Vec<Item>) -> Result<Vec<DeliveryKey>, AwsError> {
+    let key = |item| key_of(&mut Reader(item)).map_err(|error| AwsError::unreadable(call, error));
+    items.into_iter().map(key).collect()
 }
 
 fn key_of(item: &mut Reader) -> Result<DeliveryKey, Box<dyn std::error::Error + Send + Sync>> {

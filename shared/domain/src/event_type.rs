@@ -1,11 +1,9 @@
 //! Event types, and the patterns that an endpoint subscribes with.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 use crate::invalid::Invalid;
+use crate::text::text_traits;
 
 /// The longest event type or pattern, in bytes.
 const LONGEST: usize = 128;
@@ -85,28 +83,6 @@ impl FromStr for Pattern {
             Err(Invalid::rule("must be an event type (student.created), a pattern (student.*) or *"))
         }
     }
-}
-
-macro_rules! text_traits {
-    ($name:ident) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    };
 }
 
 text_traits!(EventType);

@@ -23,4 +23,5 @@ pub mod retry;
 pub mod routing;
 pub mod schedule;
 pub mod signature;
+mod text;
 pub mod time;
