@@ -1,6 +1,6 @@
 //! One attempt: sign, send, and say what became of it and what follows.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pombo_aws::clock;
 use pombo_domain::delivery::Record;
@@ -12,9 +12,10 @@ use pombo_domain::retry::{Jitter, decide};
 use crate::http::Exchange;
 use crate::settings::App;
 
-/// Makes the attempt that the message asks for. Without a body there is nothing to send: the event has expired.
+/// Makes the attempt that the message asks for, under the claim of `holder`. Without a body there is nothing to send: the event has expired.
 pub async fn attempt(
     app: &App,
+    holder: &str,
     endpoint: &Endpoint,
     message: &DeliveryMessage,
     body: Option<&[u8]>,
@@ -22,7 +23,6 @@ pub async fn attempt(
     redelivered: bool,
 ) -> QueuedOutcome {
     let started_at = clock::now();
-    let started = Instant::now();
     let event_id = &message.delivery.event_id;
     let exchange = match body {
         None => Exchange::without_answer(Outcome::Expired, Duration::ZERO),
@@ -39,11 +39,10 @@ pub async fn attempt(
             app.sender.post(&endpoint.url, &headers, body.to_vec(), timeout).await
         }
     };
-    let duration = exchange.took.unwrap_or_else(|| started.elapsed());
     let attempt = Attempt {
         step: message.step,
         started_at,
-        duration_ms: duration.as_millis() as u64,
+        duration_ms: exchange.took.as_millis() as u64,
         outcome: exchange.outcome,
         answer: exchange.answer,
         redelivered,
@@ -57,5 +56,5 @@ pub async fn attempt(
         delivery = %message.delivery, endpoint = %endpoint.id, event = %event_id, step = %message.step,
         outcome = ?attempt.outcome, duration_ms = attempt.duration_ms, redelivered, "Attempt made."
     );
-    QueuedOutcome { holder: String::new(), attempt, decision }
+    QueuedOutcome { holder: holder.to_owned(), attempt, decision }
 }

@@ -82,8 +82,7 @@ async fn attempt_delivery(
     };
     let Receiver::Active(endpoint) = receiver else { return Ok(()) };
     let body = body(app, &message, &record).await?;
-    let outcome = attempt::attempt(app, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
-    let outcome = QueuedOutcome { holder: holder.to_owned(), ..outcome };
+    let outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
     settle(app, &message, Some(record), outcome).await
 }
 

@@ -44,14 +44,14 @@ pub struct Exchange {
     /// How long the receiver asked to be left alone.
     pub retry_after: Option<Duration>,
     /// How long the request took, to the end of the answer's head or to its failure.
-    pub took: Option<Duration>,
+    pub took: Duration,
 }
 
 impl Exchange {
     /// One in which no answer came.
     #[must_use]
     pub const fn without_answer(outcome: Outcome, took: Duration) -> Self {
-        Self { outcome, answer: None, retry_after: None, took: Some(took) }
+        Self { outcome, answer: None, retry_after: None, took }
     }
 }
 
@@ -163,7 +163,7 @@ async fn read(mut answer: Response, took: Duration, deadline: Instant) -> Exchan
     let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value.to_str().ok()?, now));
     let mut start = Vec::new();
     let _ = timeout_at(deadline, collect(&mut answer, &mut start)).await;
-    Exchange { outcome: Outcome::HttpStatus { status_code }, answer: text(&start), retry_after, took: Some(took) }
+    Exchange { outcome: Outcome::HttpStatus { status_code }, answer: text(&start), retry_after, took }
 }
 
 /// Reads the body up to its end, its breaking, or [`ANSWER_BYTES`], and keeps its start.

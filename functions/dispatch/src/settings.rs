@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use pombo_aws::deliveries::DeliveriesTable;
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
 use pombo_aws::protocol::Protocol;
 use pombo_aws::queue::Queue;
-use pombo_aws::scheduler::{Scheduler, SchedulerTarget};
 use pombo_aws::settings;
 use pombo_domain::address::AddressPolicy;
 
@@ -37,21 +35,12 @@ impl App {
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let target = SchedulerTarget {
-            group: settings::text("SCHEDULE_GROUP")?,
-            queue_arn: settings::text("DELIVERIES_QUEUE_ARN")?,
-            role_arn: settings::text("SCHEDULER_ROLE_ARN")?,
-        };
         let policy = match settings::value("ALLOW_LOOPBACK")? {
             true => AddressPolicy::local(),
             false => AddressPolicy::production(),
         };
         Ok(Self {
-            protocol: Protocol {
-                deliveries: DeliveriesTable::new(dynamodb.clone(), settings::text("DELIVERIES_TABLE")?),
-                queue: Queue::new(sqs.clone(), settings::text("DELIVERIES_QUEUE_URL")?),
-                scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(&config), target),
-            },
+            protocol: Protocol::from_environment(&config)?,
             events: EventsTable::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?),
             endpoints: EndpointCache::new(EndpointsTable::new(dynamodb, settings::text("ENDPOINTS_TABLE")?)),
             dead_letters: Queue::new(sqs, settings::text("DELIVERIES_DLQ_URL")?),

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use pombo_aws::api_keys::ApiKeysTable;
-use pombo_aws::deliveries::DeliveriesTable;
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
 use pombo_aws::jobs::JobsTable;
 use pombo_aws::protocol::Protocol;
 use pombo_aws::queue::Queue;
-use pombo_aws::scheduler::{Scheduler, SchedulerTarget};
 use pombo_aws::settings::{self, BadSetting};
 use pombo_web::Authenticator;
 
@@ -46,20 +44,11 @@ impl App {
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let target = SchedulerTarget {
-            group: settings::text("SCHEDULE_GROUP")?,
-            queue_arn: settings::text("DELIVERIES_QUEUE_ARN")?,
-            role_arn: settings::text("SCHEDULER_ROLE_ARN")?,
-        };
         Ok(Self {
             authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
             events: EventsTable::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?),
             endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
-            protocol: Protocol {
-                deliveries: DeliveriesTable::new(dynamodb.clone(), settings::text("DELIVERIES_TABLE")?),
-                queue: Queue::new(sqs.clone(), settings::text("DELIVERIES_QUEUE_URL")?),
-                scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(&config), target),
-            },
+            protocol: Protocol::from_environment(&config)?,
             jobs: JobsTable::new(dynamodb, settings::text("JOBS_TABLE")?),
             jobs_queue: Queue::new(sqs.clone(), settings::text("JOBS_QUEUE_URL")?),
             dead_deliveries: Queue::new(sqs.clone(), settings::text("DELIVERIES_DLQ_URL")?),

@@ -4,6 +4,7 @@
 //! before anything is scheduled; whoever finds a record without its next message on the way ensures it again. A message
 //! or a schedule made twice finds the record ahead of it and is dropped.
 
+use aws_config::SdkConfig;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::schedule::{Carrier, carrier, fallback_delay, schedule_name, waiting_carrier};
@@ -14,7 +15,8 @@ use crate::clock;
 use crate::deliveries::{DeliveriesTable, Put};
 use crate::error::AwsError;
 use crate::queue::{Outgoing, Queue};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, SchedulerTarget};
+use crate::settings::{self, BadSetting};
 
 /// How often a write is repeated against others that are faster. Each that loses means that another has won, so the
 /// record moves; more than a few in a row is a fault.
@@ -54,6 +56,22 @@ pub enum SettleError {
 }
 
 impl Protocol {
+    /// From a function's environment.
+    pub fn from_environment(config: &SdkConfig) -> Result<Self, BadSetting> {
+        let target = SchedulerTarget {
+            group: settings::text("SCHEDULE_GROUP")?,
+            queue_arn: settings::text("DELIVERIES_QUEUE_ARN")?,
+            role_arn: settings::text("SCHEDULER_ROLE_ARN")?,
+        };
+        let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        let sqs = aws_sdk_sqs::Client::new(config);
+        Ok(Self {
+            deliveries: DeliveriesTable::new(dynamodb, settings::text("DELIVERIES_TABLE")?),
+            queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),
+            scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(config), target),
+        })
+    }
+
     /// Records an attempt and ensures what follows. `seen` is the record as the caller knows it; without one it is read.
     pub async fn settle(
         &self,
