@@ -1,4 +1,5 @@
-//! Python environments, made once under the target directory from a pinned list and used by every process after that.
+//! Python environments, made once under the target directory from a pinned list and used by every process after that; for
+//! a list that brings Node.js, with packages from npm.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -11,27 +12,46 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{artifacts::fingerprint, paths, process, progress::Progress};
 
-/// A list of packages to install, and what they are, for the reader.
-pub(crate) struct Requirements {
-    pub(crate) what: &'static str,
-    pub(crate) list: &'static str,
+/// What to install.
+#[derive(Debug)]
+pub struct Requirements {
+    /// What it is, for the reader.
+    pub what: &'static str,
+    /// Python packages, pinned, as pip's requirements.
+    pub list: &'static str,
+    /// Packages from npm; the list must bring `npm` itself.
+    pub npm: Option<Npm>,
+}
+
+/// Packages from npm.
+#[derive(Debug)]
+pub struct Npm {
+    /// The `package.json`.
+    pub package: &'static str,
+    /// Its `package-lock.json`.
+    pub lock: &'static str,
 }
 
 /// The emulator.
 pub(crate) const EMULATOR: Requirements =
-    Requirements { what: "the emulator", list: include_str!("../requirements.txt") };
+    Requirements { what: "the emulator", list: include_str!("../requirements.txt"), npm: None };
 
 /// cargo-lambda.
 pub(crate) const CARGO_LAMBDA: Requirements =
-    Requirements { what: "cargo-lambda", list: include_str!("../requirements-build.txt") };
+    Requirements { what: "cargo-lambda", list: include_str!("../requirements-build.txt"), npm: None };
 
-/// The environment's directory; its programs are in `bin`.
+/// The environment's directory; its programs are in `bin`, packages from npm in `node_modules`.
 ///
-/// The name is a hash of the list, so a changed list makes a new environment. Of several processes that want the same
+/// The name is a hash of the lists, so a changed list makes a new environment. Of several processes that want the same
 /// one, the holder of the lock makes it and the others wait. The mark is written last: what was left half made by a
 /// process that died is made again.
-pub(crate) async fn ensure(wanted: &Requirements, progress: Progress) -> Result<PathBuf> {
-    let directory = paths::scratch().join(format!("venv-{}", fingerprint(wanted.list.as_bytes())));
+///
+/// # Errors
+/// When something is missing on this machine, or a registry cannot be reached.
+pub async fn ensure(wanted: &Requirements, progress: Progress) -> Result<PathBuf> {
+    let npm = wanted.npm.as_ref().map_or([""; 2], |npm| [npm.package, npm.lock]);
+    let lists = [wanted.list, npm[0], npm[1]].concat();
+    let directory = paths::scratch().join(format!("venv-{}", fingerprint(lists.as_bytes())));
     let mark = directory.join("complete");
     if mark.is_file() {
         return Ok(directory);
@@ -44,6 +64,9 @@ pub(crate) async fn ensure(wanted: &Requirements, progress: Progress) -> Result<
     progress.say(format!("Installing {} (once) ...", wanted.what));
     let _ = fs::remove_dir_all(&directory);
     install(wanted, &directory).await?;
+    if let Some(npm) = &wanted.npm {
+        install_npm(wanted.what, npm, &directory).await?;
+    }
     fs::write(&mark, "")?;
     Ok(directory)
 }
@@ -87,6 +110,22 @@ async fn install(wanted: &Requirements, directory: &Path) -> Result<()> {
             pip.last_words()
         ),
         None => bail!("{} has no python: remove it, then run this again", directory.display()),
+    }
+}
+
+/// No script of a package is run.
+async fn install_npm(what: &str, npm: &Npm, directory: &Path) -> Result<()> {
+    fs::write(directory.join("package.json"), npm.package)?;
+    fs::write(directory.join("package-lock.json"), npm.lock)?;
+    let mut ci = Command::new(directory.join("bin/npm"));
+    ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(directory);
+    match process::run(ci, false).await? {
+        Some(ci) if ci.status.success() => Ok(()),
+        Some(ci) => bail!(
+            "{what} could not be installed from npm: check the network, then run this again (npm: {})",
+            ci.last_words()
+        ),
+        None => bail!("{} has no npm: remove it, then run this again", directory.display()),
     }
 }
 
