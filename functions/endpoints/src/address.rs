@@ -1,8 +1,9 @@
-//! What an endpoint's name resolves to when it is registered.
+//! Whether requests may go to an endpoint, asked when it is registered, changed or tested.
 //!
-//! The URL itself is judged when it is read. A name is judged by its addresses too, so that a customer hears at once of a
-//! name that points into a private network, and not at the first event. A name that does not resolve is accepted: it may
-//! later. Nothing here makes delivery safe; each attempt judges the addresses that it connects to.
+//! A name is judged by its addresses too, so that a customer hears at once of a name that points into a private network,
+//! and not at the first event. A name that does not resolve is accepted: it may later, and where deliveries are sent from
+//! inside of a VPC, this function, which is outside, does not know the names that only the VPC knows. Nothing here makes
+//! delivery safe; each attempt judges the addresses that it connects to.
 
 use std::future::Future;
 use std::io;
@@ -32,8 +33,10 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Refuses a URL whose name has an address that is not delivered to.
+/// Refuses a URL that is not delivered to, or whose name has an address that is not. The URL may have been accepted long
+/// ago, under another policy.
 pub async fn check(url: &EndpointUrl, policy: &AddressPolicy, resolver: &impl Resolve) -> Result<(), InvalidField> {
+    url.judge(policy).map_err(|refusal| refused(&refusal))?;
     // A literal address was judged with the URL.
     let Some(host) = url.as_url().domain() else { return Ok(()) };
     let Ok(addresses) = resolver.resolve(host).await else { return Ok(()) };
@@ -49,8 +52,14 @@ pub fn refused(refusal: &Refusal) -> InvalidField {
 }
 
 #[cfg(test)]
+#[path = "../../../shared/domain/src/address/tests/cases.rs"]
+mod cases;
+
+#[cfg(test)]
 mod tests {
+    use super::cases::{ADDRESSES, LITERAL_HOSTS, NAMES, OK, URLS};
     use super::*;
+    use crate::fields;
 
     struct Answers(io::Result<Vec<IpAddr>>);
 
@@ -65,6 +74,109 @@ mod tests {
 
     fn answers(addresses: &[&str]) -> Answers {
         Answers(Ok(addresses.iter().map(|address| address.parse().unwrap()).collect()))
+    }
+
+    /// What a new endpoint, or a new URL of one, goes through.
+    async fn registered(text: &str, addresses: &[&str]) -> Result<EndpointUrl, InvalidField> {
+        let policy = AddressPolicy::production();
+        let url = fields::url(text, &policy)?;
+        check(&url, &policy, &answers(addresses)).await?;
+        Ok(url)
+    }
+
+    /// What an endpoint that is there goes through before a test.
+    async fn tested(text: &str, addresses: &[&str]) -> Result<(), InvalidField> {
+        let Ok(url) = EndpointUrl::from_stored(text) else { return Err(refused(&refusal(text))) };
+        check(&url, &AddressPolicy::production(), &answers(addresses)).await
+    }
+
+    fn refusal(text: &str) -> Refusal {
+        EndpointUrl::parse(text, &AddressPolicy::production()).unwrap_err()
+    }
+
+    /// Whether a user or a password stays in the URL when it is normalised.
+    fn says_user(text: &str) -> bool {
+        EndpointUrl::from_stored(text)
+            .is_ok_and(|url| !url.as_url().username().is_empty() || url.as_url().password().is_some())
+    }
+
+    /// Holds one case, whose name resolves to a public address, against both.
+    async fn hold(text: &str, expected: &str) {
+        let public = ["93.184.215.14"];
+        let (registered, tested) = (registered(text, &public).await, tested(text, &public).await);
+        if expected == OK {
+            assert!(registered.is_ok() && tested.is_ok(), "{text:?}: {registered:?} {tested:?}");
+            return;
+        }
+        let refusal = refusal(text);
+        assert_eq!(refusal.rule.id(), expected, "{text:?}");
+        assert_eq!(registered, Err(refused(&refusal)), "{text:?}");
+        // Where only the spelling was refused, what is stored says the same as parsers agree on, and is judged by that.
+        let only_spelling = ["ambiguous", "user-info"].contains(&expected) && !says_user(text);
+        if only_spelling {
+            let normal = EndpointUrl::from_stored(text).unwrap();
+            let judged = EndpointUrl::parse(normal.as_str(), &AddressPolicy::production());
+            assert_eq!(tested, judged.map(drop).map_err(|refusal| refused(&refusal)), "{text:?}");
+        } else {
+            assert_eq!(tested, Err(refused(&refusal)), "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_case_of_the_table_is_judged_so_at_registration_and_before_a_test() {
+        for (url, expected) in URLS {
+            hold(url, expected).await;
+        }
+        for (host, expected) in LITERAL_HOSTS.iter().chain(NAMES) {
+            hold(&format!("https://{host}/hook"), expected).await;
+        }
+        for (ip, expected) in ADDRESSES {
+            let host = if ip.contains(':') { format!("[{ip}]") } else { (*ip).to_owned() };
+            hold(&format!("https://{host}:8443/hook"), expected).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_of_the_table_is_judged_so_where_a_name_has_it() {
+        const URL: &str = "https://hooks.example.com/";
+        for (ip, expected) in ADDRESSES {
+            for addresses in [&[*ip][..], &["93.184.215.14", *ip], &[*ip, "93.184.215.14"]] {
+                let judged = [registered(URL, addresses).await.map(drop), tested(URL, addresses).await];
+                if *expected == OK {
+                    assert_eq!(judged, [Ok(()), Ok(())], "{addresses:?}");
+                } else {
+                    let all: Vec<_> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+                    let policy = AddressPolicy::production();
+                    let refusal = policy.judge_resolved("hooks.example.com", &all).unwrap_err();
+                    assert_eq!(refusal.rule.id(), *expected, "{addresses:?}");
+                    assert_eq!(judged, [Err(refused(&refusal)), Err(refused(&refusal))], "{addresses:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_at_the_ingest_url_is_refused_and_named_a_loop() {
+        let policy = AddressPolicy::production().of_stack_at("https://abc.lambda-url.us-east-1.on.aws/").unwrap();
+        let url = "https://ABC.lambda-url.us-east-1.on.aws:443/v1/events";
+        let error = fields::url(url, &policy).unwrap_err();
+        assert!(error.field == "url" && error.rule.contains("each delivery would be a new event"), "{error:?}");
+        let stored = EndpointUrl::from_stored(url).unwrap();
+        assert_eq!(check(&stored, &policy, &answers(&["93.184.215.14"])).await, Err(error));
+    }
+
+    #[tokio::test]
+    async fn a_listed_network_takes_any_name_that_is_all_in_it_or_does_not_resolve_here() {
+        let policy = AddressPolicy::production().allowing("10.1.0.0/16").unwrap();
+        for url in ["https://orders.internal/", "https://orders/", "https://orders.example.com:8443/"] {
+            for listed in [&["10.1.0.1"][..], &["10.1.0.1", "10.1.255.255"], &[]] {
+                assert_eq!(judged(url, &policy, answers(listed)).await, Ok(()), "{url} at {listed:?}");
+            }
+            for other in [&["10.2.0.1"][..], &["10.1.0.1", "10.2.0.1"], &["10.1.0.1", "127.0.0.1"]] {
+                assert!(judged(url, &policy, answers(other)).await.is_err(), "{url} at {other:?}");
+            }
+        }
+        assert!(judged("https://orders.internal/", &policy, answers(&["93.184.215.14"])).await.is_err());
     }
 
     async fn judged(url: &str, policy: &AddressPolicy, resolver: Answers) -> Result<(), InvalidField> {

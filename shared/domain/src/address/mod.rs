@@ -19,8 +19,10 @@
 //! addresses (RFC 6052 §2.2), and a public address that is routed to something private.
 
 mod host;
+mod own;
 mod ranges;
 mod rule;
+mod setting;
 mod url;
 
 #[cfg(test)]
@@ -32,11 +34,14 @@ use ::url::Host;
 use ipnet::IpNet;
 
 pub use host::{LOCALHOST, SPECIAL_DOMAINS, SpecialDomain};
+pub use own::OwnServer;
 pub use ranges::{GLOBAL_UNICAST, SPECIAL_RANGES, SpecialRange};
 pub use rule::{Refusal, Rule};
+pub use setting::BadEntry;
 pub use url::{EndpointUrl, LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES};
 
-/// What an operator opens beyond the public internet. The default opens nothing.
+/// What an operator opens beyond the public internet, and what is closed because it is this stack. The default opens
+/// nothing, and knows of no stack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddressPolicy {
     /// For the local stack only: 127.0.0.0/8, `::1` and localhost names, with http and any port.
@@ -46,6 +51,8 @@ pub struct AddressPolicy {
     /// loopback, link-local and metadata closed. A name all of whose addresses are in here may be any
     /// name but a localhost one.
     pub allowed: Vec<IpNet>,
+    /// Where this stack takes events in: an endpoint there would be a loop.
+    pub own: Vec<OwnServer>,
 }
 
 impl AddressPolicy {

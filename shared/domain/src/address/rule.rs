@@ -32,6 +32,8 @@ pub enum Rule {
     /// The port is privileged and not 443: what listens there is mail, name and login services that a
     /// request could be made to speak to.
     Port,
+    /// The URL leads to the stack's own ingest URL, so that each delivery would be a new event.
+    OwnIngest,
     /// The name ends in a dot: the same host as without, but a different name to certificates,
     /// connection pools and lists of names.
     TrailingDot,
@@ -62,6 +64,7 @@ impl Rule {
             Rule::UserInfo => "user-info",
             Rule::Fragment => "fragment",
             Rule::Port => "port",
+            Rule::OwnIngest => "own-ingest",
             Rule::TrailingDot => "trailing-dot",
             Rule::MalformedName => "malformed-name",
             Rule::SingleLabel => "single-label",
@@ -83,6 +86,7 @@ impl Rule {
             Rule::UserInfo => "No user-info",
             Rule::Fragment => "No fragment",
             Rule::Port => "System ports",
+            Rule::OwnIngest => "No loops",
             Rule::TrailingDot => "Trailing dot",
             Rule::MalformedName => "Host name syntax",
             Rule::SingleLabel => "Dotless domains",
@@ -103,6 +107,7 @@ impl Rule {
             Rule::UserInfo => "RFC 9110 §4.2.4",
             Rule::Fragment => "RFC 9110 §7.1",
             Rule::Port => "RFC 6335 §6",
+            Rule::OwnIngest => "RFC 8586 §1",
             Rule::TrailingDot => "RFC 1034 §3.1",
             Rule::MalformedName => "RFC 1123 §2.1",
             Rule::SingleLabel => "RFC 7085",
@@ -129,6 +134,9 @@ impl fmt::Display for Rule {
             Rule::UserInfo => write!(f, "must not be preceded by user-info ({source})"),
             Rule::Fragment => write!(f, "has a fragment, which is never sent ({source})"),
             Rule::Port => write!(f, "is neither port 443 nor at least {LOWEST_UNPRIVILEGED_PORT} ({name}, {source})"),
+            Rule::OwnIngest => {
+                write!(f, "is where this stack takes events in: each delivery would be a new event ({name}, {source})")
+            }
             Rule::TrailingDot => write!(f, "ends in a dot ({source})"),
             Rule::MalformedName => write!(f, "is not a host name ({source})"),
             Rule::SingleLabel => write!(f, "has no dot ({name}, {source})"),

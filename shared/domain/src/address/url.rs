@@ -94,6 +94,9 @@ impl EndpointUrl {
         if port != HTTPS_PORT && port < LOWEST_UNPRIVILEGED_PORT && !to_loopback {
             return Err(Refusal::new(Rule::Port, port));
         }
+        if policy.own.iter().any(|own| own.is_at(&host, port)) {
+            return Err(Refusal::new(Rule::OwnIngest, host));
+        }
         policy.judge_host(&host)
     }
 

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cases;
+mod invariants;
 mod policies;
 mod properties;
+mod registry;
+mod settings;
 mod table;
 
 use super::*;

@@ -4,7 +4,8 @@ use super::cases::OK;
 use super::*;
 
 fn allowing(nets: &[&str]) -> AddressPolicy {
-    AddressPolicy { loopback: false, allowed: nets.iter().map(|net| net.parse().expect("a network")).collect() }
+    let allowed = nets.iter().map(|net| net.parse().expect("a network")).collect();
+    AddressPolicy { allowed, ..AddressPolicy::production() }
 }
 
 fn ips(list: &str) -> Vec<IpAddr> {

@@ -1,0 +1,46 @@
+//! A setting that cannot be meant ends the function when it starts, with words that say which and why.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+/// Starts the function with everything set, and this besides; gives what it says before it ends.
+fn last_words(name: &str, value: &str) -> String {
+    let names = [
+        "API_KEYS_TABLE",
+        "DELIVERIES_QUEUE_URL",
+        "ENDPOINTS_TABLE",
+        "EVENTS_TABLE",
+        "JOBS_QUEUE_URL",
+        "JOBS_TABLE",
+        "ROUTING_TABLE",
+    ];
+    let numbers =
+        ["CIRCUIT_FAILURES", "CIRCUIT_SECONDS", "MAX_ENDPOINT_TIMEOUT_SECONDS", "PROBE_SECONDS", "RETENTION_DAYS"];
+    let ended = Command::new(env!("CARGO_BIN_EXE_endpoints"))
+        .env_clear()
+        .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
+        .envs(names.map(|name| (name, "x")))
+        .envs(numbers.map(|name| (name, "9")))
+        .envs([("ALLOW_LOOPBACK", "false"), ("INGEST_URL", "https://ingest.example.com/")])
+        .env(name, value)
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    String::from_utf8(ended.stderr).unwrap()
+}
+
+#[test]
+fn a_setting_of_the_address_policy_that_cannot_be_meant_is_named() {
+    for (name, value, why) in [
+        ("ALLOWED_CIDRS", "10.1.0.0/33", "not a network"),
+        ("ALLOWED_CIDRS", "10.1.0.0/16,10.2.3.4/16", "10.2.0.0/16"),
+        ("ALLOWED_CIDRS", "127.0.0.0/8", "no list opens"),
+        ("INGEST_HOSTS", "events.example.com,a b", "neither a URL nor a host"),
+        ("INGEST_URL", "", "is not set"),
+        ("ALLOW_LOOPBACK", "perhaps", "wrong kind"),
+    ] {
+        let words = last_words(name, value);
+        assert!(words.contains(name) && words.contains(why), "{name}={value}: {words}");
+    }
+}
