@@ -119,7 +119,7 @@ async fn deal(app: &App, message: &DeliveryMessage, writer: &str) -> Result<Done
             Remedy::Fail(failed) => *failed,
         };
         let seen = record.as_ref().map(|record| record.rev);
-        match app.protocol.deliveries.put(seen, failed, writer).await? {
+        match app.protocol.put_failed(seen, failed, writer).await? {
             Put::Stored(_) => return Ok(Done::Failed),
             Put::Conflict(standing) => record = standing.map(|record| *record),
         }

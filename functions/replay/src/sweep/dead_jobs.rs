@@ -1,5 +1,5 @@
-//! Dead letters of the Jobs queue. A job's leg is found again among the stalled jobs, and a sweep by the next one, so
-//! both are deleted; what cannot be read stays for an operator.
+//! Dead letters of the Jobs queue. A job's leg is found again among the stalled jobs, an event to publish among the unqueued
+//! ones, and a sweep is made up for by the next, so all are deleted; what cannot be read stays for an operator.
 
 use pombo_aws::AwsError;
 use pombo_domain::message::JobMessage;

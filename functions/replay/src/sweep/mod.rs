@@ -1,14 +1,15 @@
 //! The sweep: finds what is stuck and puts it back on its way.
 //!
-//! A recurring schedule sends it. Its four parts are independent: one that fails is logged and left to the next sweep,
+//! A recurring schedule sends it. Its five parts are independent: one that fails is logged and left to the next sweep,
 //! and none keeps another from running. Every change is conditional on what was read, so two sweeps at one time do no
-//! harm. When there is nothing to do, a sweep costs two queries a shard and two looks at empty queues.
+//! harm. When there is nothing to do, a sweep costs three queries a shard and two looks at empty queues.
 
 mod dead_deliveries;
 mod dead_jobs;
 mod overdue;
 mod remedy;
 mod stalled;
+mod unqueued;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -27,15 +28,17 @@ const MOST_RECEIVES: usize = 50;
 /// Sweeps once and logs what was found.
 pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
     let started = Instant::now();
-    let (overdue, dead, dead_jobs, stalled) = join!(
+    let (overdue, dead, dead_jobs, stalled, unqueued) = join!(
         part("overdue deliveries", invocation, overdue::queue_again(app, writer)),
         part("dead letters of deliveries", invocation, dead_deliveries::take(app, writer)),
         part("dead letters of jobs", invocation, dead_jobs::take(app)),
         part("stalled jobs", invocation, stalled::queue_again(app, writer)),
+        part("unqueued events", invocation, unqueued::publish_overdue(app)),
     );
-    let whole = overdue.is_some() && dead.is_some() && dead_jobs.is_some() && stalled.is_some();
+    let whole = overdue.is_some() && dead.is_some() && dead_jobs.is_some() && stalled.is_some() && unqueued.is_some();
     let (overdue, dead) = (overdue.unwrap_or_default(), dead.unwrap_or_default());
     let (dead_jobs, stalled) = (dead_jobs.unwrap_or_default(), stalled.unwrap_or_default());
+    let unqueued = unqueued.unwrap_or_default();
     tracing::info!(
         overdue_queued = overdue.queued,
         overdue_skipped = overdue.skipped,
@@ -49,6 +52,8 @@ pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
         jobs_dead_deleted = dead_jobs.deleted,
         jobs_dead_unreadable = dead_jobs.unreadable,
         jobs_stalled = stalled.queued,
+        events_published = unqueued.published,
+        events_left = unqueued.left,
         whole,
         duration_ms = started.elapsed().as_millis() as u64,
         "Sweep ended."

@@ -1,6 +1,6 @@
 //! What a dead letter of the Deliveries queue calls for, as a pure function of the message and the record.
 
-use pombo_domain::delivery::{Head, Record, Status, Verdict, verdict};
+use pombo_domain::delivery::{Record, Status, Verdict, verdict};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome};
 use pombo_domain::retry::Decision;
@@ -26,8 +26,7 @@ pub(super) fn remedy(message: &DeliveryMessage, record: Option<&Record>, holder:
     if let Some(outcome) = &message.record {
         return Remedy::Settle(outcome.clone());
     }
-    let head = Head { step: message.step, begins: message.event.is_some(), holder };
-    match verdict(record, head, now) {
+    match verdict(record, message.head(holder), now) {
         Verdict::Drop(_) => Remedy::Discard,
         Verdict::Ensure => Remedy::Ensure,
         Verdict::Wait { .. } => Remedy::Leave,
