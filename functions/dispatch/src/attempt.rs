@@ -6,8 +6,8 @@ use pombo_aws::clock;
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
-use pombo_domain::outcome::{Attempt, Outcome};
-use pombo_domain::retry::{Jitter, decide};
+use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::retry::{Decision, Jitter, decide};
 
 use crate::http::Exchange;
 use crate::settings::App;
@@ -46,12 +46,15 @@ pub async fn attempt(
         outcome: exchange.outcome,
         answer: exchange.answer,
         redelivered,
-        trigger: Record::trigger(message.step),
+        trigger: if message.probe.is_some() { Trigger::Probe } else { Record::trigger(message.step) },
     };
     let jitter = Jitter::from_random(clock::random_bits());
     let ended_at = attempt.ended_at();
     let decision =
         decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, exchange.retry_after, jitter);
+    // A probe takes none of the delivery's attempts: it is made for the endpoint's sake.
+    let is_spent = matches!(attempt.outcome, Outcome::Succeeded { .. } | Outcome::Expired);
+    let decision = if message.probe.is_some() && !is_spent { Decision::StillHeld } else { decision };
     tracing::info!(
         delivery = %message.delivery, endpoint = %endpoint.id, event = %event_id, step = %message.step,
         outcome = ?attempt.outcome, duration_ms = attempt.duration_ms, redelivered, "Attempt made."

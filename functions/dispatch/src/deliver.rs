@@ -8,14 +8,16 @@ use pombo_aws::deliveries::Put;
 use pombo_aws::protocol::SettleError;
 use pombo_aws::queue::Outgoing;
 use pombo_domain::body::{Damaged, PackedBody};
-use pombo_domain::delivery::{DropReason, Head, Record, Verdict, verdict};
+use pombo_domain::delivery::{DropReason, Record, Verdict, verdict};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use thiserror::Error;
 
 use crate::attempt;
 use crate::endpoint_cache::Receiver;
+use crate::health;
 use crate::invocation::{Invocation, Room};
 use crate::settings::App;
+use crate::slot;
 
 /// An outcome that could not be recorded is tried again so much later, in seconds, as a new message each time.
 const RECORD_AGAIN_SECONDS: u32 = 10;
@@ -68,8 +70,13 @@ async fn attempt_delivery(
 ) -> Result<(), Undone> {
     let version = message.event.as_ref().and_then(|event| event.endpoint_version);
     let receiver = app.endpoints.receiver(&message.delivery.endpoint_id, version).await?;
+    if message.probe.is_some() && !matches!(receiver, Receiver::Open(_)) {
+        // Whatever became of the circuit, the drain moves what is held.
+        tracing::info!(delivery = %message.delivery, "The circuit is no longer open; the probe is dropped.");
+        return Ok(());
+    }
     let timeout = match &receiver {
-        Receiver::Active(endpoint) => {
+        Receiver::Active(endpoint) | Receiver::Open(endpoint) => {
             match invocation.room(endpoint.timeout().min(app.longest_timeout), clock::now()) {
                 Room::For(timeout) => timeout,
                 Room::Later => return Ok(app.protocol.send(message, 0).await?),
@@ -77,13 +84,15 @@ async fn attempt_delivery(
         }
         Receiver::Paused | Receiver::Gone => Duration::ZERO,
     };
-    let Some(Claimed { record, redelivered }) = claim(app, invocation, holder, &message, &receiver).await? else {
-        return Ok(());
-    };
-    let Receiver::Active(endpoint) = receiver else { return Ok(()) };
+    let Some(claimed) = claim(app, invocation, holder, &message, &receiver).await? else { return Ok(()) };
+    let (Receiver::Active(endpoint) | Receiver::Open(endpoint)) = receiver else { return Ok(()) };
+    let Claimed { record, redelivered } = claimed;
     let body = body(app, &message, &record).await?;
     let outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
-    settle(app, &message, Some(record), outcome).await
+    let attempt = outcome.attempt.clone();
+    settle(app, &message, Some(record), outcome).await?;
+    health::note(app, &endpoint.id, &message.delivery.event_id, &attempt, holder).await;
+    Ok(())
 }
 
 /// A delivery that this process may attempt now.
@@ -100,10 +109,11 @@ async fn claim(
     message: &DeliveryMessage,
     receiver: &Receiver,
 ) -> Result<Option<Claimed>, Undone> {
-    let head = Head { step: message.step, begins: message.event.is_some(), holder };
+    let head = message.head(holder);
     // A first message meets no record, unless it is a repeat: its write tells. The others have one.
     let mut seen =
         if head.begins && message.hops == 0 { None } else { app.protocol.deliveries.get(&message.delivery).await? };
+    let mut slot = message.slot;
     for _ in 0..MOST_CONFLICTS {
         match verdict(seen.as_ref(), head, clock::now()) {
             Verdict::Claim => {}
@@ -126,15 +136,21 @@ async fn claim(
         let rev = seen.as_ref().map(|record| record.rev);
         let Some(base) = seen.clone().or_else(|| begin(message)) else { return Ok(None) };
         let redelivered = base.was_abandoned(holder);
+        let may_go = may_go(receiver, message, &base);
+        if let (true, Receiver::Active(endpoint) | Receiver::Open(endpoint)) = (may_go, receiver)
+            && !slot::is_up(app, invocation, holder, endpoint, message, &mut slot, seen.as_ref()).await?
+        {
+            return Ok(None);
+        }
         let wanted = match receiver {
-            Receiver::Active(_) => base.claimed(holder, invocation.ends_at()),
-            Receiver::Paused => base.held(),
+            _ if may_go => base.claimed(holder, invocation.ends_at()),
             Receiver::Gone => base.cancelled(),
+            Receiver::Active(_) | Receiver::Open(_) | Receiver::Paused => base.held(),
         };
         match app.protocol.deliveries.put(rev, wanted, holder).await? {
             Put::Conflict(record) => seen = record.map(|record| *record),
             Put::Stored(record) => {
-                if !matches!(receiver, Receiver::Active(_)) {
+                if !may_go {
                     tracing::info!(delivery = %message.delivery, status = record.status.as_str(), "The endpoint takes nothing.");
                     return Ok(None);
                 }
@@ -143,6 +159,16 @@ async fn claim(
         }
     }
     Err(Undone::Contended)
+}
+
+/// Whether the receiver may be sent the delivery now. A circuit lets probes through, and tests: whoever asks for one wants
+/// to see what the endpoint does.
+fn may_go(receiver: &Receiver, message: &DeliveryMessage, record: &Record) -> bool {
+    match receiver {
+        Receiver::Active(_) => true,
+        Receiver::Open(_) => message.probe.is_some() || record.event_type.is_ping(),
+        Receiver::Paused | Receiver::Gone => false,
+    }
 }
 
 fn begin(message: &DeliveryMessage) -> Option<Record> {

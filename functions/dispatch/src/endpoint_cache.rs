@@ -1,18 +1,17 @@
-//! Endpoints, remembered for a few seconds so that a delivery need not read its endpoint.
+//! Endpoints and their health, remembered for a few seconds so that a delivery need not read them.
 //!
 //! Nothing is withheld on cached knowledge: before a delivery is held or cancelled, the endpoint is read again. A message
 //! that carries a newer version than the remembered one has it read again too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pombo_aws::AwsError;
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::health::{Health, HealthRules};
 use pombo_domain::ids::EndpointId;
-
-const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
 /// The most endpoints remembered; beyond that all are forgotten, which costs a read each.
 const MOST_REMEMBERED: usize = 5000;
@@ -22,56 +21,95 @@ const MOST_REMEMBERED: usize = 5000;
 pub enum Receiver {
     /// Deliver.
     Active(Arc<Endpoint>),
+    /// Its circuit is open: hold, unless the message is a probe.
+    Open(Arc<Endpoint>),
     /// Hold.
     Paused,
     /// Cancel: it was deleted.
     Gone,
 }
 
+/// An endpoint as this process knows it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Its health.
+    pub health: Health,
+    since: Instant,
+}
+
 /// The endpoints that this process knows.
 #[derive(Debug)]
 pub struct EndpointCache {
     table: EndpointsTable,
-    remembered: Mutex<HashMap<EndpointId, (Arc<Endpoint>, Instant)>>,
+    rules: HealthRules,
+    remembered: Mutex<HashMap<EndpointId, Known>>,
 }
 
 impl EndpointCache {
-    /// Of this table.
+    /// Of this table; `rules` say for how long an endpoint may be remembered.
     #[must_use]
-    pub fn new(table: EndpointsTable) -> Self {
-        Self { table, remembered: Mutex::default() }
+    pub fn new(table: EndpointsTable, rules: HealthRules) -> Self {
+        Self { table, rules, remembered: Mutex::default() }
     }
 
     /// The receiver of a delivery. `at_least` is the endpoint's version that the message knows of.
     pub async fn receiver(&self, id: &EndpointId, at_least: Option<u64>) -> Result<Receiver, AwsError> {
-        if let Some(endpoint) = self.fresh(id)
+        if let Some(Known { endpoint, health, .. }) = self.fresh(id)
             && endpoint.status == EndpointStatus::Active
+            && health.open.is_none()
             && at_least.is_none_or(|version| endpoint.version >= version)
         {
             return Ok(Receiver::Active(endpoint));
         }
-        let Some(endpoint) = self.table.get(id).await? else { return Ok(Receiver::Gone) };
-        let endpoint = Arc::new(endpoint);
-        let mut remembered = self.lock();
-        if remembered.len() >= MOST_REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(id.clone(), (Arc::clone(&endpoint), Instant::now()));
+        let Some(Known { endpoint, health, .. }) = self.read(id).await? else { return Ok(Receiver::Gone) };
         Ok(match endpoint.status {
+            EndpointStatus::Active if health.open.is_some() => Receiver::Open(endpoint),
             EndpointStatus::Active => Receiver::Active(endpoint),
             EndpointStatus::Paused => Receiver::Paused,
             EndpointStatus::Deleted => Receiver::Gone,
         })
     }
 
-    fn fresh(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
-        self.lock()
-            .get(id)
-            .filter(|(_, since)| since.elapsed() < REMEMBERED_FOR)
-            .map(|(endpoint, _)| Arc::clone(endpoint))
+    /// The endpoint as far as it may be remembered; read again when that is too long ago.
+    pub async fn known(&self, id: &EndpointId) -> Result<Option<Known>, AwsError> {
+        match self.fresh(id) {
+            Some(known) => Ok(Some(known)),
+            None => self.read(id).await,
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, (Arc<Endpoint>, Instant)>> {
+    /// Remembers the health that this process has just written.
+    pub fn learn(&self, id: &EndpointId, health: Health) {
+        if let Some(known) = self.lock().get_mut(id) {
+            (known.health, known.since) = (health, Instant::now());
+        }
+    }
+
+    /// Forgets an endpoint that turned out to be otherwise.
+    pub fn forget(&self, id: &EndpointId) {
+        self.lock().remove(id);
+    }
+
+    async fn read(&self, id: &EndpointId) -> Result<Option<Known>, AwsError> {
+        // What is read is at least as new as this moment.
+        let since = Instant::now();
+        let Some((endpoint, health)) = self.table.get_with_health(id).await? else { return Ok(None) };
+        let known = Known { endpoint: Arc::new(endpoint), health, since };
+        let mut remembered = self.lock();
+        if remembered.len() >= MOST_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(id.clone(), known.clone());
+        Ok(Some(known))
+    }
+
+    fn fresh(&self, id: &EndpointId) -> Option<Known> {
+        self.lock().get(id).filter(|known| known.since.elapsed() < self.rules.remembered_for(&known.health)).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, Known>> {
         // The map is whole between any two of its calls, so a panic elsewhere leaves nothing to mistrust.
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 //!
 //! One delivery, two attempts a round, two processes at a time, and a budget of misfortunes: crashes at every point,
 //! messages that come twice or in any order, repeats by the client, outcomes that cannot be recorded, a replay, a
-//! cancellation, a pause. Every state that can be reached is visited. In none may the delivery be lost (nothing left that
+//! cancellation, a pause, a circuit that opens. Every state that can be reached is visited. In none may the delivery be lost (nothing left that
 //! would bring it to its end), a settled one be sent or un-settled by anything but a replay, or a success be forgotten.
 //!
 //! A write replaces the revision that was read, so "read, decide, write" is one step here. A process is dead or alive; the
@@ -27,7 +27,7 @@ const LIVE: Timestamp = Timestamp::from_millis(2_000);
 const ENDED: Timestamp = Timestamp::from_millis(0);
 const NEXT: Next = Next { at: NOW, route: Route::Queue };
 
-/// A process's name; each is used once.
+/// A process's name. One that nothing refers to any more is used again: probes go on for ever, and the states must not.
 type Token = u8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +42,10 @@ struct Message {
 enum Kind {
     First,
     Plain,
-    /// An outcome that could not be recorded: of whom, and whether it is a success.
-    Outcome(Token, bool),
+    /// To tell whether the endpoint is back.
+    Probe,
+    /// An outcome that could not be recorded: of whom, whether it is a success, and whether it was a probe's.
+    Outcome(Token, bool, bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +71,7 @@ struct Budget {
     replays: u8,
     cancels: u8,
     pauses: u8,
+    outages: u8,
 }
 
 /// What of a record the rules look at.
@@ -87,8 +90,9 @@ struct State {
     /// A job's leg that has changed the record and not yet queued its message.
     leg: Option<Step>,
     paused: bool,
+    /// Whether the circuit is open.
+    open: bool,
     budget: Budget,
-    next_token: Token,
 }
 
 /// The driver's rules, each of which can be left out.
@@ -120,11 +124,12 @@ fn facts_of(record: &Record) -> Facts {
 
 const NEW: Facts = Facts { status: Status::Pending, step: Step { round: 0, attempt: 0 }, claim: None };
 
-fn attempt(step: Step, success: bool) -> (Attempt, Decision) {
+fn attempt(step: Step, success: bool, probe: bool) -> (Attempt, Decision) {
     let status_code = if success { 200 } else { 500 };
     let outcome = if success { Outcome::Succeeded { status_code } } else { Outcome::HttpStatus { status_code } };
     let decision = match (success, step.attempt < ATTEMPTS) {
         (true, _) => Decision::Succeeded,
+        (false, _) if probe => Decision::StillHeld,
         (false, true) => Decision::Retry(NEXT),
         (false, false) => Decision::Failed,
     };
@@ -141,9 +146,25 @@ impl State {
             workers: BTreeSet::new(),
             leg: None,
             paused: false,
+            open: false,
             budget,
-            next_token: 1,
         }
+    }
+
+    /// The first name that nothing refers to.
+    fn fresh_token(&self) -> Token {
+        let refers = |token| {
+            let in_message = |message: &Message| {
+                message.hidden_by == Some(token) || matches!(message.kind, Kind::Outcome(by, ..) if by == token)
+            };
+            self.is_live(token)
+                || self.record.is_some_and(|facts| facts.claim.is_some_and(|(holder, _)| holder == token))
+                || self.messages.iter().any(in_message)
+                || self.workers.iter().any(|worker| {
+                    in_message(&worker.message) || matches!(worker.at, Point::Answered { by, .. } if by == token)
+                })
+        };
+        (1..).find(|token| !refers(*token)).unwrap()
     }
 
     fn is_live(&self, token: Token) -> bool {
@@ -167,14 +188,14 @@ impl State {
     }
 
     /// Settles an outcome as the protocol's driver does; gives the state, and whether the next step is to be ensured.
-    fn settle(&self, by: Token, step: Step, success: bool, driver: Driver) -> (Self, bool) {
+    fn settle(&self, by: Token, step: Step, success: bool, probe: bool, driver: Driver) -> (Self, bool) {
         let mut next = self.clone();
         let Some(facts) = self.record else { return (next, false) };
         let mut seen = record_of(facts);
         if !driver.checks_that_nothing_is_settled {
             seen.status = Status::Pending;
         }
-        let (attempt, decision) = attempt(step, success);
+        let (attempt, decision) = attempt(step, success, probe);
         match seen.record_attempt(&by.to_string(), attempt, decision) {
             Some(record) => {
                 next.record = Some(facts_of(&record));
@@ -209,8 +230,21 @@ fn successors(state: &State, driver: Driver) -> Vec<(String, bool, State)> {
         next.send(step, Kind::Plain);
         progress("the leg queues".into(), next);
     }
-    // The drain runs whenever the endpoint is not paused.
+    // The drain runs whenever the endpoint is not paused. It probes while the circuit is open, and releases once it is not.
     if let (Some(facts), false, None) = (state.record, state.paused, state.leg)
+        && facts.status == Status::Held
+        && state.open
+        && facts.claim.is_none_or(|(_, live)| !live)
+    {
+        let mut next = state.clone();
+        next.send(facts.step.next(), Kind::Probe);
+        progress("the drain probes".into(), next);
+    }
+    if state.open {
+        // By this delivery's probe or another's, whoever writes it.
+        progress("the circuit closes".into(), State { open: false, ..state.clone() });
+    }
+    if let (Some(facts), false, None) = (state.record, state.paused || state.open, state.leg)
         && facts.status == Status::Held
     {
         let mut next = state.clone();
@@ -237,25 +271,29 @@ fn take(state: &State, message: Message, driver: Driver, progress: &mut impl FnM
     if state.workers.len() >= 2 {
         return;
     }
-    let token = state.next_token;
+    let token = state.fresh_token();
     let mut taken = state.without(message);
-    taken.next_token += 1;
     let mut claim = |taken: &State, at| {
         let mut next = taken.clone();
         next.workers.insert(Worker { token, message, at });
         progress(format!("{token} takes {} {:?}", message.step, message.kind), next);
     };
-    if let Kind::Outcome(by, success) = message.kind {
+    if let Kind::Outcome(by, success, _) = message.kind {
         claim(&taken, Point::Answered { by, success });
+        return;
+    }
+    let is_probe = message.kind == Kind::Probe;
+    if is_probe && (state.paused || !state.open) {
+        progress("the probe is dropped".into(), taken);
         return;
     }
     let record = state.record.map(record_of);
     let holder = token.to_string();
-    let head = Head { step: message.step, begins: message.kind == Kind::First, holder: &holder };
+    let head = Head { step: message.step, begins: message.kind == Kind::First, holder: &holder, probe: None };
     match verdict(record.as_ref(), head, NOW) {
         Verdict::Claim => {
             let base = record.unwrap_or_else(|| record_of(NEW));
-            let paused = state.paused;
+            let paused = state.paused || (state.open && !is_probe);
             let changed = if paused { base.held() } else { base.claimed(&holder, LIVE) };
             taken.record = Some(facts_of(&changed));
             if paused {
@@ -291,7 +329,8 @@ fn work(state: &State, worker: Worker, driver: Driver, progress: &mut impl FnMut
             go_on(&without, Point::Answered { by: token, success: false }, "sent, 500");
         }
         Point::Answered { by, success } => {
-            let (next, ensure) = without.settle(by, step, success, driver);
+            let probe = matches!(worker.message.kind, Kind::Probe | Kind::Outcome(_, _, true));
+            let (next, ensure) = without.settle(by, step, success, probe, driver);
             if ensure {
                 go_on(&next, Point::Recorded, "recorded");
             } else {
@@ -324,7 +363,8 @@ fn orders_and_misfortunes(state: &State, driver: Driver, all: &mut Vec<(String, 
         if let Point::Answered { by, success } = worker.at {
             add("the outcome is queued", |b| &mut b.unrecorded, &|next| {
                 next.workers.remove(worker);
-                next.send(worker.message.step, Kind::Outcome(by, success));
+                let probe = matches!(worker.message.kind, Kind::Probe | Kind::Outcome(_, _, true));
+                next.send(worker.message.step, Kind::Outcome(by, success, probe));
             });
         }
     }
@@ -355,6 +395,9 @@ fn orders_and_misfortunes(state: &State, driver: Driver, all: &mut Vec<(String, 
                 next.leg = None;
             }
         });
+    }
+    if !state.open {
+        add("the circuit opens", |b| &mut b.outages, &|next| next.open = true);
     }
     if state.paused {
         let mut next = state.clone();
@@ -410,14 +453,17 @@ fn walk(driver: Driver, budget: Budget) -> (usize, BTreeSet<String>) {
     (seen.len(), faults)
 }
 
-const NONE: Budget = Budget { crashes: 0, duplicates: 0, repeats: 0, unrecorded: 0, replays: 0, cancels: 0, pauses: 0 };
+const NONE: Budget =
+    Budget { crashes: 0, duplicates: 0, repeats: 0, unrecorded: 0, replays: 0, cancels: 0, pauses: 0, outages: 0 };
 
 /// Budgets that together try each misfortune with each other, in pairs and threes; all at once would be too many states.
-const BUDGETS: [Budget; 4] = [
+const BUDGETS: [Budget; 6] = [
     Budget { crashes: 2, duplicates: 1, repeats: 1, replays: 1, ..NONE },
     Budget { crashes: 1, unrecorded: 2, replays: 1, repeats: 1, ..NONE },
     Budget { crashes: 1, pauses: 2, repeats: 1, replays: 1, ..NONE },
     Budget { crashes: 1, duplicates: 1, unrecorded: 1, cancels: 1, pauses: 1, replays: 1, ..NONE },
+    Budget { crashes: 1, duplicates: 1, replays: 1, outages: 1, ..NONE },
+    Budget { crashes: 1, unrecorded: 1, repeats: 1, pauses: 1, outages: 1, ..NONE },
 ];
 
 #[test]

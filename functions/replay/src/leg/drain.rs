@@ -1,31 +1,40 @@
-//! The drain: moves the held deliveries of an endpoint that was resumed or deleted, oldest first.
+//! The drain: looks after the held deliveries of an endpoint whose circuit opened, or that was resumed or deleted.
 //!
-//! A process that saw the endpoint paused may still be on its way to put a delivery on hold when the drain begins, and an
-//! index shows a change late. So the drain goes on looking until a look that began well after the door opened finds
-//! nothing. Released deliveries of a deleted endpoint are cancelled by dispatch, as every other is.
+//! While the circuit is open, each leg sends a [`probe`](super::probe), or pauses the endpoint for good. Once it is
+//! closed, whoever closed it, legs release what is held, oldest first and no faster than the endpoint takes it. So what is
+//! held moves although the process that closed the circuit died at once, and although no new event comes.
+//!
+//! A process that saw the door closed may still be on its way to put a delivery on hold when it opens, and an index shows
+//! a change late. So the drain goes on looking until a look that began well after the door opened finds nothing. Released
+//! deliveries of a deleted endpoint are cancelled by dispatch, as every other is.
 
 use std::time::Duration;
 
 use pombo_aws::AwsError;
 use pombo_aws::deliveries::{List, Window};
 use pombo_domain::delivery::{Listing, Status};
-use pombo_domain::endpoint::EndpointStatus;
+use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::EndpointId;
-use pombo_domain::job::{Job, JobStatus, LARGEST_PAGE, Row};
+use pombo_domain::job::{Job, LARGEST_PAGE, Row, StopReason};
 use pombo_domain::time::Timestamp;
 
 use super::kind::Page;
-use super::rows::Records;
+use super::rows::{Known, Records};
+use super::{auto_pause, probe};
 use crate::settings::App;
 
 /// The longest pause between two looks; what is put on hold late is released at most so much later.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many windows of an index in which nothing is held any more are read in one look.
 const MOST_STALE_WINDOWS: usize = 6;
+/// From one released delivery to the next: a hundred a second, so that a receiver that has just come back is not run over.
+const SHORTEST_SPACING: Duration = Duration::from_millis(10);
+/// The longest that sending a page may take: a message can wait 15 minutes.
+const LONGEST_PAGE: Duration = Duration::from_secs(600);
 
 /// What a look found.
 #[derive(Debug)]
-enum Look {
+pub(super) enum Look {
     /// Held deliveries.
     Held(Vec<Row>, Records),
     /// The index names deliveries, and none of those read is held any more: it lags behind the last leg.
@@ -40,36 +49,67 @@ pub(super) async fn next_page(
     job: &Job,
     endpoint_id: &EndpointId,
     began: Timestamp,
+    writer: &str,
 ) -> Result<Page, AwsError> {
-    let endpoint = app.endpoints.get(endpoint_id).await?;
-    if endpoint.is_some_and(|endpoint| endpoint.status == EndpointStatus::Paused) {
-        return Ok(Page::End(JobStatus::Cancelled));
+    let known = app.endpoints.get_with_health(endpoint_id).await?;
+    let Some((endpoint, health)) = known.filter(|(endpoint, _)| endpoint.status != EndpointStatus::Deleted) else {
+        return release(app, endpoint_id, SHORTEST_SPACING, job.created_at, began).await;
+    };
+    if endpoint.status == EndpointStatus::Paused {
+        return Ok(Page::Stop(StopReason::EndpointPaused));
     }
-    Ok(match look(app, endpoint_id).await? {
-        Look::Held(rows, records) => Page::Rows { rows, records },
+    match &health.open {
+        // The circuit opened again, with a drain of its own: that one releases what this one has left.
+        Some(open) if open.drain != job.key().to_string() => Ok(Page::End),
+        Some(open) => match health.pause_reason(&app.rules) {
+            Some(reason) => auto_pause::pause(app, &endpoint, &health, reason, writer).await,
+            None => probe::probe(app, job, endpoint_id, &health, open, began, writer).await,
+        },
+        None => {
+            let opened_at = health.closed_at.map_or(job.created_at, |closed| closed.max(job.created_at));
+            release(app, endpoint_id, spacing(&endpoint), opened_at, began).await
+        }
+    }
+}
+
+/// How far apart an endpoint gets deliveries that have waited.
+pub(super) fn spacing(endpoint: &Endpoint) -> Duration {
+    let limit = endpoint.rate_limit.as_ref();
+    let slot = limit.map_or(0, |limit| limit.per_second.interval_micros());
+    Duration::from_micros(u64::try_from(slot).unwrap_or_default()).max(SHORTEST_SPACING)
+}
+
+/// Releases a page of what is held behind a door that opened at `opened_at`.
+async fn release(
+    app: &App,
+    endpoint_id: &EndpointId,
+    spacing: Duration,
+    opened_at: Timestamp,
+    began: Timestamp,
+) -> Result<Page, AwsError> {
+    let fits = (LONGEST_PAGE.as_millis() / spacing.as_millis().max(1)).max(1);
+    let most = usize::try_from(fits).unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+    Ok(match look(app, endpoint_id, most).await? {
+        Look::Held(rows, records) => Page::Rows { rows, known: Known { records, ..Known::default() }, spacing },
         Look::Stale => Page::Nothing { look_again_in: Duration::from_secs(1) },
-        Look::Nothing => after_empty_look(job.created_at, began, app.settle),
+        Look::Nothing => after_empty_look(opened_at, began, app.settle),
     })
 }
 
-/// What an empty look that began at `began` means for a drain of `created_at`.
-fn after_empty_look(created_at: Timestamp, began: Timestamp, settle: Duration) -> Page {
-    let settled = created_at.plus(settle);
-    if began >= settled {
-        Page::End(JobStatus::Done)
-    } else {
-        Page::Nothing { look_again_in: began.until(settled).min(LONGEST_PAUSE) }
-    }
+/// What an empty look that began at `began` means for a drain whose door opened at `opened_at`.
+fn after_empty_look(opened_at: Timestamp, began: Timestamp, settle: Duration) -> Page {
+    let settled = opened_at.plus(settle);
+    if began >= settled { Page::End } else { Page::Nothing { look_again_in: began.until(settled).min(LONGEST_PAUSE) } }
 }
 
-/// Looks for held deliveries. The index names candidates; only what its record says is held comes on the page, so that
-/// an index that lags cannot bring back what an earlier leg released.
-async fn look(app: &App, endpoint_id: &EndpointId) -> Result<Look, AwsError> {
+/// Looks for the oldest held deliveries, at most `most`. The index names candidates; only what its record says is held
+/// counts, so that an index that lags cannot bring back what an earlier leg released.
+pub(super) async fn look(app: &App, endpoint_id: &EndpointId, most: usize) -> Result<Look, AwsError> {
     let list = List::ByEndpoint(Listing::endpoint_partition(endpoint_id, Status::Held));
     let mut after = None;
     for _ in 0..MOST_STALE_WINDOWS {
         let first = after.is_none();
-        let window = Window { since: None, until: None, after, limit: LARGEST_PAGE, oldest_first: true };
+        let window = Window { since: None, until: None, after, limit: most, oldest_first: true };
         let candidates = app.protocol.deliveries.list(&list, &window).await?;
         if candidates.is_empty() {
             return Ok(if first { Look::Nothing } else { Look::Stale });
@@ -77,7 +117,8 @@ async fn look(app: &App, endpoint_id: &EndpointId) -> Result<Look, AwsError> {
         let mut records = app.protocol.deliveries.get_many(&candidates).await?;
         records.retain(|_, record| record.status == Status::Held);
         let held = candidates.iter().filter_map(|key| records.get(key));
-        let rows: Vec<_> = held.map(|record| Row { delivery: record.key.clone(), round: record.step.round }).collect();
+        let rows: Vec<_> =
+            held.map(|record| Row { delivery: record.key.clone(), round: record.step.round, first: false }).collect();
         if !rows.is_empty() {
             return Ok(Look::Held(rows, records));
         }
@@ -92,14 +133,14 @@ mod tests {
 
     #[test]
     fn an_empty_look_ends_the_drain_only_when_it_began_after_the_settling_time() {
-        let created = Timestamp::from_seconds(1000);
+        let opened = Timestamp::from_seconds(1000);
         let settle = Duration::from_secs(120);
         for (began, expected) in
             [(1000, Some(30)), (1080, Some(30)), (1100, Some(20)), (1119, Some(1)), (1120, None), (5000, None)]
         {
-            let pause = match after_empty_look(created, Timestamp::from_seconds(began), settle) {
+            let pause = match after_empty_look(opened, Timestamp::from_seconds(began), settle) {
                 Page::Nothing { look_again_in } => Some(look_again_in.as_secs()),
-                Page::End(JobStatus::Done) => None,
+                Page::End => None,
                 other => panic!("{other:?}"),
             };
             assert_eq!(pause, expected, "a look at {began}");

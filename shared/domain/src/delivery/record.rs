@@ -144,6 +144,12 @@ impl Record {
         self.claim.as_ref().is_some_and(|claim| claim.holder != holder)
     }
 
+    /// Whether an attempt was begun at `time` or later, as far as the record tells.
+    #[must_use]
+    pub fn was_tried_since(&self, time: Timestamp) -> bool {
+        self.attempts.last().is_some_and(|newest| newest.started_at >= time)
+    }
+
     /// Claims the next attempt. A claim never moves the step.
     #[must_use]
     pub fn claimed(&self, holder: &str, until: Timestamp) -> Self {
@@ -153,22 +159,27 @@ impl Record {
     /// Records an attempt of `holder` and what follows it; `None` when the record may not change.
     ///
     /// A success is recorded unless one stands already, whatever the round: the receiver has the event. A failure only
-    /// on a record that is not settled and whose step is behind.
+    /// on a record that is not settled and whose step is behind. A failed probe is kept beside the others, once, and moves
+    /// nothing.
     #[must_use]
     pub fn record_attempt(&self, holder: &str, attempt: Attempt, decision: Decision) -> Option<Self> {
         let allowed = match decision {
             Decision::Succeeded => self.status != Status::Succeeded,
             Decision::Retry(_) | Decision::Failed => !self.status.is_settled() && self.step < attempt.step,
+            Decision::StillHeld => !self.status.is_settled() && self.step < attempt.step && !self.holds(&attempt),
         };
         if !allowed {
             return None;
         }
         let mut record = self.released_by(holder);
-        record.step = self.step.max(attempt.step);
+        if decision != Decision::StillHeld {
+            record.step = self.step.max(attempt.step);
+        }
         (record.status, record.next) = match decision {
             Decision::Succeeded => (Status::Succeeded, None),
             Decision::Retry(next) => (Status::Retrying, Some(next)),
             Decision::Failed => (Status::Failed, None),
+            Decision::StillHeld => (self.status, self.next),
         };
         record.push(attempt);
         Some(record)
@@ -178,6 +189,11 @@ impl Record {
     fn released_by(&self, holder: &str) -> Self {
         let claim = self.claim.clone().filter(|claim| claim.holder != holder);
         Self { claim, ..self.clone() }
+    }
+
+    /// Whether this very attempt is recorded.
+    fn holds(&self, attempt: &Attempt) -> bool {
+        self.attempts.iter().any(|known| (known.step, known.started_at) == (attempt.step, attempt.started_at))
     }
 
     fn push(&mut self, attempt: Attempt) {
@@ -194,7 +210,7 @@ impl Record {
         self.older_attempts += excess as u32;
     }
 
-    /// Holds the delivery: its endpoint is paused. It has no timer; the drain moves it on.
+    /// Holds the delivery: its endpoint is paused, or its circuit open. It has no timer; the drain moves it on.
     #[must_use]
     pub fn held(&self) -> Self {
         Self { status: Status::Held, next: None, claim: None, ..self.clone() }
@@ -293,7 +309,7 @@ pub(super) mod tests {
         Record::begin(key, new)
     }
 
-    fn attempt(round: u32, attempt: u32) -> Attempt {
+    pub(in crate::delivery) fn attempt(round: u32, attempt: u32) -> Attempt {
         Attempt {
             step: Step { round, attempt },
             started_at: NOW,
@@ -334,6 +350,25 @@ pub(super) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_failed_probe_is_kept_once_and_moves_nothing_but_its_claim() {
+        let held = at(Status::Held, 0, 2).claimed("me", NOW);
+        let probe = attempt(0, 3);
+        let after = held.record_attempt("me", probe.clone(), Decision::StillHeld).unwrap();
+        assert_eq!((after.status, after.step, &after.claim, after.attempts.len()), (Status::Held, held.step, &None, 1));
+        assert_eq!(after.record_attempt("me", probe.clone(), Decision::StillHeld), None, "its outcome came twice");
+        let later = Attempt { started_at: NOW.plus(std::time::Duration::from_secs(30)), ..probe.clone() };
+        assert!(after.record_attempt("me", later, Decision::StillHeld).is_some(), "the next probe");
+        // Released while the probe was under way: it goes on as it was released.
+        let released = held.released("job", NOW);
+        let after = released.record_attempt("me", probe.clone(), Decision::StillHeld).unwrap();
+        assert_eq!((after.status, after.next, after.step), (Status::Retrying, released.next, held.step));
+        for settled in [Status::Succeeded, Status::Failed, Status::Cancelled] {
+            assert_eq!(at(settled, 0, 2).record_attempt("me", probe.clone(), Decision::StillHeld), None);
+        }
+        assert_eq!(at(Status::Retrying, 0, 3).record_attempt("me", probe, Decision::StillHeld), None, "passed");
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Head<'a> {
     pub begins: bool,
     /// Who handles the message: invocation and message.
     pub holder: &'a str,
+    /// When the probe was ordered that the message asks for, if it asks for one.
+    pub probe: Option<Timestamp>,
 }
 
 /// What to do with a message.
@@ -36,7 +38,7 @@ pub enum Verdict {
 pub enum DropReason {
     /// The delivery has come to an end.
     Settled,
-    /// Its step is ahead of the message's: the message is late or of an older round.
+    /// Its step is ahead of the message's: the message is late or of an older round. Or the probe was made.
     Passed,
     /// The record has expired, with its event.
     Gone,
@@ -57,6 +59,9 @@ pub fn verdict(record: Option<&Record>, head: Head<'_>, now: Timestamp) -> Verdi
     if record.step == head.step {
         return Verdict::Ensure;
     }
+    if head.probe.is_some_and(|ordered| record.was_tried_since(ordered)) {
+        return Verdict::Drop(DropReason::Passed);
+    }
     match record.live_claim(now) {
         Some(claim) if claim.holder != head.holder => Verdict::Wait { until: claim.until },
         _ => Verdict::Claim,
@@ -67,14 +72,15 @@ pub fn verdict(record: Option<&Record>, head: Head<'_>, now: Timestamp) -> Verdi
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::Status;
-    use super::super::record::tests::record;
+    use super::super::record::tests::{attempt, record};
     use super::*;
+    use crate::outcome::Attempt;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const LATER: Timestamp = Timestamp::from_millis(1_000_001);
 
     fn head(round: u32, attempt: u32) -> Head<'static> {
-        Head { step: Step { round, attempt }, begins: false, holder: "me" }
+        Head { step: Step { round, attempt }, begins: false, holder: "me", probe: None }
     }
 
     fn at(status: Status, round: u32, attempt: u32) -> Record {
@@ -123,6 +129,17 @@ mod tests {
         assert_eq!(verdict(claimed("other", LATER)), Verdict::Wait { until: LATER });
         assert_eq!(verdict(claimed("me", LATER)), Verdict::Claim);
         assert_eq!(verdict(claimed("other", NOW)), Verdict::Claim);
+    }
+
+    #[test]
+    fn a_probe_is_made_once_however_often_its_message_comes() {
+        let ordered = |millis| Head { probe: Some(Timestamp::from_millis(millis)), ..head(0, 1) };
+        let mut held = at(Status::Held, 0, 0);
+        assert_eq!(verdict(Some(&held), ordered(5), NOW), Verdict::Claim);
+        held.attempts.push(Attempt { started_at: Timestamp::from_millis(7), ..attempt(0, 1) });
+        assert_eq!(verdict(Some(&held), ordered(5), NOW), Verdict::Drop(DropReason::Passed));
+        assert_eq!(verdict(Some(&held), ordered(8), NOW), Verdict::Claim, "the next probe");
+        assert_eq!(verdict(Some(&held), head(0, 1), NOW), Verdict::Claim, "what is no probe");
     }
 
     #[test]
