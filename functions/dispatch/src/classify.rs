@@ -1,11 +1,12 @@
 //! What a failed request says of itself, as an outcome that an operator understands.
 
+mod tls;
+
 use std::error::Error as StdError;
 use std::io;
-
 use std::time::Duration;
 
-use pombo_domain::outcome::Outcome;
+use pombo_domain::outcome::{Outcome, RefusedBy};
 use reqwest::header::HeaderMap;
 
 use crate::http::NoAddress;
@@ -14,14 +15,13 @@ use crate::http::NoAddress;
 #[must_use]
 pub fn classify(error: &reqwest::Error, connect: Duration) -> Outcome {
     if let Some(no_address) = find::<NoAddress>(error) {
-        let detail = no_address.to_string();
         return match no_address {
-            NoAddress::Refused(_) => Outcome::Refused { detail },
-            NoAddress::Unresolved { .. } => Outcome::Dns { detail },
+            NoAddress::Refused(refusal) => Outcome::refused(refusal, RefusedBy::Addresses),
+            NoAddress::Unresolved { .. } => Outcome::Dns { detail: no_address.to_string() },
         };
     }
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return Outcome::Tls { detail: tls.to_string() };
+    if let Some(error) = find::<rustls::Error>(error) {
+        return Outcome::Tls { detail: tls::detail(error) };
     }
     if error.is_connect() && error.is_timeout() {
         return Outcome::Connection { detail: format!("no connection within {} seconds", connect.as_secs()) };

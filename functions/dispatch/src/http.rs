@@ -4,8 +4,15 @@
 //! closed it while the request was on its way, which is no failure of the receiver's, so the request goes out once more,
 //! on a new connection and within the same deadline. A new connection that breaks is a failed attempt.
 //!
-//! Of an answer's head, at most 100 lines and 16 KiB are taken. Over HTTP/1 `reqwest` leaves the size of its buffer to
-//! hyper, which reads up to 400 KiB before it gives up; a head that ends before that is refused when it is there.
+//! Of an answer's head, at most 100 lines and 16 KiB are taken, of its body 16 KiB read, and a receiver that sends on is
+//! left. Less than 128 KiB are buffered for it, with exceptions that `reqwest` leaves no way around, since it passes on
+//! neither hyper's nor h2's own bounds, and its connections cannot be wrapped:
+//!
+//! - over HTTP/1, hyper's buffer of 408 KiB, for a head, a chunk's size or interim answers without end;
+//! - over HTTP/2, a head in six frames of 16 KiB, and frames of a byte each: below 256 KiB; and interim answers without
+//!   end, of which h2 keeps what one turn of the connection's task reads: some megabytes.
+//!
+//! Each is measured, with every other way to misbehave, in `tests/bounds.rs`.
 
 mod clients;
 mod resolve;
@@ -17,7 +24,7 @@ use std::time::Duration;
 
 use pombo_aws::clock;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
-use pombo_domain::outcome::{NEWEST_ANSWER, Outcome};
+use pombo_domain::outcome::{NEWEST_ANSWER, Outcome, RefusedBy};
 use pombo_domain::retry::parse_retry_after;
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -31,6 +38,8 @@ use crate::classify::{broke_before_answer, classify, too_large};
 
 /// How much of a failure's answer is read.
 const ANSWER_BYTES: usize = 16 * 1024;
+/// What the smallest piece of an answer counts for, so that taking its bytes one by one ends, too.
+const PIECE_BYTES: usize = 64;
 /// How long a success's body is drained, so that its connection can be used again; then it is closed.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
 
@@ -91,7 +100,7 @@ impl HttpSender {
         let deadline = started + timeout;
         // A resolver never sees an address in a URL, so the URL itself is judged, and again each time.
         if let Err(refusal) = url.judge(&self.policy) {
-            return Exchange::without_answer(Outcome::Refused { detail: refusal.to_string() }, started.elapsed());
+            return Exchange::without_answer(Outcome::refused(&refusal, RefusedBy::Url), started.elapsed());
         }
         match self.send(url, &header_map(headers), &body, deadline).await {
             Err(outcome) => Exchange::without_answer(outcome, started.elapsed()),
@@ -173,7 +182,7 @@ async fn collect(answer: &mut Response, start: &mut Vec<u8>) {
     let mut read = 0;
     while read < ANSWER_BYTES {
         let Ok(Some(data)) = answer.chunk().await else { return };
-        read += data.len();
+        read += data.len().max(PIECE_BYTES);
         start.extend_from_slice(&data[..data.len().min(KEPT - start.len())]);
     }
 }

@@ -48,7 +48,8 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    async fn addresses(self, host: String) -> Result<Vec<SocketAddr>, NoAddress> {
+    /// The addresses of a host that may all be connected to.
+    pub async fn addresses(self, host: String) -> Result<Vec<SocketAddr>, NoAddress> {
         let unresolved = |error| NoAddress::Unresolved { host: host.clone(), error };
         let addresses = (self.lookup)(host.clone()).await.map_err(unresolved)?;
         if addresses.is_empty() {

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod address_table;
 mod answers;
+mod bounds;
 mod broken;
 mod http2;
+mod legacy;
 mod policy;
 mod receiver;
 mod request;
@@ -18,12 +21,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
-use pombo_domain::outcome::Outcome;
+use pombo_domain::outcome::{Outcome, RefusedBy};
 use rustls::RootCertStore;
 use tokio::time::Instant;
 
 use super::clients::{LIMITS, Limits};
-use super::resolve::Lookup;
+use super::resolve::{Lookup, Resolver};
 use super::tls::tls_config;
 use super::{Exchange, HttpSender};
 

@@ -1,7 +1,7 @@
 //! Receivers from which no answer comes.
 
 use futures::future::join_all;
-use tokio::net::TcpListener;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::receiver::{Receiver, Then};
 use super::*;
@@ -29,7 +29,6 @@ async fn a_receiver_that_does_not_come_to_an_answer_times_out_at_the_deadline() 
         ("drips headers", OK, Then::Drip(b"x:y\r\n")),
         ("drips line breaks", "", Then::Drip(b"\r\n")),
         ("stops in its head", "HTTP/1.1 200 OK\r\nx: y\r\n", Then::Stay),
-        ("sends interim answers without end", "", Then::Flood(b"HTTP/1.1 100 Continue\r\n\r\n")),
     ];
     all_are("timed_out", SECOND, &cases).await;
     assert!(started.elapsed() >= SECOND);
@@ -106,10 +105,30 @@ async fn at_the_deadline_the_connection_is_closed() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_a_connection_failure() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound, so that nobody else listens there meanwhile.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/", socket.local_addr().unwrap());
     let outcome = post(&sender(), &url, SECOND).await.outcome;
     let Outcome::Connection { detail } = &outcome else { panic!("{outcome:?}") };
     assert!(detail.contains("refused"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_accepts_ends_with_the_time_to_connect_or_the_deadline() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    // The system accepts in its place, until the queue is full.
+    let mut queue = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(SECOND / 5, TcpStream::connect(address)).await {
+        queue.push(connected.unwrap());
+    }
+    let sender = sender_with(Limits { connect: SECOND, ..LIMITS });
+    let url = format!("http://{address}/");
+    let (slow, late) = tokio::join!(post(&sender, &url, 3 * SECOND), post(&sender, &url, SECOND / 2));
+    assert_eq!(slow.outcome, Outcome::Connection { detail: "no connection within 1 seconds".to_owned() });
+    assert!(slow.took < SECOND + LATE, "{slow:?}");
+    assert_eq!(late.outcome, Outcome::TimedOut);
 }

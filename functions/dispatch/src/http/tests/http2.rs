@@ -44,7 +44,7 @@ fn answer(status: u16) -> Response<()> {
 }
 
 /// Answers each request with 200 and nothing more.
-async fn serve(mut connection: Http2) {
+pub async fn serve(mut connection: Http2) {
     while let Some((_, mut respond)) = next(&mut connection).await {
         respond.send_response(answer(200), true).unwrap();
     }
@@ -132,7 +132,7 @@ async fn a_request_that_a_leaving_receiver_did_not_look_at_goes_to_a_new_connect
 }
 
 /// Reads frames up to the end of a request's body.
-async fn until_body(stream: &mut TlsStream<TcpStream>) {
+pub async fn until_body(stream: &mut TlsStream<TcpStream>) {
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await.unwrap();
@@ -274,4 +274,38 @@ async fn what_is_not_http2_though_agreed_upon_is_an_invalid_response() {
     .await;
     let outcome = post(&authority.sender(LIMITS), &url(&receiver, NAME), SECOND).await.outcome;
     assert_eq!(kind(&outcome), "invalid_response", "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_lets_the_body_through_times_out() {
+    let (receiver, sender) = receiver(|_, mut connection| {
+        async move {
+            let mut unanswered = Vec::new();
+            while let Some(request) = next(&mut connection).await {
+                unanswered.push(request);
+            }
+        }
+        .boxed()
+    })
+    .await;
+    let url = EndpointUrl::from_stored(&url(&receiver, NAME)).unwrap();
+    let exchange = sender.post(&url, &[], vec![b'x'; 350 * 1024], SECOND).await;
+    assert_eq!(exchange.outcome, Outcome::TimedOut);
+    assert!(exchange.took < SECOND + LATE, "{exchange:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_was_let_through_counts() {
+    let (receiver, sender) = receiver(|_, mut connection| {
+        async move {
+            let (_body, mut respond) = next(&mut connection).await.unwrap();
+            respond.send_response(answer(413), true).unwrap();
+            next(&mut connection).await;
+        }
+        .boxed()
+    })
+    .await;
+    let url = EndpointUrl::from_stored(&url(&receiver, NAME)).unwrap();
+    let exchange = sender.post(&url, &[], vec![b'x'; 350 * 1024], SECOND).await;
+    assert_eq!(exchange.outcome, status(413));
 }

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Mutex;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::receiver::Receiver;
 use super::tls::{Authority, NAME, answer, tls_receiver, url};
@@ -41,7 +43,7 @@ async fn a_name_with_a_refused_address_is_refused_by_the_rule_and_not_connected_
     ] {
         let sender = production(in_turn(&[addresses]).0);
         let outcome = post(&sender, &url, SECOND).await.outcome;
-        let Outcome::Refused { detail } = &outcome else { panic!("{addresses:?}: {outcome:?}") };
+        let Outcome::Refused { detail, .. } = &outcome else { panic!("{addresses:?}: {outcome:?}") };
         assert!(detail.contains(rule) && detail.contains(NAME), "{addresses:?}: {detail}");
     }
     assert_eq!(receiver.connections(), 0);
@@ -70,18 +72,27 @@ async fn a_url_that_breaks_the_policy_is_refused_without_asking_the_resolver() {
     assert_eq!((receiver.connections(), *asked.lock().unwrap()), (0, 0));
 }
 
+type Script = fn(usize, TlsStream<TcpStream>) -> BoxFuture<'static, ()>;
+
+fn answer_http2(_: usize, stream: TlsStream<TcpStream>) -> BoxFuture<'static, ()> {
+    async move { super::http2::serve(h2::server::handshake(stream).await.unwrap()).await }.boxed()
+}
+
 #[tokio::test]
 async fn a_name_that_changes_its_answer_is_judged_at_each_connection_and_asked_once_for_it() {
-    let authority = Authority::new();
-    let receiver = tls_receiver(authority.acceptor(b"http/1.1", |_| {}), answer).await;
-    let (lookup, asked) = in_turn(&[&["127.0.0.1"], &["169.254.169.254"], &["127.0.0.1", "10.0.0.1"]]);
-    let sender = authority.sender_resolving(lookup, Limits { idle: Duration::ZERO, ..LIMITS });
-    let mut kinds = Vec::new();
-    for _ in 0..3 {
-        kinds.push(kind(&post(&sender, &url(&receiver, NAME), SECOND).await.outcome));
+    let scripts: [(&[u8], Script); 2] = [(b"http/1.1", answer), (b"h2", answer_http2)];
+    for (protocol, script) in scripts {
+        let authority = Authority::new();
+        let receiver = tls_receiver(authority.acceptor(protocol, |_| {}), script).await;
+        let (lookup, asked) = in_turn(&[&["127.0.0.1"], &["169.254.169.254"], &["127.0.0.1", "10.0.0.1"]]);
+        let sender = authority.sender_resolving(lookup, Limits { age: Duration::ZERO, ..LIMITS });
+        let mut kinds = Vec::new();
+        for _ in 0..3 {
+            kinds.push(kind(&post(&sender, &url(&receiver, NAME), SECOND).await.outcome));
+        }
+        assert_eq!(kinds, ["succeeded", "refused", "refused"]);
+        assert_eq!((receiver.connections(), *asked.lock().unwrap()), (1, 3), "what was judged is what is connected to");
     }
-    assert_eq!(kinds, ["succeeded", "refused", "refused"]);
-    assert_eq!((receiver.connections(), *asked.lock().unwrap()), (1, 3), "what was judged is what is connected to");
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 
 #[derive(Default)]
 struct Seen {
@@ -62,13 +63,7 @@ impl Receiver {
             async move {
                 peer.request().await;
                 peer.say(&*first).await;
-                match then {
-                    Then::Close => {}
-                    Then::Reset => peer.reset(),
-                    Then::Stay => peer.closed().await,
-                    Then::Drip(bytes) => peer.drip(bytes).await,
-                    Then::Flood(bytes) => peer.flood(bytes).await,
-                }
+                then.act(peer.stream).await;
             }
         })
         .await
@@ -103,6 +98,60 @@ pub enum Then {
     Flood(&'static [u8]),
 }
 
+impl Then {
+    /// Does it, on a connection on which all has been said.
+    pub async fn act(self, stream: impl Connection) {
+        let bytes = match self {
+            Self::Close => return,
+            Self::Reset => return stream.reset(),
+            Self::Stay => b"",
+            Self::Drip(bytes) | Self::Flood(bytes) => bytes,
+        };
+        // What the other side says is taken all the while.
+        let (mut from, mut to) = tokio::io::split(stream);
+        let listening = async {
+            let mut rest = [0; 4096];
+            while matches!(from.read(&mut rest).await, Ok(1..)) {}
+        };
+        let saying = async {
+            match self {
+                Self::Drip(_) => {
+                    for byte in bytes.iter().cycle() {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        if to.write_all(&[*byte]).await.is_err() || to.flush().await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Self::Flood(_) => {
+                    let bytes = bytes.repeat(16_384usize.div_ceil(bytes.len()));
+                    while to.write_all(&bytes).await.is_ok() {}
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = listening => {} () = saying => {} }
+    }
+}
+
+/// A connection that can be broken.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin {
+    /// Breaks it with a TCP reset.
+    fn reset(self);
+}
+
+impl Connection for TcpStream {
+    fn reset(self) {
+        self.set_zero_linger().unwrap();
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn reset(self) {
+        self.into_inner().0.reset();
+    }
+}
+
 /// The receiver's end of a connection.
 pub struct Peer {
     pub stream: TcpStream,
@@ -124,20 +173,6 @@ impl Peer {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
-    async fn drip(&mut self, bytes: &[u8]) {
-        for byte in bytes.iter().cycle() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if !self.say([*byte]).await {
-                return;
-            }
-        }
-    }
-
-    async fn flood(&mut self, bytes: &[u8]) {
-        let bytes = bytes.repeat(8192usize.div_ceil(bytes.len()));
-        while self.say(&bytes).await {}
-    }
-
     /// Waits until the other side has closed the connection.
     pub async fn closed(mut self) {
         let mut rest = [0; 4096];
@@ -146,7 +181,7 @@ impl Peer {
 
     /// Breaks the connection with a TCP reset.
     pub fn reset(self) {
-        self.stream.set_zero_linger().unwrap();
+        self.stream.reset();
     }
 }
 

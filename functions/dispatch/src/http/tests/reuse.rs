@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
+use super::http2::serve;
 use super::receiver::{Peer, Receiver, read_request};
 use super::tls::{Authority, NAME, answer, tls_receiver, url};
 use super::*;
@@ -113,30 +117,105 @@ async fn a_used_connection_that_breaks_before_the_answer_is_replaced_once() {
     }
 }
 
+/// Receivers close what is idle after 5 seconds or what is old after 60, here a tenth of a second for each second, and
+/// requests come when they do.
+#[tokio::test]
+async fn a_receiver_that_closes_at_the_very_time_is_charged_with_nothing() {
+    let idle = Receiver::start(|mut peer| async move {
+        while let Ok(Some(_)) = tokio::time::timeout(SECOND / 2, peer.request()).await {
+            peer.say(OK).await;
+        }
+    });
+    let old = Receiver::start(|mut peer| async move {
+        let serve = async {
+            while peer.request().await.is_some() {
+                peer.say(OK).await;
+            }
+        };
+        let _ = tokio::time::timeout(6 * SECOND, serve).await;
+    });
+    let limits = Limits { idle: 4 * SECOND / 10, age: 6 * SECOND, ..LIMITS };
+    let (idle, old, sender) = (idle.await, old.await, sender_with(limits));
+    let pauses = async |receiver: &Receiver, pauses: &mut dyn Iterator<Item = u64>| {
+        for pause in pauses {
+            assert_eq!(post(&sender, &receiver.url(), SECOND).await.outcome, succeeded(200), "after {pause} ms");
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    };
+    let mut around_idle = (0..15).map(|step| 380 + step * 10);
+    let mut until_old = std::iter::repeat_n(100, 65);
+    tokio::join!(pauses(&idle, &mut around_idle), pauses(&old, &mut until_old));
+    assert_eq!((idle.requests().len(), old.requests().len()), (15, 65), "each came once as a whole");
+}
+
 #[tokio::test]
 async fn a_process_that_was_frozen_does_not_charge_the_receiver_for_it() {
-    let (stopped, stop) = std::sync::mpsc::channel();
-    let (started, start) = std::sync::mpsc::channel();
-    // In a thread of its own, since it goes on while this one stands still.
-    let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let receiver = first_then(|peer| async move {
+    let (authority, name) = (Authority::new(), |receiver: &Receiver| url(receiver, NAME));
+    let tls = authority.acceptor(b"http/1.1", |_| {});
+    let http2 = authority.acceptor(b"h2", |_| {});
+    let plain = apart(|| {
+        async {
+            first_then(|peer| async move {
                 tokio::time::sleep(SECOND / 5).await;
                 drop(peer);
             })
-            .await;
-            started.send(receiver.url()).unwrap();
-            tokio::time::sleep(SECOND).await;
-            stopped.send((receiver.connections(), receiver.requests().len())).unwrap();
+            .await
+        }
+        .boxed()
+    });
+    let tls = apart(move || tls_receiver(tls, closes_when_frozen).boxed());
+    let http2 = apart(move || tls_receiver(http2, closes_http2_when_frozen).boxed());
+    let sender = authority.sender(LIMITS);
+    let receivers = [(&plain.0, plain.0.url()), (&tls.0, name(&tls.0)), (&http2.0, name(&http2.0))];
+    for (_, url) in &receivers {
+        assert_eq!(post(&sender, url, SECOND).await.outcome, succeeded(200));
+    }
+    std::thread::sleep(SECOND / 2);
+    for (receiver, url) in &receivers {
+        assert_eq!(post(&sender, url, SECOND).await.outcome, succeeded(200), "{url}");
+        assert_eq!(receiver.connections(), 2, "{url}");
+    }
+}
+
+/// Runs a receiver in a thread of its own, since it goes on while this one stands still; until the other value is dropped.
+fn apart(
+    start: impl FnOnce() -> BoxFuture<'static, Receiver> + Send + 'static,
+) -> (Receiver, tokio::sync::oneshot::Sender<()>) {
+    let (started, start_of) = std::sync::mpsc::channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            started.send(start().await).unwrap();
+            stopped.await.ok();
         });
     });
-    let (url, sender) = (start.recv().unwrap(), sender());
-    assert_eq!(post(&sender, &url, SECOND).await.outcome, succeeded(200));
-    std::thread::sleep(SECOND / 2);
-    assert_eq!(post(&sender, &url, SECOND).await.outcome, succeeded(200));
-    assert_eq!(stop.recv().unwrap(), (2, 2));
-    thread.join().unwrap();
+    (start_of.recv().unwrap(), stop)
+}
+
+fn closes_when_frozen(number: usize, mut stream: TlsStream<TcpStream>) -> BoxFuture<'static, ()> {
+    if number > 1 {
+        return answer(number, stream);
+    }
+    async move {
+        read_request(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        tokio::time::sleep(SECOND / 5).await;
+        stream.shutdown().await.unwrap();
+    }
+    .boxed()
+}
+
+fn closes_http2_when_frozen(number: usize, stream: TlsStream<TcpStream>) -> BoxFuture<'static, ()> {
+    async move {
+        let serve = serve(h2::server::handshake(stream).await.unwrap());
+        if number == 1 {
+            let _ = tokio::time::timeout(SECOND / 5, serve).await;
+        } else {
+            serve.await;
+        }
+    }
+    .boxed()
 }
 
 #[tokio::test]
