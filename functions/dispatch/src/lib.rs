@@ -9,9 +9,11 @@ mod attempt;
 mod classify;
 mod deliver;
 mod endpoint_cache;
+mod health;
 mod http;
 mod invocation;
 mod settings;
+mod slot;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::future::join_all;

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
+use pombo_aws::health::HealthTable;
+use pombo_aws::jobs::JobsTable;
 use pombo_aws::protocol::Protocol;
 use pombo_aws::queue::Queue;
+use pombo_aws::rate_limit::RateLimits;
 use pombo_aws::settings;
-use pombo_domain::address::AddressPolicy;
+use pombo_domain::health::HealthRules;
 
 use crate::endpoint_cache::EndpointCache;
 use crate::http::HttpSender;
@@ -21,6 +24,18 @@ pub struct App {
     pub events: EventsTable,
     /// The receivers.
     pub endpoints: EndpointCache,
+    /// The receivers' health.
+    pub health: HealthTable,
+    /// When a circuit opens.
+    pub rules: HealthRules,
+    /// The jobs, for the drain of a circuit that opens.
+    pub jobs: JobsTable,
+    /// The Jobs queue.
+    pub jobs_queue: Queue,
+    /// How long a job is kept.
+    pub retention: Duration,
+    /// The slots of receivers with a rate limit.
+    pub rate_limits: RateLimits,
     /// Messages that cannot be read.
     pub dead_letters: Queue,
     /// What makes the requests.
@@ -35,16 +50,20 @@ impl App {
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let policy = match settings::value("ALLOW_LOOPBACK")? {
-            true => AddressPolicy::local(),
-            false => AddressPolicy::production(),
-        };
+        let rules = settings::health_rules()?;
+        let endpoints_table = settings::text("ENDPOINTS_TABLE")?;
         Ok(Self {
             protocol: Protocol::from_environment(&config)?,
             events: EventsTable::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?),
-            endpoints: EndpointCache::new(EndpointsTable::new(dynamodb, settings::text("ENDPOINTS_TABLE")?)),
+            endpoints: EndpointCache::new(EndpointsTable::new(dynamodb.clone(), endpoints_table.clone()), rules),
+            health: HealthTable::new(dynamodb.clone(), endpoints_table.clone()),
+            rate_limits: RateLimits::new(dynamodb.clone(), endpoints_table),
+            rules,
+            jobs: JobsTable::new(dynamodb, settings::text("JOBS_TABLE")?),
+            jobs_queue: Queue::new(sqs.clone(), settings::text("JOBS_QUEUE_URL")?),
+            retention: settings::days("RETENTION_DAYS")?,
             dead_letters: Queue::new(sqs, settings::text("DELIVERIES_DLQ_URL")?),
-            sender: HttpSender::new(policy)?,
+            sender: HttpSender::new(settings::addresses()?)?,
             longest_timeout: settings::seconds("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
         })
     }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::address::EndpointUrl;
 use crate::event_type::Pattern;
 use crate::headers::CustomHeaders;
+use crate::health::PauseReason;
 use crate::ids::{EndpointId, TenantId};
+use crate::rate_limit::RateLimit;
 use crate::retry::RetryPolicy;
 use crate::routing::Route;
 use crate::signature::Secrets;
@@ -26,6 +28,15 @@ pub enum EndpointStatus {
     Paused,
     /// It is gone; what is on its way is cancelled. Kept as a tombstone for the retention time.
     Deleted,
+}
+
+/// When an endpoint was paused, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When. Events accepted since are missing at the endpoint.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: PauseReason,
 }
 
 /// An endpoint as it is stored.
@@ -51,10 +62,17 @@ pub struct Endpoint {
     pub retry_policy: RetryPolicy,
     /// The deadline of an attempt, from name resolution to the status line, in seconds.
     pub timeout_seconds: u32,
-    /// Its signing secrets.
+    /// How many requests a second it gets at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// What its requests are signed with: `secrets`, and `signing_keys` and `signatures` once it asked for `v1a`.
+    #[serde(flatten)]
     pub secrets: Secrets,
     /// Whether it gets events.
     pub status: EndpointStatus,
+    /// The pause, while it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// Raised by every change.
     pub version: u64,
     /// When it was registered.
@@ -67,6 +85,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The endpoint as it is when it is paused.
+    #[must_use]
+    pub fn paused(&self, reason: PauseReason, now: Timestamp) -> Self {
+        Self { status: EndpointStatus::Paused, pause: Some(Pause { at: now, reason }), ..self.clone() }
+    }
+
     /// The deadline of an attempt.
     #[must_use]
     pub fn timeout(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! An event as it is stored: immutable, with the list of the endpoints it was fanned out to.
 
 use crate::body::PackedBody;
-use crate::delivery::{DeliveryKey, NewDelivery, shard_of};
+use crate::delivery::{DeliveryKey, NewDelivery, SHARDS, shard_of};
 use crate::event_type::EventType;
 use crate::ids::{EndpointId, EventId, TenantId};
 use crate::invalid::Invalid;
@@ -72,6 +72,18 @@ impl Event {
         format!("{tenant}#{id}")
     }
 
+    /// The partition of the index of those that are stored and not queued.
+    #[must_use]
+    pub fn due_shard(&self) -> u8 {
+        shard_of(&Self::key(&self.tenant, &self.id), SHARDS)
+    }
+
+    /// Reads what [`Event::key`] wrote.
+    pub fn parse_key(key: &str) -> Result<(TenantId, EventId), Invalid> {
+        let (tenant, id) = key.split_once('#').ok_or(Invalid::rule("must be an event's key"))?;
+        Ok((tenant.parse()?, id.parse()?))
+    }
+
     /// The key of its delivery to an endpoint.
     #[must_use]
     pub fn delivery_to(&self, endpoint_id: EndpointId) -> DeliveryKey {
@@ -87,7 +99,13 @@ impl Event {
     /// The partition of the index by time.
     #[must_use]
     pub fn tenant_shard(&self) -> String {
-        format!("{}#{}", self.tenant, shard_of(self.id.as_str(), EVENT_SHARDS))
+        Self::time_partition(&self.tenant, shard_of(self.id.as_str(), EVENT_SHARDS))
+    }
+
+    /// One of a tenant's [`EVENT_SHARDS`] partitions of the index by time.
+    #[must_use]
+    pub fn time_partition(tenant: &TenantId, shard: u8) -> String {
+        format!("{tenant}#{shard}")
     }
 
     /// The position in the index by time.
@@ -110,5 +128,14 @@ mod tests {
         assert_eq!(FanOut::unpack(&fan_out.pack()).unwrap(), fan_out);
         assert_eq!(FanOut::unpack("").unwrap(), FanOut::default());
         assert!(FanOut::unpack("short").is_err());
+    }
+
+    #[test]
+    fn a_key_is_tenant_and_id_and_reads_back() {
+        let (tenant, id) = ("acme".parse().unwrap(), "evt_1".parse().unwrap());
+        assert_eq!(Event::parse_key(&Event::key(&tenant, &id)).unwrap(), (tenant, id));
+        for wrong in ["", "acme", "#", "acme#", "#evt_1", "acme#evt_1#x"] {
+            assert!(Event::parse_key(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

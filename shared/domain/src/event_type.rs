@@ -20,6 +20,23 @@ fn is_name(text: &str) -> bool {
 pub struct EventType(String);
 
 impl EventType {
+    /// One of Pombo's own, below `pombo.`.
+    pub(crate) fn of_pombo(name: &'static str) -> Self {
+        Self(format!("pombo.{name}"))
+    }
+
+    /// The type of the event with which an operator tries an endpoint.
+    #[must_use]
+    pub fn ping() -> Self {
+        Self::of_pombo("ping")
+    }
+
+    /// Whether an operator tries an endpoint with it: it is sent although the endpoint's circuit is open.
+    #[must_use]
+    pub fn is_ping(&self) -> bool {
+        self.0 == "pombo.ping"
+    }
+
     /// The type as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -97,6 +97,12 @@ impl TenantId {
         Self("default".to_owned())
     }
 
+    /// The tenant of Pombo's own operational events.
+    #[must_use]
+    pub fn pombo() -> Self {
+        Self("pombo".to_owned())
+    }
+
     /// Whether this is the tenant of Pombo's own operational events, which no app may post for.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -109,6 +115,12 @@ impl EventId {
     #[must_use]
     pub fn generate(random: [u8; 16]) -> Self {
         Self(format!("evt_{}", base32(&random)))
+    }
+
+    /// The id of the event that counts an endpoint's failed deliveries in a minute, by its number since the epoch.
+    #[must_use]
+    pub(crate) fn of_failures(endpoint_id: &EndpointId, minute: i64) -> Self {
+        Self(format!("failed_{}_{minute}", endpoint_id.suffix()))
     }
 }
 

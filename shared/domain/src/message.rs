@@ -5,9 +5,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::body::PackedBody;
-use crate::delivery::{DeliveryKey, NewDelivery, Step};
+use crate::delivery::{DeliveryKey, Head, NewDelivery, Step};
 use crate::ids::EndpointId;
 use crate::outcome::Attempt;
+use crate::rate_limit::Slot;
 use crate::retry::Decision;
 use crate::time::Timestamp;
 
@@ -43,6 +44,12 @@ pub struct DeliveryMessage {
     /// How often the message has been put back to wait.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hops: u32,
+    /// When this probe was ordered: the endpoint's circuit is open, and the attempt is to tell whether it is back.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "leniently")]
+    pub probe: Option<Timestamp>,
+    /// The slot that it has reserved, where the endpoint has a rate limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
     /// An outcome that could not be written to the record.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "leniently")]
     pub record: Option<QueuedOutcome>,
@@ -77,7 +84,25 @@ impl DeliveryMessage {
     /// A message by reference: what it needs is in the record and the event.
     #[must_use]
     pub const fn by_reference(delivery: DeliveryKey, step: Step) -> Self {
-        Self { v: VERSION, delivery, step, event: None, not_before: None, hops: 0, record: None }
+        Self {
+            v: VERSION,
+            delivery,
+            step,
+            event: None,
+            not_before: None,
+            hops: 0,
+            probe: None,
+            slot: None,
+            record: None,
+        }
+    }
+
+    /// A probe with a held delivery, ordered at `time`.
+    #[must_use]
+    pub const fn probe(delivery: DeliveryKey, step: Step, time: Timestamp) -> Self {
+        let mut message = Self::by_reference(delivery, step);
+        message.probe = Some(time);
+        message
     }
 
     /// The first message of a delivery.
@@ -90,6 +115,12 @@ impl DeliveryMessage {
     #[must_use]
     pub fn outcome(delivery: DeliveryKey, outcome: QueuedOutcome) -> Self {
         Self { record: Some(outcome.clone()), ..Self::by_reference(delivery, outcome.attempt.step) }
+    }
+
+    /// What of the message decides what may be done with it, when `holder` handles it.
+    #[must_use]
+    pub const fn head<'a>(&self, holder: &'a str) -> Head<'a> {
+        Head { step: self.step, begins: self.event.is_some(), holder, probe: self.probe }
     }
 
     /// The same message with the body left out.
@@ -147,6 +178,11 @@ pub enum JobWork {
         /// The leg, from 1.
         leg: u32,
     },
+    /// Queue the deliveries of an event that Pombo itself has stored.
+    Publish {
+        /// The event's key.
+        publish: String,
+    },
     /// Look for what is stuck.
     Sweep {
         /// Always true.
@@ -159,6 +195,12 @@ impl JobMessage {
     #[must_use]
     pub const fn leg(job: String, leg: u32) -> Self {
         Self { v: VERSION, work: JobWork::Leg { job, leg } }
+    }
+
+    /// Asks for the deliveries of a stored event, by its key.
+    #[must_use]
+    pub const fn publish(key: String) -> Self {
+        Self { v: VERSION, work: JobWork::Publish { publish: key } }
     }
 
     /// Asks for a sweep; the recurring schedule sends it.
@@ -196,9 +238,14 @@ fn is_zero(hops: &u32) -> bool {
     *hops == 0
 }
 
-/// An outcome that this version cannot read leaves a plain message for the attempt.
-fn leniently<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<QueuedOutcome>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+/// What this version cannot read leaves a plain message for the attempt.
+fn leniently<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 #[cfg(test)]
@@ -273,6 +320,7 @@ mod tests {
         let json = DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }).to_json();
         assert_eq!(json, format!(r#"{{"v":1,"delivery":"{}","round":2,"attempt":3}}"#, key()));
         assert_eq!(JobMessage::leg("j".into(), 2).to_json(), r#"{"v":1,"job":"j","leg":2}"#);
+        assert_eq!(JobMessage::publish("t#e".into()).to_json(), r#"{"v":1,"publish":"t#e"}"#);
         assert_eq!(JobMessage::sweep().to_json(), r#"{"v":1,"sweep":true}"#);
     }
 
@@ -293,7 +341,7 @@ mod tests {
 
     #[test]
     fn job_messages_read_back_and_others_are_refused() {
-        for message in [JobMessage::leg("j".into(), 2), JobMessage::sweep()] {
+        for message in [JobMessage::leg("j".into(), 2), JobMessage::publish("t#e".into()), JobMessage::sweep()] {
             assert_eq!(JobMessage::parse(&message.to_json()).unwrap(), message);
         }
         for wrong in ["", "{}", r#"{"v":1}"#, r#"{"v":1,"job":"x"}"#] {

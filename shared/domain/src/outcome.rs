@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::Refusal;
 use crate::delivery::Step;
 use crate::time::Timestamp;
 
@@ -49,6 +50,12 @@ pub enum Outcome {
     },
     /// The address policy refused the URL or an address of its host; nothing was sent.
     Refused {
+        /// The rule's id.
+        #[serde(default)]
+        rule: String,
+        /// What it was judged by.
+        #[serde(default)]
+        by: RefusedBy,
         /// The rule, as the operator reads it.
         detail: String,
     },
@@ -67,6 +74,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// A refusal of the address policy.
+    #[must_use]
+    pub fn refused(refusal: &Refusal, by: RefusedBy) -> Self {
+        Self::Refused { rule: refusal.rule.id().to_owned(), by, detail: refusal.to_string() }
+    }
+
     /// Whether the receiver took the event.
     #[must_use]
     pub const fn is_success(&self) -> bool {
@@ -88,13 +101,27 @@ impl Outcome {
         if let Self::Connection { detail }
         | Self::Tls { detail }
         | Self::Dns { detail }
-        | Self::Refused { detail }
+        | Self::Refused { detail, .. }
         | Self::InvalidResponse { detail } = &mut self
         {
             detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
         }
         self
     }
+}
+
+/// What the address policy judged when it refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedBy {
+    /// The URL alone. It says the same at each attempt, so there is no other one: the delivery fails, and is there to be
+    /// replayed once the URL, or what the stack allows, is changed.
+    Url,
+    /// What the host's name resolved to. Names are moved, and resolvers err, so it is retried like any failure, though the
+    /// receiver saw no request.
+    #[default]
+    #[serde(other)]
+    Addresses,
 }
 
 /// Why a round was begun or an attempt made.
@@ -108,6 +135,8 @@ pub enum Trigger {
     Retry,
     /// An operator asked for the round.
     Replay,
+    /// The circuit of the endpoint is open, and this delivery was to tell whether it is back.
+    Probe,
     /// A trigger that a newer version recorded.
     #[serde(other)]
     Unknown,
@@ -155,6 +184,7 @@ impl Attempt {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::address::AddressPolicy;
 
     #[test]
     fn only_a_2xx_is_a_success() {
@@ -163,6 +193,17 @@ mod tests {
         {
             assert!(!failure.is_success());
         }
+    }
+
+    #[test]
+    fn a_refusal_names_its_rule_and_an_older_one_is_read_too() {
+        let refusal = AddressPolicy::production().judge_ip([10, 0, 0, 1].into()).unwrap_err();
+        let outcome = Outcome::refused(&refusal, RefusedBy::Url);
+        let json = r#"{"kind":"refused","rule":"private-use","by":"url","detail":"10.0.0.1 is in 10.0.0.0/8 (Private use, RFC 1918)"}"#;
+        assert_eq!(serde_json::to_string(&outcome).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Outcome>(json).unwrap(), outcome);
+        let older: Outcome = serde_json::from_str(r#"{"kind":"refused","detail":"x"}"#).unwrap();
+        assert_eq!(older, Outcome::Refused { rule: String::new(), by: RefusedBy::Addresses, detail: "x".to_owned() });
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Retry policies, and the pure decision what follows an attempt.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::Step;
 use crate::invalid::Invalid;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, RefusedBy};
 use crate::time::Timestamp;
 
 /// The most delays in a custom policy.
@@ -72,8 +72,10 @@ pub enum Decision {
     Succeeded,
     /// There is another attempt.
     Retry(Next),
-    /// The policy is exhausted, or there is nothing left to send.
+    /// The policy is exhausted, or there is nothing left to send, or nowhere to send it.
     Failed,
+    /// It was a probe, and it failed: the delivery stays held, and has as many attempts left as before.
+    StillHeld,
 }
 
 /// A random number from 0 to 1 that spreads retries of deliveries which failed together.
@@ -177,7 +179,7 @@ pub fn decide(
     if outcome.is_success() {
         return Decision::Succeeded;
     }
-    if matches!(outcome, Outcome::Expired | Outcome::DeadLettered) {
+    if matches!(outcome, Outcome::Expired | Outcome::DeadLettered | Outcome::Refused { by: RefusedBy::Url, .. }) {
         return Decision::Failed;
     }
     let Some(delay) = policy.delay_after(step.attempt) else { return Decision::Failed };
@@ -197,8 +199,9 @@ pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         return Some(value.parse().map_or(LONGEST_RETRY_AFTER, Duration::from_secs));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(now.until(Timestamp::from_millis(date.as_millisecond())))
+    // In each of the three forms that a recipient must read (§5.6.7).
+    let date = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(now.until(Timestamp::from_seconds(i64::try_from(date.as_secs()).ok()?)))
 }
 
 #[cfg(test)]
@@ -259,6 +262,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_url_ends_the_delivery_and_a_refused_address_is_tried_again() {
+        let refused = |by| Outcome::Refused { rule: "private-use".to_owned(), by, detail: String::new() };
+        let after =
+            |by| decide(&RetryPolicy::Fast, Step { round: 0, attempt: 1 }, &refused(by), END, None, Jitter::NONE);
+        assert_eq!(after(RefusedBy::Url), Decision::Failed, "no later attempt would have another URL");
+        assert!(matches!(after(RefusedBy::Addresses), Decision::Retry(_)), "the name may be moved, or resolve rightly");
+    }
+
+    #[test]
     fn retry_after_postpones_what_is_overload_and_nothing_else() {
         let due = |status_code, seconds| {
             let (step, outcome) = (Step { round: 0, attempt: 1 }, Outcome::HttpStatus { status_code });
@@ -284,6 +296,8 @@ mod tests {
             ("99999999999999999999999", Some(86_400)),
             ("Sat, 31 Jan 2026 09:31:00 GMT", Some(60)),
             ("Sat, 31 Jan 2026 09:00:00 GMT", Some(0)),
+            ("Saturday, 31-Jan-26 09:31:00 GMT", Some(60)),
+            ("Sat Jan 31 09:31:00 2026", Some(60)),
             ("-1", None),
             ("1.5", None),
             ("soon", None),

@@ -1,9 +1,10 @@
 //! The protocol of a delivery, walked exhaustively with the code's own functions.
 //!
 //! One delivery, two attempts a round, two processes at a time, and a budget of misfortunes: crashes at every point,
-//! messages that come twice or in any order, repeats by the client, outcomes that cannot be recorded, a replay, a
-//! cancellation, a pause, a circuit that opens. Every state that can be reached is visited. In none may the delivery be lost (nothing left that
-//! would bring it to its end), a settled one be sent or un-settled by anything but a replay, or a success be forgotten.
+//! messages that come twice or in any order, repeats by the client, outcomes that cannot be recorded, a replay, a first
+//! message that a job sends, a cancellation, a pause, a circuit that opens. Every state that can be reached is visited. In
+//! none may the delivery be lost (nothing left that would bring it to its end), a settled one be sent or un-settled by
+//! anything but a replay, or a success be forgotten.
 //!
 //! A write replaces the revision that was read, so "read, decide, write" is one step here. A process is dead or alive; the
 //! claim of a dead one ends at some later time, and its message comes again only after that: the visibility timeout is
@@ -69,6 +70,7 @@ struct Budget {
     repeats: u8,
     unrecorded: u8,
     replays: u8,
+    firsts: u8,
     cancels: u8,
     pauses: u8,
     outages: u8,
@@ -383,11 +385,26 @@ fn orders_and_misfortunes(state: &State, driver: Driver, all: &mut Vec<(String, 
                 next.record = Some(facts_of(&opened));
             });
         }
+        if facts.status == Status::Pending && facts.claim.is_none_or(|(_, live)| !live) && state.leg.is_none() {
+            add("its first message is ordered again", |b| &mut b.firsts, &|next| {
+                let released = record_of(facts).released("job", NOW);
+                next.leg = Some(released.step.next());
+                next.record = Some(facts_of(&released));
+            });
+        }
         if !facts.status.is_settled() {
             add("a cancellation", |b| &mut b.cancels, &|next| {
                 next.record = Some(facts_of(&record_of(facts).cancelled()))
             });
         }
+    }
+    if state.record.is_none() && state.leg.is_none() {
+        // Whether it was fanned out and its message is on its way, or it was missing.
+        add("its first message is ordered", |b| &mut b.firsts, &|next| {
+            let begun = record_of(NEW).released("job", NOW);
+            next.leg = Some(begun.step.next());
+            next.record = Some(facts_of(&begun));
+        });
     }
     if state.leg.is_some() {
         add("the leg dies", |b| &mut b.crashes, &|next| {
@@ -453,17 +470,28 @@ fn walk(driver: Driver, budget: Budget) -> (usize, BTreeSet<String>) {
     (seen.len(), faults)
 }
 
-const NONE: Budget =
-    Budget { crashes: 0, duplicates: 0, repeats: 0, unrecorded: 0, replays: 0, cancels: 0, pauses: 0, outages: 0 };
+const NONE: Budget = Budget {
+    crashes: 0,
+    duplicates: 0,
+    repeats: 0,
+    unrecorded: 0,
+    replays: 0,
+    firsts: 0,
+    cancels: 0,
+    pauses: 0,
+    outages: 0,
+};
 
 /// Budgets that together try each misfortune with each other, in pairs and threes; all at once would be too many states.
-const BUDGETS: [Budget; 6] = [
+const BUDGETS: [Budget; 8] = [
     Budget { crashes: 2, duplicates: 1, repeats: 1, replays: 1, ..NONE },
     Budget { crashes: 1, unrecorded: 2, replays: 1, repeats: 1, ..NONE },
     Budget { crashes: 1, pauses: 2, repeats: 1, replays: 1, ..NONE },
     Budget { crashes: 1, duplicates: 1, unrecorded: 1, cancels: 1, pauses: 1, replays: 1, ..NONE },
     Budget { crashes: 1, duplicates: 1, replays: 1, outages: 1, ..NONE },
     Budget { crashes: 1, unrecorded: 1, repeats: 1, pauses: 1, outages: 1, ..NONE },
+    Budget { crashes: 1, duplicates: 1, firsts: 1, replays: 1, ..NONE },
+    Budget { crashes: 1, firsts: 1, cancels: 1, pauses: 1, repeats: 1, ..NONE },
 ];
 
 #[test]
