@@ -5,13 +5,16 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use pombo_aws::clock;
 use pombo_aws::endpoints::{Change, Changed};
 use pombo_aws::queue::Outgoing;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::event::Event;
 use pombo_domain::ids::{EndpointId, base32};
-use pombo_domain::job::{Job, JobKey, JobKind};
+use pombo_domain::job::{Job, JobKey, JobKind, Selection};
 use pombo_domain::message::JobMessage;
+use pombo_domain::operational::Happening;
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem};
@@ -33,6 +36,17 @@ pub enum Wanted {
     Change(Box<Endpoint>),
     /// It shall be like this, and its held deliveries shall move.
     ChangeAndDrain(Box<Endpoint>),
+    /// The same, and what it missed since this time shall be sent to it.
+    ChangeAndCatchUp(Box<Endpoint>, Timestamp),
+}
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The endpoint as it is then.
+    pub endpoint: Endpoint,
+    /// The replay of what it missed, if one was begun.
+    pub replay: Option<JobKey>,
 }
 
 /// The endpoint, if there is one that the caller may see. A deleted one is as none.
@@ -55,27 +69,84 @@ pub async fn change(
     id: &str,
     decide: impl Fn(&Endpoint, Timestamp) -> Result<Wanted, Problem>,
 ) -> Result<Endpoint, Problem> {
+    Ok(change_and_tell(app, caller, id, decide).await?.endpoint)
+}
+
+/// The same, and tells what was begun with it.
+pub async fn change_and_tell(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    decide: impl Fn(&Endpoint, Timestamp) -> Result<Wanted, Problem>,
+) -> Result<Done, Problem> {
     let mut repeats = Repeats::new();
     loop {
         let now = clock::now();
         let current = find(app, caller, id).await?;
-        let (wanted, drains) = match decide(&current, now)? {
-            Wanted::Nothing => return Ok(current),
-            Wanted::Change(wanted) => (wanted, false),
-            Wanted::ChangeAndDrain(wanted) => (wanted, true),
+        let (wanted, drains, missed_since) = match decide(&current, now)? {
+            Wanted::Nothing => return Ok(Done { endpoint: current, replay: None }),
+            Wanted::Change(wanted) => (wanted, false, None),
+            Wanted::ChangeAndDrain(wanted) => (wanted, true, None),
+            Wanted::ChangeAndCatchUp(wanted, since) => (wanted, true, Some(since)),
         };
         let next = Endpoint { version: current.version + 1, updated_at: now, ..*wanted };
         let routing = app.routing.get(&next.tenant).await?;
         let routing = routed(&routing, &next)?;
-        let job = if drains { Some(drain(app, &next, now)?) } else { None };
-        let change = Change { endpoint: &next, seen: Some(current.version), routing: &routing, job: job.as_ref() };
+        let drain = drains.then(|| JobKind::Drain { endpoint_id: next.id.clone() });
+        let missed = missed_since.map(|since| Selection::missed(next.id.clone(), since, now));
+        let kinds = drain.into_iter().chain(missed.map(JobKind::ReplayMatching));
+        let jobs = kinds.map(|kind| job(app, &next, kind, now)).collect::<Result<Vec<_>, _>>()?;
+        let news = News::of(app, &next, &Happening::between(&current, &next), now).await?;
+        let mut also = news.write(app)?;
+        also.extend(forgiven(app, &current, &next, now).await?);
+        let change = Change { endpoint: &next, seen: Some(current.version), routing: &routing, jobs: &jobs, also };
         if store(app, &change).await? == Changed::Stored {
-            if let Some(job) = &job {
+            for job in &jobs {
                 start(app, job, &next).await;
             }
-            return Ok(next);
+            news.announce(app).await;
+            let replay = jobs.iter().find(|job| matches!(job.kind, JobKind::ReplayMatching(_))).map(Job::key);
+            return Ok(Done { endpoint: next, replay });
         }
         repeats.wait().await?;
+    }
+}
+
+/// What clears the health of an endpoint that is resumed: it begins anew, and its circuit is closed.
+async fn forgiven(
+    app: &App,
+    current: &Endpoint,
+    next: &Endpoint,
+    now: Timestamp,
+) -> Result<Option<TransactWriteItem>, Problem> {
+    if (current.status, next.status) != (EndpointStatus::Paused, EndpointStatus::Active) {
+        return Ok(None);
+    }
+    let known = app.endpoints.get_with_health(&next.id).await?;
+    let Some((_, health)) = known.filter(|(_, health)| health.is_troubled()) else { return Ok(None) };
+    Ok(Some(app.endpoints.health_in_transaction(&next.id, &health, &health.cleared(now))?))
+}
+
+/// The event that tells of a change, if somebody subscribes to such: written with the change, announced after it.
+#[derive(Debug)]
+pub struct News(Option<Event>);
+
+impl News {
+    /// Of what happens to an endpoint, which is as it shall be.
+    pub async fn of(app: &App, endpoint: &Endpoint, what: &Happening, now: Timestamp) -> Result<Self, Problem> {
+        Ok(Self(app.operations.prepare(endpoint, what, now).await?))
+    }
+
+    /// What is written with the change.
+    pub fn write(&self, app: &App) -> Result<Vec<TransactWriteItem>, Problem> {
+        Ok(self.0.iter().map(|event| app.operations.write(event)).collect::<Result<_, _>>()?)
+    }
+
+    /// To be called once the change is written.
+    pub async fn announce(&self, app: &App) {
+        if let Some(event) = &self.0 {
+            app.operations.announce(event).await;
+        }
     }
 }
 
@@ -94,9 +165,9 @@ pub fn routed(routing: &RoutingRecord, endpoint: &Endpoint) -> Result<RoutingRec
     }
 }
 
-fn drain(app: &App, endpoint: &Endpoint, now: Timestamp) -> Result<Job, Problem> {
+fn job(app: &App, endpoint: &Endpoint, kind: JobKind, now: Timestamp) -> Result<Job, Problem> {
     let key = JobKey::generate(Some(&endpoint.tenant), now, random()?);
-    Ok(Job::new(key, JobKind::Drain { endpoint_id: endpoint.id.clone() }, now, app.rules.retention))
+    Ok(Job::new(key, kind, now, app.rules.retention))
 }
 
 /// Queues the first leg of a stored job. The change stands whether or not this works: the sweep finds a stalled job.
@@ -104,7 +175,7 @@ async fn start(app: &App, job: &Job, endpoint: &Endpoint) {
     let id = job.key().to_string();
     let body = JobMessage::leg(id.clone(), job.leg).to_json();
     if let Err(error) = app.jobs_queue.send(Outgoing { body, group: None, delay_seconds: 0 }).await {
-        tracing::warn!(%error, job = id, endpoint = %endpoint.id, "The drain job was not queued; the sweep will find it.");
+        tracing::warn!(%error, job = id, endpoint = %endpoint.id, "A job was not queued; the sweep will find it.");
     }
 }
 

@@ -9,18 +9,23 @@ use pombo_domain::endpoint::{DEFAULT_TIMEOUT_SECONDS, Endpoint, EndpointStatus};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::operational::Happening;
+use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
-use pombo_domain::signature::{Secret, Secrets};
+use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use crate::address::{self, SystemResolver};
-use crate::change::{Repeats, routed, store};
+use crate::change::{News, Repeats, routed, store};
 use crate::settings::random;
 use crate::view::EndpointView;
 use crate::{App, Rules, fields, new_id};
+
+/// The version of an endpoint that was never changed.
+const FIRST_VERSION: u64 = 1;
 
 /// The body of the request.
 #[derive(Debug, Deserialize)]
@@ -33,7 +38,9 @@ struct Body {
     headers: Option<BTreeMap<String, String>>,
     retry_policy: Option<Value>,
     timeout_seconds: Option<Number>,
+    rate_limit: Option<Number>,
     secret: Option<Secret>,
+    signatures: Option<Schemes>,
 }
 
 /// An endpoint that keeps every rule, but for what its name resolves to.
@@ -46,7 +53,9 @@ struct NewEndpoint {
     headers: CustomHeaders,
     retry_policy: RetryPolicy,
     timeout_seconds: u32,
+    rate_limit: Option<PerSecond>,
     secret: Option<Secret>,
+    signatures: Schemes,
 }
 
 impl NewEndpoint {
@@ -55,6 +64,10 @@ impl NewEndpoint {
         let tenant = caller.tenant_for(body.tenant)?;
         if tenant.is_reserved() && caller.tenant.is_some() {
             return Err(Problem::new(403, "Endpoints of the tenant pombo need an API key for the whole stack."));
+        }
+        let signatures = body.signatures.unwrap_or_default();
+        if body.secret.is_some() && !signatures.contains(Scheme::V1) {
+            return Err(Problem::invalid("secret", "must be left out where v1 is not among the signatures"));
         }
         Ok(Self {
             tenant,
@@ -70,11 +83,13 @@ impl NewEndpoint {
                 Some(given) => fields::timeout_seconds(given, rules.longest_timeout)?,
                 None => DEFAULT_TIMEOUT_SECONDS.min(rules.longest_timeout),
             },
+            rate_limit: body.rate_limit.as_ref().map(fields::rate_limit).transpose()?,
             secret: body.secret,
+            signatures,
         })
     }
 
-    fn into_endpoint(self, id: EndpointId, secret: Secret, now: Timestamp) -> Endpoint {
+    fn into_endpoint(self, id: EndpointId, secret: Secret, key: [u8; 32], now: Timestamp) -> Endpoint {
         Endpoint {
             id,
             tenant: self.tenant,
@@ -84,9 +99,11 @@ impl NewEndpoint {
             headers: self.headers,
             retry_policy: self.retry_policy,
             timeout_seconds: self.timeout_seconds,
-            secrets: Secrets::new(secret, now),
+            rate_limit: self.rate_limit.map(|per_second| RateLimit { per_second, since: FIRST_VERSION }),
+            secrets: Secrets::new(secret, now).with_signatures(self.signatures, key, now),
             status: EndpointStatus::Active,
-            version: 1,
+            pause: None,
+            version: FIRST_VERSION,
             created_at: now,
             updated_at: now,
             expires_at: None,
@@ -104,13 +121,16 @@ pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Res
     };
     let now = clock::now();
     let mut routing = app.routing.get(&new.tenant).await?;
-    let mut endpoint = new.into_endpoint(new_id::next(&routing, now, random()?), secret.clone(), now);
+    let mut endpoint = new.into_endpoint(new_id::next(&routing, now, random()?), secret, random()?, now);
     let mut tried = Vec::new();
     let mut repeats = Repeats::new();
     loop {
         let next = routed(&routing, &endpoint)?;
-        let change = Change { endpoint: &endpoint, seen: None, routing: &next, job: None };
+        let news = News::of(app, &endpoint, &Happening::Created, now).await?;
+        let also = news.write(app)?;
+        let change = Change { endpoint: &endpoint, seen: None, routing: &next, jobs: &[], also };
         if store(app, &change).await? == Changed::Stored {
+            news.announce(app).await;
             break;
         }
         tried.push(endpoint.id.clone());
@@ -124,7 +144,7 @@ pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Res
         endpoint.id = new_id::next(&routing, now, random()?);
     }
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Endpoint {} registered.", endpoint.id);
-    Ok(Response::json(201, &EndpointView::with_secret(&endpoint, &secret)))
+    Ok(Response::json(201, &EndpointView::with_secret(&endpoint, endpoint.secrets.current_secret())))
 }
 
 #[cfg(test)]
@@ -175,15 +195,19 @@ mod tests {
         let body = json!({
             "url": "https://example.com/hook", "event_types": ["a", "b.*"], "tenant": "acme", "name": "n",
             "headers": {"X-Api-Key": "k"}, "retry_policy": {"delays_seconds": [1, 2.5]}, "timeout_seconds": 30,
-            "secret": imported.reveal(),
+            "secret": imported.reveal(), "signatures": ["v1", "v1a"],
         });
-        let endpoint =
-            read(&body.to_string(), None).unwrap().into_endpoint(EndpointId::generate([1; 10]), imported.clone(), NOW);
+        let endpoint = read(&body.to_string(), None).unwrap().into_endpoint(
+            EndpointId::generate([1; 10]),
+            imported.clone(),
+            [9; 32],
+            NOW,
+        );
         assert_eq!((endpoint.tenant.as_str(), endpoint.name.as_str(), endpoint.version), ("acme", "n", 1));
         assert_eq!(endpoint.headers.reveal().collect::<Vec<_>>(), [("x-api-key", "k")]);
         assert_eq!((endpoint.timeout_seconds, endpoint.status), (30, EndpointStatus::Active));
         assert_eq!(json!(endpoint.retry_policy), json!({"delays_seconds": [1.0, 2.5]}));
-        assert_eq!(endpoint.secrets, Secrets::new(imported, NOW));
+        assert_eq!(endpoint.secrets, Secrets::new(imported, NOW).with_signatures(samples::both(), [9; 32], NOW));
         assert_eq!((endpoint.created_at, endpoint.updated_at, endpoint.expires_at), (NOW, NOW, None));
     }
 
@@ -217,8 +241,16 @@ mod tests {
             ("timeout_seconds", json!(0), "timeout_seconds"),
             ("timeout_seconds", json!(31), "timeout_seconds"),
             ("timeout_seconds", json!(1.5), "timeout_seconds"),
+            ("rate_limit", json!("10"), "rate_limit"),
+            ("rate_limit", json!(0), "rate_limit"),
+            ("rate_limit", json!(501), "rate_limit"),
+            ("rate_limit", json!({"per_second": 1}), "rate_limit"),
             ("secret", json!("whsec_short"), "secret"),
             ("secret", json!("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "secret"),
+            ("signatures", json!([]), "signatures"),
+            ("signatures", json!("v1"), "signatures"),
+            ("signatures", json!(["v1", "v1"]), "signatures"),
+            ("signatures", json!(["v1", "v2"]), "signatures[1]"),
             ("id", json!("ep_aeaqcaibaeaqcaib"), "id"),
             ("status", json!("paused"), "status"),
         ] {
@@ -228,6 +260,27 @@ mod tests {
         for (body, field) in [("{}", "url"), (r#"{"url":"https://example.com/"}"#, "event_types"), ("[]", "body")] {
             assert_eq!(samples::named(&read(body, None).unwrap_err()), (400, field), "{body}");
         }
+    }
+
+    #[test]
+    fn a_limit_is_there_from_the_first_version_on() {
+        let limit = |given| {
+            let new = read(&with("rate_limit", given), None).unwrap();
+            new.into_endpoint(EndpointId::generate([1; 10]), samples::secret(7), [9; 32], NOW).rate_limit
+        };
+        assert_eq!(limit(Value::Null), None);
+        assert_eq!(limit(json!(0.5)), Some(RateLimit { per_second: PerSecond::new(0.5).unwrap(), since: 1 }));
+    }
+
+    #[test]
+    fn a_secret_is_for_v1() {
+        let body = |signatures: Value| {
+            let secret = samples::secret(1).reveal();
+            json!({"url": "https://example.com/", "event_types": ["*"], "secret": secret, "signatures": signatures})
+                .to_string()
+        };
+        assert!(read(&body(json!(["v1a", "v1"])), None).is_ok());
+        assert_eq!(samples::named(&read(&body(json!(["v1a"])), None).unwrap_err()), (400, "secret"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::invalid::{Invalid, InvalidField};
+use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::routing::MOST_PATTERNS;
 use serde::{Deserialize, Deserializer};
@@ -70,6 +71,12 @@ pub fn timeout_seconds(given: &Number, longest: u32) -> Result<u32, InvalidField
         Some(seconds) if (1..=longest).contains(&seconds) => Ok(seconds),
         _ => Err(Invalid::from(format!("must be a whole number from 1 to {longest}")).in_field("timeout_seconds")),
     }
+}
+
+/// How many requests a second an endpoint gets at most.
+pub fn rate_limit(given: &Number) -> Result<PerSecond, InvalidField> {
+    // A number that is no f64 is beyond every bound.
+    PerSecond::new(given.as_f64().unwrap_or(f64::NAN)).map_err(|rule| rule.in_field("rate_limit"))
 }
 
 /// For a field of a patch: one that is given must have a value, so that `null` is refused rather than taken as absent.
@@ -163,6 +170,18 @@ mod tests {
         for wrong in [json!(0), json!(21), json!(-1), json!(1.5), json!(u64::MAX)] {
             let error = timeout_seconds(&number(wrong.clone()), 20).unwrap_err();
             assert_eq!((error.field.as_str(), error.rule.contains("1 to 20")), ("timeout_seconds", true), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_is_a_number_from_a_hundredth_to_500() {
+        let number = |value: Value| value.as_number().cloned().unwrap();
+        for right in [json!(0.01), json!(1), json!(33.3), json!(500)] {
+            assert_eq!(json!(rate_limit(&number(right.clone())).unwrap()), right);
+        }
+        for wrong in [json!(0), json!(0.009), json!(-1), json!(500.5), json!(u64::MAX)] {
+            let error = rate_limit(&number(wrong.clone())).unwrap_err();
+            assert_eq!((error.field.as_str(), error.rule.contains("0.01 to 500")), ("rate_limit", true), "{wrong}");
         }
     }
 }

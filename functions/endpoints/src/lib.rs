@@ -3,11 +3,11 @@
 //! Every change of an endpoint writes the endpoint and its tenant's routing record in one transaction, conditional on the
 //! versions of both that were read: ingest, which reads the routing record alone, never sees half a change, and of two
 //! changes at the same time the second starts over from what the first one left. A change that opens or closes a door
-//! for held deliveries stores its drain job in the same transaction; should the job's first message be lost, the sweep
-//! finds the job.
+//! for held deliveries stores its drain job in the same transaction, and one that somebody subscribes to, the event that
+//! tells of it; should the first message of either be lost, the sweep finds it.
 //!
 //! Signing secrets leave this function in three answers only: the one that creates an endpoint, the one that rotates its
-//! secret, and `GET …/secret`. Custom headers never do. Neither is logged.
+//! secret, and `GET …/secret`. Custom headers and private keys never do. None of them is logged.
 
 mod address;
 mod admin_key;
@@ -20,9 +20,11 @@ mod lifecycle;
 mod list;
 mod new_id;
 mod patch;
+mod public_keys;
 mod router;
 mod secrets;
 mod settings;
+mod test_endpoint;
 mod view;
 
 #[cfg(test)]

@@ -1,19 +1,21 @@
 //! Pause, resume and delete.
 //!
 //! A paused endpoint gets no new events, and what is on its way to it is held. Resuming and deleting begin a drain job,
-//! which releases what is held: to be sent, or to be cancelled. Each may be repeated: what is so already is not changed.
+//! which releases what is held: to be sent, or to be cancelled. Resuming may begin a second job beside it, which sends the
+//! events that were posted meanwhile. Each call may be repeated: what is so already is not changed.
 
 use std::time::Duration;
 
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
+use pombo_domain::health::PauseReason;
 use pombo_domain::signature::Secrets;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::App;
-use crate::change::{Wanted, change};
+use crate::change::{Wanted, change, change_and_tell};
 use crate::router::optional_body;
 use crate::view::EndpointView;
 
@@ -27,21 +29,43 @@ struct Nothing {}
 #[serde(deny_unknown_fields)]
 struct Resume {
     /// What shall become of the events that were posted while the endpoint was paused.
-    missed: Option<String>,
+    #[serde(default)]
+    missed: Option<Missed>,
+}
+
+/// What becomes of missed events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Missed {
+    /// Nothing.
+    #[default]
+    Leave,
+    /// They are sent, oldest first.
+    Replay,
+}
+
+/// The answer to resume.
+#[derive(Debug, Serialize)]
+struct Resumed<'a> {
+    #[serde(flatten)]
+    endpoint: EndpointView<'a>,
+    /// The replay of what was missed, to be followed on the replay URL; none when none was begun.
+    replay_id: Option<String>,
 }
 
 /// `POST /v1/endpoints/{id}/pause`.
 pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     optional_body::<Nothing>(request)?;
-    let endpoint = change(app, caller, id, |endpoint, _| Ok(paused(endpoint))).await?;
+    let endpoint = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }
 
 /// `POST /v1/endpoints/{id}/resume`.
 pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    check_missed(&optional_body(request)?)?;
-    let endpoint = change(app, caller, id, |endpoint, _| Ok(resumed(endpoint))).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    let missed = optional_body::<Resume>(request)?.missed.unwrap_or_default();
+    let done = change_and_tell(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
+    let replay_id = done.replay.map(|key| key.to_string());
+    Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id }))
 }
 
 /// `DELETE /v1/endpoints/{id}`.
@@ -52,31 +76,22 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<Response, Pr
     Ok(Response::empty(204))
 }
 
-fn check_missed(body: &Resume) -> Result<(), Problem> {
-    match body.missed.as_deref() {
-        None | Some("leave") => Ok(()),
-        Some(_) => Err(Problem::invalid(
-            "missed",
-            "must be leave, or left out: deliveries are sent again with POST /v1/replays on the replay URL",
-        )),
-    }
-}
-
-fn paused(endpoint: &Endpoint) -> Wanted {
+fn paused(endpoint: &Endpoint, now: Timestamp) -> Wanted {
     match endpoint.status {
-        EndpointStatus::Active => {
-            Wanted::Change(Box::new(Endpoint { status: EndpointStatus::Paused, ..endpoint.clone() }))
-        }
+        EndpointStatus::Active => Wanted::Change(Box::new(endpoint.paused(PauseReason::Requested, now))),
         EndpointStatus::Paused | EndpointStatus::Deleted => Wanted::Nothing,
     }
 }
 
-fn resumed(endpoint: &Endpoint) -> Wanted {
-    match endpoint.status {
-        EndpointStatus::Paused => {
-            Wanted::ChangeAndDrain(Box::new(Endpoint { status: EndpointStatus::Active, ..endpoint.clone() }))
-        }
-        EndpointStatus::Active | EndpointStatus::Deleted => Wanted::Nothing,
+fn resumed(endpoint: &Endpoint, missed: Missed) -> Wanted {
+    if endpoint.status != EndpointStatus::Paused {
+        return Wanted::Nothing;
+    }
+    let paused_at = endpoint.pause.map_or(endpoint.updated_at, |pause| pause.at);
+    let active = Box::new(Endpoint { status: EndpointStatus::Active, pause: None, ..endpoint.clone() });
+    match missed {
+        Missed::Leave => Wanted::ChangeAndDrain(active),
+        Missed::Replay => Wanted::ChangeAndCatchUp(active, paused_at),
     }
 }
 
@@ -102,11 +117,15 @@ mod tests {
 
     #[test]
     fn pausing_and_resuming_change_the_status_alone_and_once() {
-        let (active, paused_one) = (with(EndpointStatus::Active), with(EndpointStatus::Paused));
-        assert_eq!(paused(&active), Wanted::Change(Box::new(paused_one.clone())));
-        assert_eq!(paused(&paused_one), Wanted::Nothing);
-        assert_eq!(resumed(&paused_one), Wanted::ChangeAndDrain(Box::new(active.clone())));
-        assert_eq!(resumed(&active), Wanted::Nothing);
+        let active = with(EndpointStatus::Active);
+        let paused_one = active.paused(PauseReason::Requested, NOW);
+        assert_eq!(paused(&active, NOW), Wanted::Change(Box::new(paused_one.clone())));
+        assert_eq!(paused(&paused_one, NOW), Wanted::Nothing);
+        assert_eq!(resumed(&paused_one, Missed::Leave), Wanted::ChangeAndDrain(Box::new(active.clone())));
+        let catching_up = Wanted::ChangeAndCatchUp(Box::new(active.clone()), NOW);
+        assert_eq!(resumed(&paused_one, Missed::Replay), catching_up, "since the pause");
+        assert_eq!(resumed(&active, Missed::Leave), Wanted::Nothing);
+        assert_eq!(resumed(&active, Missed::Replay), Wanted::Nothing, "a repeat replays nothing twice");
     }
 
     #[test]
@@ -120,19 +139,20 @@ mod tests {
     }
 
     #[test]
-    fn resume_leaves_what_was_missed_and_says_what_sends_it() {
+    fn resume_leaves_or_replays_what_was_missed_and_takes_nothing_else() {
         let check = |body: &str| {
-            optional_body(&samples::request(body)).and_then(|body| check_missed(&body)).map_err(|problem| {
+            let read = optional_body::<Resume>(&samples::request(body)).map_err(|problem| {
                 let (status, field) = samples::named(&problem);
-                (status, field.to_owned(), problem.detail.contains("/v1/replays"))
-            })
+                (status, field.to_owned())
+            });
+            read.map(|body| body.missed.unwrap_or_default())
         };
-        for right in ["", "{}", r#"{"missed":"leave"}"#, r#"{"missed":null}"#] {
-            assert_eq!(check(right), Ok(()), "{right}");
+        for leaves in ["", "{}", r#"{"missed":"leave"}"#, r#"{"missed":null}"#] {
+            assert_eq!(check(leaves), Ok(Missed::Leave), "{leaves}");
         }
-        assert_eq!(check(r#"{"missed":"replay"}"#), Err((400, "missed".into(), true)));
-        assert_eq!(check(r#"{"missed":"x"}"#), Err((400, "missed".into(), true)));
-        assert_eq!(check(r#"{"missed":7}"#), Err((400, "missed".into(), false)));
-        assert_eq!(check(r#"{"other":1}"#), Err((400, "other".into(), false)));
+        assert_eq!(check(r#"{"missed":"replay"}"#), Ok(Missed::Replay));
+        assert_eq!(check(r#"{"missed":"x"}"#), Err((400, "missed".into())));
+        assert_eq!(check(r#"{"missed":7}"#), Err((400, "missed".into())));
+        assert_eq!(check(r#"{"other":1}"#), Err((400, "other".into())));
     }
 }

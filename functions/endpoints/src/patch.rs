@@ -9,7 +9,10 @@ use pombo_domain::address::EndpointUrl;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
+use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
+use pombo_domain::signature::Schemes;
+use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -17,6 +20,7 @@ use serde_json::{Number, Value};
 use crate::address::{self, SystemResolver};
 use crate::change::{Wanted, change, find};
 use crate::fields::{self, given};
+use crate::settings::random;
 use crate::view::EndpointView;
 use crate::{App, Rules};
 
@@ -36,6 +40,10 @@ struct Body {
     retry_policy: Option<Value>,
     #[serde(default, deserialize_with = "given")]
     timeout_seconds: Option<Number>,
+    #[serde(default, deserialize_with = "given")]
+    signatures: Option<Schemes>,
+    #[serde(default, deserialize_with = "given")]
+    rate_limit: Option<Option<Number>>,
 }
 
 /// The fields to change, each of which keeps its rules.
@@ -47,6 +55,9 @@ struct Patch {
     headers: Option<CustomHeaders>,
     retry_policy: Option<RetryPolicy>,
     timeout_seconds: Option<u32>,
+    signatures: Option<Schemes>,
+    /// A limit, or none any more.
+    rate_limit: Option<Option<PerSecond>>,
 }
 
 impl Patch {
@@ -61,10 +72,13 @@ impl Patch {
             headers: body.headers.map(CustomHeaders::new).transpose()?,
             retry_policy: body.retry_policy.map(retry_policy).transpose()?,
             timeout_seconds: body.timeout_seconds.map(timeout_seconds).transpose()?,
+            signatures: body.signatures,
+            rate_limit: body.rate_limit.map(|given| given.as_ref().map(fields::rate_limit).transpose()).transpose()?,
         })
     }
 
-    fn apply(&self, endpoint: &Endpoint) -> Wanted {
+    /// The endpoint patched at `now`; should it need a first key for `v1a`, that is made from `key`.
+    fn apply(&self, endpoint: &Endpoint, key: [u8; 32], now: Timestamp) -> Wanted {
         let kept = endpoint.clone();
         let patched = Endpoint {
             url: self.url.clone().unwrap_or(kept.url),
@@ -73,10 +87,22 @@ impl Patch {
             headers: self.headers.clone().unwrap_or(kept.headers),
             retry_policy: self.retry_policy.clone().unwrap_or(kept.retry_policy),
             timeout_seconds: self.timeout_seconds.unwrap_or(kept.timeout_seconds),
+            secrets: match &self.signatures {
+                Some(signatures) => kept.secrets.with_signatures(signatures.clone(), key, now),
+                None => kept.secrets,
+            },
+            rate_limit: self.rate_limit.map_or(kept.rate_limit, |given| limited(given, endpoint)),
             ..kept
         };
         if patched == *endpoint { Wanted::Nothing } else { Wanted::Change(Box::new(patched)) }
     }
+}
+
+/// The limit of the endpoint's next version. One that stays as it was is no other limit, so that its slots stay too.
+fn limited(given: Option<PerSecond>, endpoint: &Endpoint) -> Option<RateLimit> {
+    let per_second = given?;
+    let kept = endpoint.rate_limit.filter(|kept| kept.per_second == per_second);
+    Some(kept.unwrap_or(RateLimit { per_second, since: endpoint.version + 1 }))
 }
 
 /// Changes an endpoint. A new URL is judged as that of a new endpoint is.
@@ -87,7 +113,8 @@ pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> R
         find(app, caller, id).await?;
         address::check(url, &app.rules.addresses, &SystemResolver).await?;
     }
-    let endpoint = change(app, caller, id, |endpoint, _| Ok(patch.apply(endpoint))).await?;
+    let key = random()?;
+    let endpoint = change(app, caller, id, |endpoint, now| Ok(patch.apply(endpoint, key, now))).await?;
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }
 
@@ -103,7 +130,7 @@ mod tests {
     }
 
     fn patched(body: &str) -> Endpoint {
-        match read(body).unwrap().apply(&samples::endpoint()) {
+        match read(body).unwrap().apply(&samples::endpoint(), [9; 32], samples::NOW) {
             Wanted::Change(endpoint) => *endpoint,
             other => panic!("{body}: {other:?}"),
         }
@@ -113,12 +140,16 @@ mod tests {
     fn only_the_given_field_changes() {
         let before = samples::endpoint();
         type Edit = fn(Endpoint) -> Endpoint;
-        let cases: [(&str, Edit); 6] = [
+        let cases: [(&str, Edit); 7] = [
             (r#"{"name":"second"}"#, |endpoint| Endpoint { name: "second".into(), ..endpoint }),
             (r#"{"timeout_seconds":3}"#, |endpoint| Endpoint { timeout_seconds: 3, ..endpoint }),
             (r#"{"retry_policy":"fast"}"#, |endpoint| Endpoint { retry_policy: RetryPolicy::Fast, ..endpoint }),
             (r#"{"headers":{}}"#, |endpoint| Endpoint { headers: CustomHeaders::default(), ..endpoint }),
             (r#"{"event_types":["*"]}"#, |endpoint| Endpoint { event_types: vec!["*".parse().unwrap()], ..endpoint }),
+            (r#"{"signatures":["v1","v1a"]}"#, |endpoint| Endpoint {
+                secrets: endpoint.secrets.with_signatures(samples::both(), [9; 32], samples::NOW),
+                ..endpoint
+            }),
             (r#"{"url":"https://example.org/"}"#, |endpoint| Endpoint {
                 url: EndpointUrl::from_stored("https://example.org/").unwrap(),
                 ..endpoint
@@ -136,9 +167,37 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_begins_with_the_version_that_brings_it_and_null_ends_it() {
+        let limit = |per_second, since| Some(RateLimit { per_second: PerSecond::new(per_second).unwrap(), since });
+        assert_eq!(patched(r#"{"rate_limit":10}"#).rate_limit, limit(10.0, 5), "the sample is at version 4");
+        let limited = Endpoint { rate_limit: limit(10.0, 2), ..samples::endpoint() };
+        for (body, expected) in [
+            (r#"{"rate_limit":20,"name":"x"}"#, limit(20.0, 5)),
+            (r#"{"rate_limit":10.0,"name":"x"}"#, limit(10.0, 2)),
+            (r#"{"rate_limit":null,"name":"x"}"#, None),
+            (r#"{"name":"x"}"#, limit(10.0, 2)),
+        ] {
+            let Wanted::Change(changed) = read(body).unwrap().apply(&limited, [9; 32], samples::NOW) else {
+                panic!("{body}")
+            };
+            assert_eq!(changed.rate_limit, expected, "{body}");
+        }
+        assert_eq!(read(r#"{"rate_limit":10}"#).unwrap().apply(&limited, [9; 32], samples::NOW), Wanted::Nothing);
+    }
+
+    #[test]
     fn a_patch_that_changes_nothing_is_no_change() {
-        for body in ["{}", r#"{"name":"first"}"#, r#"{"event_types":["student.*"],"timeout_seconds":15}"#] {
-            assert_eq!(read(body).unwrap().apply(&samples::endpoint()), Wanted::Nothing, "{body}");
+        for body in [
+            "{}",
+            r#"{"signatures":["v1"]}"#,
+            r#"{"name":"first"}"#,
+            r#"{"event_types":["student.*"],"timeout_seconds":15}"#,
+        ] {
+            assert_eq!(
+                read(body).unwrap().apply(&samples::endpoint(), [9; 32], samples::NOW),
+                Wanted::Nothing,
+                "{body}"
+            );
         }
     }
 
@@ -164,6 +223,11 @@ mod tests {
             (json!({"retry_policy": "never"}), "retry_policy"),
             (json!({"timeout_seconds": null}), "timeout_seconds"),
             (json!({"timeout_seconds": 31}), "timeout_seconds"),
+            (json!({"signatures": null}), "signatures"),
+            (json!({"signatures": []}), "signatures"),
+            (json!({"signatures": ["v1b"]}), "signatures[0]"),
+            (json!({"rate_limit": 0.001}), "rate_limit"),
+            (json!({"rate_limit": false}), "rate_limit"),
             (json!([]), "body"),
         ] {
             let problem = read(&body.to_string()).unwrap_err();

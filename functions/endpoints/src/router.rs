@@ -4,14 +4,17 @@ use pombo_domain::api_key::Scope;
 use pombo_web::{Method, Problem, Request, Response};
 use serde::de::DeserializeOwned;
 
-use crate::{App, create, keys, lifecycle, list, patch, secrets};
+use crate::{App, create, keys, lifecycle, list, patch, public_keys, secrets, test_endpoint};
 
-/// Authenticates and serves a request; `key` tells the log who called.
+/// Authenticates and serves a request, or serves what is for anybody; `key` tells the log who called.
 pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Result<Response, Problem> {
     let segments = request.segments();
     let Some(methods) = methods(&segments) else { return Err(unknown(request, &segments)) };
     if !methods.contains(&request.method) {
         return Ok(method_not_allowed(methods));
+    }
+    if let ["endpoints", id, "keys.json"] = segments.as_slice() {
+        return public_keys::show(app, id, request).await;
     }
     let caller = &app.authenticator.authenticate(request, Scope::Admin).await?;
     *key = Some(caller.name.clone());
@@ -28,6 +31,7 @@ pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Re
         (Method::Post, ["endpoints", id, "resume"]) => lifecycle::resume(app, caller, id, request).await,
         (Method::Get, ["endpoints", id, "secret"]) => secrets::show(app, caller, id).await,
         (Method::Post, ["endpoints", id, "rotate-secret"]) => secrets::rotate(app, caller, id, request).await,
+        (Method::Post, ["endpoints", id, "test"]) => test_endpoint::send(app, caller, id, request).await,
         (Method::Post, ["keys"]) => keys::create(app, caller, request).await,
         (Method::Get, ["keys"]) => keys::list(app, caller, request).await,
         (Method::Delete, ["keys", id]) => keys::revoke(app, caller, id).await,
@@ -40,8 +44,8 @@ fn methods(segments: &[&str]) -> Option<&'static [Method]> {
     match segments {
         ["endpoints"] | ["keys"] => Some(&[Method::Get, Method::Post]),
         ["endpoints", _] => Some(&[Method::Delete, Method::Get, Method::Patch]),
-        ["endpoints", _, "pause" | "resume" | "rotate-secret"] => Some(&[Method::Post]),
-        ["endpoints", _, "secret"] => Some(&[Method::Get]),
+        ["endpoints", _, "pause" | "resume" | "rotate-secret" | "test"] => Some(&[Method::Post]),
+        ["endpoints", _, "keys.json" | "secret"] => Some(&[Method::Get]),
         ["keys", _] => Some(&[Method::Delete]),
         _ => None,
     }
@@ -85,7 +89,9 @@ mod tests {
             ("/v1/endpoints/ep_x/pause", "POST"),
             ("/v1/endpoints/ep_x/resume", "POST"),
             ("/v1/endpoints/ep_x/rotate-secret", "POST"),
+            ("/v1/endpoints/ep_x/keys.json", "GET"),
             ("/v1/endpoints/ep_x/secret", "GET"),
+            ("/v1/endpoints/ep_x/test", "POST"),
             ("/v1/keys", "GET, POST"),
             ("/v1/keys/x", "DELETE"),
         ] {

@@ -9,7 +9,7 @@ use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::retry::RetryPolicy;
-use pombo_domain::signature::{Secret, Secrets};
+use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Method, Problem, Request};
 
@@ -45,6 +45,10 @@ pub fn secret(byte: u8) -> Secret {
     Secret::generate([byte; 32])
 }
 
+pub fn both() -> Schemes {
+    vec![Scheme::V1, Scheme::V1a].try_into().unwrap()
+}
+
 pub fn endpoint() -> Endpoint {
     Endpoint {
         id: EndpointId::generate([1; 10]),
@@ -55,8 +59,10 @@ pub fn endpoint() -> Endpoint {
         headers: CustomHeaders::new(BTreeMap::from([("x-api-key".into(), "the receiver's own".into())])).unwrap(),
         retry_policy: RetryPolicy::Standard,
         timeout_seconds: 15,
+        rate_limit: None,
         secrets: Secrets::new(secret(1), Timestamp::from_millis(1_700_000_000_000)),
         status: EndpointStatus::Active,
+        pause: None,
         version: 4,
         created_at: Timestamp::from_millis(1_700_000_000_000),
         updated_at: Timestamp::from_millis(1_700_000_000_000),

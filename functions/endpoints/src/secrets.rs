@@ -1,11 +1,18 @@
 //! `POST /v1/endpoints/{id}/rotate-secret` and `GET /v1/endpoints/{id}/secret`.
+//!
+//! A rotation is of all that signs, the secret (`v1`) and the key (`v1a`), unless it names one of them: a secret that
+//! leaked says nothing about the key. What is replaced goes on signing for the grace period, so a receiver that knows only
+//! the old secret, or has pinned only the old public key, accepts every request until then.
+//!
+//! The secret has to reach the receiver, so it is shown. A private key has not, and never is; what a receiver needs of it
+//! is at `…/keys.json`.
 
 use std::time::Duration;
 
 use pombo_aws::clock;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::invalid::Invalid;
-use pombo_domain::signature::{DEFAULT_GRACE, LONGEST_GRACE, Secret};
+use pombo_domain::signature::{DEFAULT_GRACE, LONGEST_GRACE, Scheme, Schemes, Secret};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -27,6 +34,23 @@ struct Rotate {
     secret: Option<Secret>,
     /// How long the present one goes on signing.
     grace_hours: Option<Number>,
+    /// What to rotate, if not all that signs.
+    signatures: Option<Schemes>,
+}
+
+/// What a rotation brings.
+#[derive(Debug)]
+struct Rotation {
+    /// What to rotate, if not all that signs.
+    signatures: Option<Schemes>,
+    /// The new secret.
+    secret: Secret,
+    /// Whether the receiver chose it.
+    imported: bool,
+    /// What a new key is made from.
+    key: [u8; 32],
+    /// How long what signs now goes on signing.
+    grace: Duration,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,17 +65,20 @@ struct ShownSecret<'a> {
     expires_at: Option<Timestamp>,
 }
 
-/// Gives an endpoint a new secret; the present one goes on signing beside it for the grace period.
+/// Gives an endpoint a new secret and, if `v1a` signs, a new key; those it has go on signing for the grace period.
 pub async fn rotate(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     let body: Rotate = optional_body(request)?;
     let grace = grace(body.grace_hours.as_ref())?;
+    let imported = body.secret.is_some();
     let secret = match body.secret {
         Some(imported) => imported,
         None => Secret::generate(random()?),
     };
-    let endpoint = change(app, caller, id, |endpoint, now| rotated(endpoint, &secret, grace, now)).await?;
+    let rotation = Rotation { signatures: body.signatures, secret, imported, key: random()?, grace };
+    let endpoint = change(app, caller, id, |endpoint, now| rotated(endpoint, &rotation, now)).await?;
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Secret of endpoint {} rotated.", endpoint.id);
-    Ok(Response::json(200, &EndpointView::with_secret(&endpoint, &secret)))
+    let secret = endpoint.secrets.current_secret().filter(|current| **current == rotation.secret);
+    Ok(Response::json(200, &EndpointView::with_secret(&endpoint, secret)))
 }
 
 /// Shows the secrets that sign now, the current one first.
@@ -69,19 +96,28 @@ fn grace(hours: Option<&Number>) -> Result<Duration, Problem> {
     }
 }
 
-/// The endpoint with the secret as its current one. With a secret that is that already nothing changes, so that a
-/// rotation whose answer was lost can be repeated.
-fn rotated(endpoint: &Endpoint, secret: &Secret, grace: Duration, now: Timestamp) -> Result<Wanted, Problem> {
-    if endpoint.secrets.live(now).next().is_some_and(|current| current.secret == *secret) {
+/// The endpoint after the rotation. With a secret that is the current one already nothing changes, so that a rotation
+/// whose answer was lost can be repeated.
+fn rotated(endpoint: &Endpoint, rotation: &Rotation, now: Timestamp) -> Result<Wanted, Problem> {
+    let Rotation { secret, imported, grace, .. } = rotation;
+    let secrets = &endpoint.secrets;
+    let schemes = rotation.signatures.as_ref().unwrap_or(secrets.signatures());
+    if !schemes.are_among(secrets.signatures()) {
+        return Err(Problem::invalid("signatures", "must be among those that the endpoint has"));
+    }
+    if *imported && !schemes.contains(Scheme::V1) {
+        return Err(Problem::invalid("secret", "must be left out where v1 is not rotated"));
+    }
+    if *imported && secrets.current_secret() == Some(secret) {
         return Ok(Wanted::Nothing);
     }
-    let in_grace = endpoint.secrets.live(now).any(|live| live.secret == *secret);
+    let in_grace = secrets.live(now).any(|live| live.secret == *secret);
     let refused = |rule: Invalid| {
         let error = rule.in_field("secret");
         // What the caller sent is at fault in the one case, what the endpoint has in the other.
         if in_grace { Problem::field(error) } else { Problem { status: 409, ..Problem::field(error) } }
     };
-    let secrets = endpoint.secrets.rotate(secret.clone(), grace, now).map_err(refused)?;
+    let secrets = secrets.rotate(schemes, secret.clone(), rotation.key, *grace, now).map_err(refused)?;
     Ok(Wanted::Change(Box::new(Endpoint { secrets, ..endpoint.clone() })))
 }
 
@@ -101,17 +137,36 @@ mod tests {
     use super::*;
     use crate::samples::{self, NOW, secret};
 
-    fn rotate_once(endpoint: &Endpoint, byte: u8, grace: Duration) -> Endpoint {
-        match rotated(endpoint, &secret(byte), grace, NOW).unwrap() {
+    /// A rotation to the secret of `byte`, and to the key of the one after.
+    fn to(byte: u8, grace: Duration) -> Rotation {
+        Rotation { signatures: None, secret: secret(byte), imported: true, key: [byte + 1; 32], grace }
+    }
+
+    fn rotate_once(endpoint: &Endpoint, rotation: &Rotation) -> Endpoint {
+        match rotated(endpoint, rotation, NOW).unwrap() {
             Wanted::Change(endpoint) => *endpoint,
             other => panic!("{other:?}"),
         }
     }
 
+    fn with(signatures: Schemes) -> Endpoint {
+        let endpoint = samples::endpoint();
+        Endpoint { secrets: endpoint.secrets.with_signatures(signatures, [100; 32], NOW), ..endpoint }
+    }
+
+    fn only(scheme: Scheme) -> Schemes {
+        vec![scheme].try_into().unwrap()
+    }
+
+    /// How many secrets and keys sign.
+    fn signing(endpoint: &Endpoint) -> (usize, usize) {
+        (endpoint.secrets.live(NOW).count(), endpoint.secrets.live_keys(NOW).count())
+    }
+
     #[test]
     fn a_rotation_keeps_the_old_secret_for_the_grace_period_and_changes_nothing_else() {
         let before = samples::endpoint();
-        let after = rotate_once(&before, 2, HOUR * 24);
+        let after = rotate_once(&before, &to(2, HOUR * 24));
         assert_eq!(
             json!(shown(&after, NOW)),
             json!({"secrets": [
@@ -126,19 +181,53 @@ mod tests {
 
     #[test]
     fn a_repeated_rotation_changes_nothing() {
-        let after = rotate_once(&samples::endpoint(), 2, HOUR);
-        assert_eq!(rotated(&after, &secret(2), HOUR, NOW).unwrap(), Wanted::Nothing);
+        let after = rotate_once(&samples::endpoint(), &to(2, HOUR));
+        assert_eq!(rotated(&after, &to(2, HOUR), NOW).unwrap(), Wanted::Nothing);
     }
 
     #[test]
     fn a_secret_in_its_grace_period_and_a_sixth_one_are_refused() {
-        let mut endpoint = rotate_once(&samples::endpoint(), 2, HOUR);
-        assert_eq!(samples::named(&rotated(&endpoint, &secret(1), HOUR, NOW).unwrap_err()), (400, "secret"));
+        let mut endpoint = rotate_once(&samples::endpoint(), &to(2, HOUR));
+        assert_eq!(samples::named(&rotated(&endpoint, &to(1, HOUR), NOW).unwrap_err()), (400, "secret"));
         for byte in 3..=5 {
-            endpoint = rotate_once(&endpoint, byte, HOUR);
+            endpoint = rotate_once(&endpoint, &to(byte, HOUR));
         }
-        assert_eq!(samples::named(&rotated(&endpoint, &secret(6), HOUR, NOW).unwrap_err()), (409, "secret"));
-        assert_eq!(shown(&rotate_once(&endpoint, 6, Duration::ZERO), NOW).secrets.len(), 1, "no grace frees them all");
+        assert_eq!(samples::named(&rotated(&endpoint, &to(6, HOUR), NOW).unwrap_err()), (409, "secret"));
+        assert_eq!(
+            shown(&rotate_once(&endpoint, &to(6, Duration::ZERO)), NOW).secrets.len(),
+            1,
+            "no grace frees them all"
+        );
+    }
+
+    #[test]
+    fn all_that_signs_is_rotated_unless_one_is_named() {
+        let endpoint = with(samples::both());
+        let named = |scheme| Rotation { signatures: Some(only(scheme)), imported: false, ..to(2, HOUR) };
+        assert_eq!(signing(&rotate_once(&endpoint, &to(2, HOUR))), (2, 2));
+        assert_eq!(signing(&rotate_once(&endpoint, &named(Scheme::V1))), (2, 1));
+        let keys = rotate_once(&endpoint, &named(Scheme::V1a));
+        assert_eq!((signing(&keys), keys.secrets.current_secret()), ((1, 2), Some(&secret(1))));
+    }
+
+    #[test]
+    fn a_scheme_that_does_not_sign_is_not_rotated() {
+        let rotation = Rotation { signatures: Some(only(Scheme::V1a)), imported: false, ..to(2, HOUR) };
+        assert_eq!(samples::named(&rotated(&samples::endpoint(), &rotation, NOW).unwrap_err()), (400, "signatures"));
+        let v1a = with(only(Scheme::V1a));
+        assert_eq!(samples::named(&rotated(&v1a, &to(2, HOUR), NOW).unwrap_err()), (400, "secret"));
+        let after = rotate_once(&v1a, &Rotation { imported: false, ..to(2, HOUR) });
+        assert_eq!((signing(&after), shown(&after, NOW).secrets.len()), ((0, 2), 0));
+    }
+
+    #[test]
+    fn no_private_key_is_shown() {
+        let endpoint = rotate_once(&with(samples::both()), &to(2, HOUR));
+        let private = json!(endpoint.secrets.current_key().unwrap());
+        let view = EndpointView::with_secret(&endpoint, endpoint.secrets.current_secret());
+        for answer in [json!(view).to_string(), json!(shown(&endpoint, NOW)).to_string()] {
+            assert!(!answer.contains("whsk_") && !answer.contains(&private.as_str().unwrap()[5..]), "{answer}");
+        }
     }
 
     #[test]
@@ -157,6 +246,8 @@ mod tests {
             (r#"{"grace_hours":"24"}"#, "grace_hours"),
             (r#"{"grace_hours":99999999999}"#, "grace_hours"),
             (r#"{"secret":"whsec_"}"#, "secret"),
+            (r#"{"secret":"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}"#, "secret"),
+            (r#"{"signatures":[]}"#, "signatures"),
             (r#"{"grace":1}"#, "grace"),
         ] {
             assert_eq!(samples::named(&read(body).unwrap_err()), (400, field), "{body}");

@@ -5,7 +5,9 @@ use std::time::Duration;
 use pombo_aws::api_keys::ApiKeysTable;
 use pombo_aws::clock;
 use pombo_aws::endpoints::EndpointsTable;
+use pombo_aws::events::EventsTable;
 use pombo_aws::jobs::JobsTable;
+use pombo_aws::operations::Operations;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
@@ -38,6 +40,12 @@ pub struct App {
     pub jobs: JobsTable,
     /// The Jobs queue.
     pub jobs_queue: Queue,
+    /// The events of tests.
+    pub events: EventsTable,
+    /// The Deliveries queue, for the same.
+    pub deliveries_queue: Queue,
+    /// What tells of changes.
+    pub operations: Operations,
     /// What an endpoint may be.
     pub rules: Rules,
 }
@@ -49,19 +57,19 @@ impl App {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
         let keys = ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?);
-        let addresses = match settings::value("ALLOW_LOOPBACK")? {
-            true => AddressPolicy::local(),
-            false => AddressPolicy::production(),
-        };
         Ok(Self {
             authenticator: Authenticator::new(keys.clone()),
             endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
             keys,
-            jobs: JobsTable::new(dynamodb, settings::text("JOBS_TABLE")?),
-            jobs_queue: Queue::new(sqs, settings::text("JOBS_QUEUE_URL")?),
+            jobs: JobsTable::new(dynamodb.clone(), settings::text("JOBS_TABLE")?),
+            jobs_queue: Queue::new(sqs.clone(), settings::text("JOBS_QUEUE_URL")?),
+            events: EventsTable::new(dynamodb, settings::text("EVENTS_TABLE")?),
+            deliveries_queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),
+            // Whoever subscribes and then changes something is told of it.
+            operations: Operations::from_environment(&config)?.without_memory(),
             rules: Rules {
-                addresses,
+                addresses: settings::addresses()?,
                 retention: settings::days("RETENTION_DAYS")?,
                 longest_timeout: settings::value("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
             },

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pombo_domain::address::EndpointUrl;
 use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
-use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus, Pause};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::ids::{EndpointId, KeyId, TenantId};
+use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::retry::RetryPolicy;
-use pombo_domain::signature::Secret;
+use pombo_domain::signature::{PrivateKey, PublicKey, Schemes, Secret};
 use pombo_domain::time::Timestamp;
 use serde::Serialize;
 
-/// An endpoint. Headers are masked; the secret is there only where a call has just set it.
+/// An endpoint. Headers are masked; the secret is there only where a call has just set it, and a private key never is.
 #[derive(Debug, Serialize)]
 pub struct EndpointView<'a> {
     id: &'a EndpointId,
@@ -23,10 +24,15 @@ pub struct EndpointView<'a> {
     headers: BTreeMap<&'a str, &'static str>,
     retry_policy: &'a RetryPolicy,
     timeout_seconds: u32,
+    rate_limit: Option<PerSecond>,
     status: EndpointStatus,
+    pause: Option<Pause>,
     version: u64,
     created_at: Timestamp,
     updated_at: Timestamp,
+    signatures: &'a Schemes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<PublicKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a Secret>,
 }
@@ -43,17 +49,21 @@ impl<'a> EndpointView<'a> {
             headers: endpoint.headers.masked(),
             retry_policy: &endpoint.retry_policy,
             timeout_seconds: endpoint.timeout_seconds,
+            rate_limit: endpoint.rate_limit.map(|limit| limit.per_second),
             status: endpoint.status,
+            pause: endpoint.pause,
             version: endpoint.version,
             created_at: endpoint.created_at,
             updated_at: endpoint.updated_at,
+            signatures: endpoint.secrets.signatures(),
+            public_key: endpoint.secrets.current_key().map(PrivateKey::public),
             secret: None,
         }
     }
 
-    /// The endpoint with the secret that the call has set.
-    pub fn with_secret(endpoint: &'a Endpoint, secret: &'a Secret) -> Self {
-        Self { secret: Some(secret), ..Self::new(endpoint) }
+    /// The endpoint with the secret that the call has set, if it set one.
+    pub fn with_secret(endpoint: &'a Endpoint, secret: Option<&'a Secret>) -> Self {
+        Self { secret, ..Self::new(endpoint) }
     }
 }
 
@@ -107,16 +117,27 @@ mod tests {
             json!({
                 "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook",
                 "event_types": ["student.*"], "headers": {"x-api-key": "********"}, "retry_policy": "standard",
-                "timeout_seconds": 15, "status": "active", "version": 4,
+                "timeout_seconds": 15, "rate_limit": null, "status": "active", "pause": null, "version": 4,
                 "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
+                "signatures": ["v1"],
             })
         );
     }
 
     #[test]
+    fn the_public_key_is_shown_while_v1a_signs() {
+        let plain = samples::endpoint();
+        let secrets = plain.secrets.with_signatures(samples::both(), [9; 32], samples::NOW);
+        let endpoint = Endpoint { secrets, ..plain };
+        let shown = json!(EndpointView::new(&endpoint));
+        let key = PrivateKey::generate([9; 32]).public().to_string();
+        assert_eq!((&shown["signatures"], &shown["public_key"]), (&json!(["v1", "v1a"]), &json!(key)));
+    }
+
+    #[test]
     fn the_answer_that_sets_a_secret_shows_it() {
         let (endpoint, secret) = (samples::endpoint(), samples::secret(2));
-        assert_eq!(json!(EndpointView::with_secret(&endpoint, &secret))["secret"], json!(secret.reveal()));
+        assert_eq!(json!(EndpointView::with_secret(&endpoint, Some(&secret)))["secret"], json!(secret.reveal()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Accepting an event: store it once, queue its deliveries, and only then say so.
 
-use pombo_aws::clock;
 use pombo_aws::events::PutEvent;
+use pombo_aws::{clock, fan_out};
 use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
@@ -10,7 +10,6 @@ use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
-use crate::fan_out;
 use crate::new_event::{NewEvent, too_large};
 use crate::settings::App;
 
@@ -40,7 +39,7 @@ pub async fn accept(app: &App, caller: &Caller, request: &Request, request_id: &
         PutEvent::Exists(_) => return Err(id_taken(&event)),
         PutEvent::TooLarge => return Err(too_large()),
     };
-    let unsent = fan_out::send(&app.queue, &event, &routing).await;
+    let unsent = fan_out::send(&app.queue, &event, |endpoint| routing.version_of(endpoint)).await;
     if unsent > 0 {
         tracing::error!(event = %event.id, tenant = %event.tenant, unsent, "Deliveries of the event could not be queued.");
         return Err(not_queued(&event, unsent));

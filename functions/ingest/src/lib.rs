@@ -5,7 +5,6 @@
 //! delivery's message that comes twice is dropped by its record.
 
 mod accept;
-mod fan_out;
 mod new_event;
 mod settings;
 

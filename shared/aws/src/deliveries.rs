@@ -1,22 +1,26 @@
 //! The Deliveries table: the record of each delivery, and the sparse lists of those that did not succeed.
 
+mod item;
+mod lists;
+
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
-use pombo_domain::delivery::{DeliveryKey, Listing, Record, Step};
-use pombo_domain::ids::EndpointId;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{
+    CancellationReason, KeysAndAttributes, Put as PutItem, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::time::Timestamp;
 
+use self::item::{from_item, key_of, table_key, to_item};
+pub use self::lists::{Counted, List, Window};
 use crate::error::AwsError;
-use crate::item::{BadAttribute, Item, Reader, nested, number, text};
+use crate::item::{Item, Reader, number, text};
 
 /// The most keys that one `BatchGetItem` takes.
 const LARGEST_BATCH: usize = 100;
-
-/// The attributes that only indexes use; they follow from the record.
-const LISTING: [&str; 6] = ["endpoint_status", "tenant_status", "stack_status", "list_key", "due_shard", "due_at"];
 
 /// The table of deliveries.
 #[derive(Debug, Clone)]
@@ -32,34 +36,6 @@ pub enum Put {
     Stored(Box<Record>),
     /// Another was faster; the record as it stands, or none when it is gone.
     Conflict(Option<Box<Record>>),
-}
-
-/// A list of deliveries, newest first or oldest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum List {
-    /// All of an endpoint, whatever their status.
-    OfEndpoint(EndpointId),
-    /// Those of an endpoint in a status that is listed: the partition of `by_endpoint`.
-    ByEndpoint(String),
-    /// Those of a tenant: a partition of `by_tenant`.
-    ByTenant(String),
-    /// Those of the stack: a partition of `by_stack`.
-    ByStack(String),
-}
-
-/// The part of a list that a page takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// Not before this time.
-    pub since: Option<Timestamp>,
-    /// Before this time.
-    pub until: Option<Timestamp>,
-    /// Behind this delivery, in the direction of the list.
-    pub after: Option<DeliveryKey>,
-    /// At most so many.
-    pub limit: usize,
-    /// Oldest first, instead of newest first.
-    pub oldest_first: bool,
 }
 
 impl DeliveriesTable {
@@ -129,52 +105,64 @@ impl DeliveriesTable {
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
             return Err(AwsError::new(CALL, error));
         };
-        match failed.item.clone().map(from_item).transpose() {
-            Err(error) => Err(AwsError::unreadable(CALL, error)),
-            Ok(Some(existing)) if existing.rev == record.rev && existing.writer == record.writer => {
-                Ok(Put::Stored(Box::new(existing)))
-            }
-            Ok(existing) => Ok(Put::Conflict(existing.map(Box::new))),
-        }
+        let standing = failed.item.clone().map(from_item).transpose();
+        standing.map(|standing| against(&record, standing)).map_err(|error| AwsError::unreadable(CALL, error))
     }
 
-    /// The keys of a page of a list. Those of an index are candidates: the record says whether they still belong.
-    pub async fn list(&self, list: &List, window: &Window) -> Result<Vec<DeliveryKey>, AwsError> {
-        const CALL: &str = "dynamodb:Query Deliveries";
-        let (index, hash, partition, range) = match list {
-            List::OfEndpoint(endpoint) => (None, "endpoint_id", endpoint.to_string(), "sort_key"),
-            List::ByEndpoint(partition) => (Some("by_endpoint"), "endpoint_status", partition.clone(), "sort_key"),
-            List::ByTenant(partition) => (Some("by_tenant"), "tenant_status", partition.clone(), "list_key"),
-            List::ByStack(partition) => (Some("by_stack"), "stack_status", partition.clone(), "list_key"),
+    /// As [`DeliveriesTable::put`], and writes `other` with it or nothing of both; `None` when it is the condition of the
+    /// other that failed, or when another transaction is at either of them: make the other anew and repeat. `token` is
+    /// unique to the call.
+    pub async fn put_with(
+        &self,
+        seen: Option<u64>,
+        record: Record,
+        writer: &str,
+        other: TransactWriteItem,
+        token: &str,
+    ) -> Result<Option<Put>, AwsError> {
+        const CALL: &str = "dynamodb:TransactWriteItems Deliveries";
+        let record = Record { rev: seen.unwrap_or(0) + 1, writer: writer.to_owned(), ..record };
+        let item = to_item(&record).map_err(|error| AwsError::unreadable(CALL, error))?;
+        let put = PutItem::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = match seen {
+            None => put.condition_expression("attribute_not_exists(sort_key)"),
+            Some(seen) => put.condition_expression("rev = :seen").expression_attribute_values(":seen", number(seen)),
         };
-        // A key begins with its time, so a time alone sorts before every key of its millisecond.
-        let since = window.since.map_or_else(|| "0".to_owned(), |time| time.to_string());
-        let until = window.until.map_or_else(|| "9999-12-31".to_owned(), |time| time.to_string());
-        let start = window.after.as_ref().map(|key| {
-            let mut start = table_key(key);
-            start.insert(hash.into(), text(&partition));
-            if range == "list_key" {
-                start.insert(range.into(), text(key.list_key()));
-            }
-            start
-        });
+        let put = put.build().map_err(|error| AwsError::unreadable(CALL, error))?;
         let request = self
             .client
-            .query()
-            .table_name(&self.table)
-            .set_index_name(index.map(ToOwned::to_owned))
-            .key_condition_expression("#hash = :partition AND #range BETWEEN :since AND :until")
-            .expression_attribute_names("#hash", hash)
-            .expression_attribute_names("#range", range)
-            .expression_attribute_values(":partition", text(&partition))
-            .expression_attribute_values(":since", text(since))
-            .expression_attribute_values(":until", text(until))
-            .projection_expression("endpoint_id, sort_key")
-            .scan_index_forward(window.oldest_first)
-            .set_exclusive_start_key(start)
-            .limit(i32::try_from(window.limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-        keys_of(CALL, answer.items.unwrap_or_default())
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(other)
+            .client_request_token(token);
+        let error = match request.send().await {
+            Ok(_) => return Ok(Some(Put::Stored(Box::new(record)))),
+            Err(error) => error,
+        };
+        let reasons = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => return Ok(None),
+            _ => return Err(AwsError::new(CALL, error)),
+        };
+        let is = |reason: &CancellationReason, code: &str| reason.code() == Some(code);
+        match reasons.first() {
+            Some(ours) if is(ours, "ConditionalCheckFailed") => {
+                let standing = ours.item.clone().filter(|item| !item.is_empty()).map(from_item).transpose();
+                standing
+                    .map(|standing| Some(against(&record, standing)))
+                    .map_err(|error| AwsError::unreadable(CALL, error))
+            }
+            _ if reasons
+                .iter()
+                .any(|reason| is(reason, "ConditionalCheckFailed") || is(reason, "TransactionConflict")) =>
+            {
+                Ok(None)
+            }
+            _ => Err(AwsError::new(CALL, error)),
+        }
     }
 
     /// The keys of at most `limit` deliveries of a shard whose next attempt was due before `before`, longest overdue
@@ -195,95 +183,17 @@ impl DeliveriesTable {
     }
 }
 
-fn table_key(key: &DeliveryKey) -> Item {
-    Item::from([("endpoint_id".into(), text(&key.endpoint_id)), ("sort_key".into(), text(key.sort_key()))])
+/// What a refused write came to, by the record that stands: it may be our own.
+fn against(record: &Record, standing: Option<Record>) -> Put {
+    match standing {
+        Some(standing) if standing.rev == record.rev && standing.writer == record.writer => {
+            Put::Stored(Box::new(standing))
+        }
+        standing => Put::Conflict(standing.map(Box::new)),
+    }
 }
 
 fn keys_of(call: &str, items: Vec<Item>) -> Result<Vec<DeliveryKey>, AwsError> {
     let key = |item| key_of(&mut Reader(item)).map_err(|error| AwsError::unreadable(call, error));
     items.into_iter().map(key).collect()
-}
-
-fn key_of(item: &mut Reader) -> Result<DeliveryKey, Box<dyn std::error::Error + Send + Sync>> {
-    let sort_key: String = item.take("sort_key")?;
-    Ok(DeliveryKey::from_parts(item.take("endpoint_id")?, &sort_key)?)
-}
-
-fn to_item(record: &Record) -> Result<Item, BadAttribute> {
-    let mut item = table_key(&record.key);
-    item.extend([
-        ("tenant".into(), text(&record.tenant)),
-        ("type".into(), text(&record.event_type)),
-        ("status".into(), text(record.status.as_str())),
-        ("round".into(), number(record.step.round)),
-        ("attempt".into(), number(record.step.attempt)),
-        ("rev".into(), number(record.rev)),
-        ("writer".into(), text(&record.writer)),
-        ("expires_at".into(), number(record.expires_at)),
-    ]);
-    if let Some(claim) = &record.claim {
-        item.insert("claim".into(), nested("claim", claim)?);
-    }
-    if let Some(next) = &record.next {
-        item.insert("next".into(), nested("next", next)?);
-    }
-    if !record.attempts.is_empty() {
-        item.insert("attempts".into(), nested("attempts", &record.attempts)?);
-    }
-    if record.older_attempts > 0 {
-        item.insert("older_attempts".into(), number(record.older_attempts));
-    }
-    if let Some(job) = &record.job {
-        item.insert("job".into(), text(job));
-    }
-    for (name, value) in &record.unknown {
-        item.insert(name.clone(), nested(name, value)?);
-    }
-    if let Some(listing) = record.listing() {
-        item.extend(listing_attributes(&listing));
-    }
-    Ok(item)
-}
-
-fn listing_attributes(listing: &Listing) -> Vec<(String, AttributeValue)> {
-    let mut attributes = vec![
-        ("endpoint_status".to_owned(), text(&listing.endpoint_status)),
-        ("tenant_status".to_owned(), text(&listing.tenant_status)),
-        ("stack_status".to_owned(), text(&listing.stack_status)),
-        ("list_key".to_owned(), text(&listing.list_key)),
-    ];
-    if let (Some(shard), Some(due_at)) = (&listing.due_shard, listing.due_at) {
-        attributes.push(("due_shard".to_owned(), text(shard)));
-        attributes.push(("due_at".to_owned(), number(due_at)));
-    }
-    attributes
-}
-
-/// What this version does not know is kept as JSON says it, so a newer one may add texts, numbers, lists and maps to a
-/// record, but neither sets nor bytes.
-fn from_item(mut item: Item) -> Result<Record, Box<dyn std::error::Error + Send + Sync>> {
-    for name in LISTING {
-        item.remove(name);
-    }
-    let mut item = Reader(item);
-    let mut record = Record {
-        key: key_of(&mut item)?,
-        tenant: item.take("tenant")?,
-        event_type: item.take("type")?,
-        status: item.take("status")?,
-        step: Step { round: item.take("round")?, attempt: item.take("attempt")? },
-        claim: item.take_nested("claim")?,
-        next: item.take_nested("next")?,
-        attempts: item.take_nested("attempts")?.unwrap_or_default(),
-        older_attempts: item.take_optional("older_attempts")?.unwrap_or_default(),
-        job: item.take_optional("job")?,
-        rev: item.take("rev")?,
-        writer: item.take("writer")?,
-        expires_at: item.take("expires_at")?,
-        unknown: Default::default(),
-    };
-    for (name, value) in item.0 {
-        record.unknown.insert(name, serde_dynamo::from_attribute_value(value)?);
-    }
-    Ok(record)
 }

@@ -6,13 +6,15 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem};
 use pombo_domain::endpoint::Endpoint;
+use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::Job;
 use pombo_domain::routing::RoutingRecord;
 
 use crate::error::AwsError;
+use crate::health;
 use crate::item::{Item, number, text};
-use crate::jobs::{self, JobsTable};
+use crate::jobs::JobsTable;
 use crate::routing::{self, RoutingTable};
 
 /// The table of endpoints.
@@ -31,8 +33,10 @@ pub struct Change<'a> {
     pub seen: Option<u64>,
     /// The tenant's routing record as it shall be: one version above the one that was seen.
     pub routing: &'a RoutingRecord,
-    /// A job that the change begins.
-    pub job: Option<&'a Job>,
+    /// The jobs that the change begins.
+    pub jobs: &'a [Job],
+    /// What else is written with it: the endpoint's health, an event that tells of the change.
+    pub also: Vec<TransactWriteItem>,
 }
 
 /// What became of a change.
@@ -59,30 +63,58 @@ impl EndpointsTable {
         answer.item.map(|item| from_item(CALL, item)).transpose()
     }
 
+    /// The endpoint and its health as they are now: one strongly consistent call.
+    pub async fn get_with_health(&self, id: &EndpointId) -> Result<Option<(Endpoint, Health)>, AwsError> {
+        const CALL: &str = "dynamodb:BatchGetItem Endpoints";
+        let mut found = self.batch(CALL, &[id.to_string(), Health::key(id)]).await?;
+        let Some(endpoint) = found.remove(id.as_str()) else { return Ok(None) };
+        let health = match found.remove(&Health::key(id)) {
+            Some(item) => health::from_item(CALL, item)?,
+            None => Health::good(),
+        };
+        Ok(Some((from_item(CALL, endpoint)?, health)))
+    }
+
     /// The endpoints of these ids as they are now, in the order of the ids; at most 100.
     pub async fn get_many(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, AwsError> {
         const CALL: &str = "dynamodb:BatchGetItem Endpoints";
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let keys: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        let mut found = self.batch(CALL, &keys).await?;
+        keys.iter().filter_map(|key| found.remove(key)).map(|item| from_item(CALL, item)).collect()
+    }
+
+    /// The items of these keys as they are now, by key.
+    async fn batch(&self, call: &str, keys: &[String]) -> Result<HashMap<String, Item>, AwsError> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
         }
-        let keys = ids.iter().map(|id| Item::from([("endpoint_id".into(), text(id))])).collect();
         let wanted = KeysAndAttributes::builder()
-            .set_keys(Some(keys))
+            .set_keys(Some(keys.iter().map(|key| Item::from([("endpoint_id".into(), text(key))])).collect()))
             .consistent_read(true)
             .build()
-            .map_err(|error| AwsError::unreadable(CALL, error))?;
+            .map_err(|error| AwsError::unreadable(call, error))?;
         let mut left = Some(HashMap::from([(self.table.clone(), wanted)]));
-        let mut found = HashMap::with_capacity(ids.len());
+        let mut found = HashMap::with_capacity(keys.len());
         while let Some(request_items) = left.take() {
             let request = self.client.batch_get_item().set_request_items(Some(request_items));
-            let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+            let answer = request.send().await.map_err(|error| AwsError::new(call, error))?;
             for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                let endpoint = from_item(CALL, item)?;
-                found.insert(endpoint.id.clone(), endpoint);
+                let Some(AttributeValue::S(key)) = item.get("endpoint_id") else { continue };
+                found.insert(key.clone(), item);
             }
             left = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
         }
-        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+        Ok(found)
+    }
+
+    /// The change of an endpoint's health as a part of a transaction: `next` in the place of `seen`.
+    pub fn health_in_transaction(
+        &self,
+        id: &EndpointId,
+        seen: &Health,
+        next: &Health,
+    ) -> Result<TransactWriteItem, AwsError> {
+        health::in_transaction(&self.table, id, seen, next)
     }
 
     /// Writes a change in one transaction. `token` is unique to the caller's request: a repeat of the same change within
@@ -101,9 +133,11 @@ impl EndpointsTable {
         let seen = Some(change.routing.version.saturating_sub(1)).filter(|version| *version > 0);
         let route = put(routing.table(), routing::to_item(change.routing), "tenant", "version", seen)?;
         let mut writes = vec![endpoint, route];
-        if let (Some(job), Some(jobs)) = (change.job, jobs) {
-            let item = jobs::to_item(job).map_err(|error| unreadable(&error))?;
-            writes.push(put(jobs.table(), item, "created_key", "rev", None)?);
+        writes.extend(change.also.iter().cloned());
+        if let Some(table) = jobs {
+            for job in change.jobs {
+                writes.push(table.new_in_transaction(job)?);
+            }
         }
         let request = self.client.transact_write_items().set_transact_items(Some(writes)).client_request_token(token);
         match request.send().await {
@@ -125,7 +159,13 @@ impl EndpointsTable {
 }
 
 /// A put in the place of the version `seen`, or of nothing.
-fn put(table: &str, item: Item, key: &str, version: &str, seen: Option<u64>) -> Result<TransactWriteItem, AwsError> {
+pub(crate) fn put(
+    table: &str,
+    item: Item,
+    key: &str,
+    version: &str,
+    seen: Option<u64>,
+) -> Result<TransactWriteItem, AwsError> {
     let put = Put::builder().table_name(table).set_item(Some(item));
     let put = match seen {
         None => put.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", key),

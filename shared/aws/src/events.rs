@@ -1,14 +1,24 @@
 //! The Events table: what came in, immutable.
+//!
+//! An event of Pombo's own is stored before its deliveries are queued, and marked until they are; the mark is a place in the
+//! sparse index `by_due`. One that counts what happens in a minute is open while it may be replaced by a higher count, and
+//! closed, thus immutable, before it is queued.
+
+mod by_time;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use pombo_domain::body::{Encoding, PackedBody};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::time::Timestamp;
 
+pub use self::by_time::{EventHead, EventPosition, EventRow, EventWindow};
 use crate::error::AwsError;
 use crate::item::{Item, Reader, bytes, number, text};
 
@@ -28,6 +38,17 @@ pub enum PutEvent {
     Exists(Box<Event>),
     /// It does not fit an item.
     TooLarge,
+}
+
+/// A stored event, and what is left to be done for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// The event.
+    pub event: Event,
+    /// Whether its deliveries are still to be queued.
+    pub unqueued: bool,
+    /// While it is open: its count.
+    pub open: Option<u64>,
 }
 
 impl EventsTable {
@@ -66,13 +87,109 @@ impl EventsTable {
 
     /// An event, unless it has expired.
     pub async fn get(&self, tenant: &TenantId, id: &EventId, now: Timestamp) -> Result<Option<Event>, AwsError> {
+        Ok(self.marked(tenant, id, now).await?.map(|marked| marked.event))
+    }
+
+    /// An event, unless it has expired, and what is left to be done for it.
+    pub async fn marked(&self, tenant: &TenantId, id: &EventId, now: Timestamp) -> Result<Option<Marked>, AwsError> {
         const CALL: &str = "dynamodb:GetItem Events";
         let key = text(Event::key(tenant, id));
         let request = self.client.get_item().table_name(&self.table).key("event_key", key).consistent_read(true);
         let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
         let Some(item) = answer.item else { return Ok(None) };
-        let event = from_item(tenant, item).map_err(|error| AwsError::unreadable(CALL, error))?;
-        Ok(Some(event).filter(|event| event.expires_at > now.as_seconds()))
+        let marked = to_marked(tenant, item).map_err(|error| AwsError::unreadable(CALL, error))?;
+        Ok(Some(marked).filter(|marked| marked.event.expires_at > now.as_seconds()))
+    }
+
+    /// What stores a new event, in a transaction, to be queued after it. The sweep does so from `due`.
+    pub fn unqueued(&self, event: &Event, due: Timestamp) -> Result<TransactWriteItem, AwsError> {
+        let put = self.put_marked(event, due, None).condition_expression("attribute_not_exists(event_key)");
+        transact(put)
+    }
+
+    /// What stores an open event of this count, in a transaction, in the place of the one whose count is lower by one, or
+    /// as the first.
+    pub fn open(&self, event: &Event, due: Timestamp, count: u64) -> Result<TransactWriteItem, AwsError> {
+        let put = self.put_marked(event, due, Some(count));
+        transact(match count {
+            0 | 1 => put.condition_expression("attribute_not_exists(event_key)"),
+            count => {
+                put.condition_expression("open_count = :seen").expression_attribute_values(":seen", number(count - 1))
+            }
+        })
+    }
+
+    fn put_marked(&self, event: &Event, due: Timestamp, open: Option<u64>) -> PutBuilder {
+        let mut item = to_item(event, event.id.as_str());
+        item.insert("due_shard".into(), text(event.due_shard()));
+        item.insert("due_at".into(), number(due.as_millis()));
+        if let Some(count) = open {
+            item.insert("open_count".into(), number(count));
+        }
+        Put::builder().table_name(&self.table).set_item(Some(item))
+    }
+
+    /// Closes an open event at this count: from now on it is as it is. False when the count is another by now, or the
+    /// event closed.
+    pub async fn close(&self, event: &Event, count: u64) -> Result<bool, AwsError> {
+        let request = self
+            .update(event)
+            .update_expression("REMOVE open_count")
+            .condition_expression("open_count = :count")
+            .expression_attribute_values(":count", number(count));
+        on_condition(request.send().await)
+    }
+
+    /// Takes the mark off an event whose deliveries are queued. Does nothing for one that has none any more.
+    pub async fn queued(&self, event: &Event) -> Result<(), AwsError> {
+        // Without the condition, an event that has expired meanwhile would come back as an item of its key alone.
+        let request = self
+            .update(event)
+            .update_expression("REMOVE due_shard, due_at")
+            .condition_expression("attribute_exists(due_shard)");
+        on_condition(request.send().await).map(|_| ())
+    }
+
+    fn update(&self, event: &Event) -> UpdateItemFluentBuilder {
+        let key = text(Event::key(&event.tenant, &event.id));
+        self.client.update_item().table_name(&self.table).key("event_key", key)
+    }
+
+    /// At most `limit` events of a shard that should have been queued before `before`, longest overdue first.
+    pub async fn due(&self, shard: u8, before: Timestamp, limit: usize) -> Result<Vec<(TenantId, EventId)>, AwsError> {
+        const CALL: &str = "dynamodb:Query Events/by_due";
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by_due")
+            .key_condition_expression("due_shard = :shard AND due_at < :before")
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":before", number(before.as_millis()))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let key = |item| {
+            let key: String = Reader(item).take("event_key")?;
+            Ok::<_, Box<dyn std::error::Error>>(Event::parse_key(&key)?)
+        };
+        let keys: Result<_, _> = answer.items.unwrap_or_default().into_iter().map(key).collect();
+        keys.map_err(|error| AwsError::unreadable(CALL, error))
+    }
+}
+
+fn transact(put: PutBuilder) -> Result<TransactWriteItem, AwsError> {
+    let put = put.build().map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems Events", error))?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// Whether an update's condition held.
+fn on_condition(answer: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -> Result<bool, AwsError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            _ => Err(AwsError::new("dynamodb:UpdateItem Events", error)),
+        },
     }
 }
 
@@ -103,10 +220,18 @@ fn to_item(event: &Event, writer: &str) -> Item {
         ("encoding".into(), text(encoding)),
         ("body".into(), bytes(event.body.bytes.clone())),
         ("fan_out".into(), text(event.fan_out.pack())),
+        ("deliveries".into(), number(event.fan_out.endpoints().len())),
         ("fingerprint".into(), text(&event.fingerprint)),
         ("writer".into(), text(writer)),
         ("expires_at".into(), number(event.expires_at)),
     ])
+}
+
+fn to_marked(tenant: &TenantId, item: Item) -> Result<Marked, Box<dyn std::error::Error + Send + Sync>> {
+    let mut item = Reader(item);
+    let unqueued = item.take_optional::<String>("due_shard")?.is_some();
+    let open = item.take_optional("open_count")?;
+    Ok(Marked { event: from_item(tenant, item.0)?, unqueued, open })
 }
 
 fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error::Error + Send + Sync>> {

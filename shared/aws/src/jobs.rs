@@ -1,13 +1,19 @@
 //! The Jobs table.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::time::Timestamp;
 
+use crate::endpoints;
 use crate::error::AwsError;
-use crate::item::{Item, Reader, number, text};
+use crate::item::{BadAttribute, Item, Reader, number, text};
+
+/// The one partition of the index of all jobs by time. There are few jobs, and only a new one is written there.
+const ALL_JOBS: &str = "jobs";
 
 /// The table of jobs.
 #[derive(Debug, Clone)]
@@ -17,7 +23,7 @@ pub struct JobsTable {
 }
 
 /// What became of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PutJob {
     /// It is written; the job with its new revision.
     Stored(Box<Job>),
@@ -35,13 +41,8 @@ impl JobsTable {
     /// The job as it is now: one strongly consistent read.
     pub async fn get(&self, key: &JobKey) -> Result<Option<Job>, AwsError> {
         const CALL: &str = "dynamodb:GetItem Jobs";
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("owner", text(&key.owner))
-            .key("created_key", text(&key.created_key))
-            .consistent_read(true);
+        let request =
+            self.client.get_item().table_name(&self.table).set_key(Some(table_key(key))).consistent_read(true);
         let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
         answer.item.map(|item| from_item(CALL, item)).transpose()
     }
@@ -92,23 +93,94 @@ impl JobsTable {
             .expression_attribute_values(":before", number(before.as_millis()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-        let key = |item| {
-            let mut item = Reader(item);
-            Ok(JobKey { owner: item.take("owner")?, created_key: item.take("created_key")? })
-        };
-        let keys: Result<_, crate::item::BadAttribute> =
-            answer.items.unwrap_or_default().into_iter().map(key).collect();
-        keys.map_err(|error| AwsError::unreadable(CALL, error))
+        keys_of(CALL, answer.items.unwrap_or_default())
     }
 
-    pub(crate) fn table(&self) -> &str {
-        &self.table
+    /// The keys of at most `limit` jobs, newest first: of an owner, or of everybody, behind the job `after`; and whether there
+    /// may be more behind them.
+    pub async fn list(
+        &self,
+        owner: Option<&str>,
+        after: Option<&JobKey>,
+        limit: usize,
+    ) -> Result<(Vec<JobKey>, bool), AwsError> {
+        const CALL: &str = "dynamodb:Query Jobs";
+        let (index, hash, partition) = match owner {
+            Some(owner) => (None, "owner", owner),
+            None => (Some("by_time".to_owned()), "list", ALL_JOBS),
+        };
+        let start = after.map(|key| {
+            let mut start = table_key(key);
+            start.insert(hash.into(), text(partition));
+            start
+        });
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .set_index_name(index)
+            .key_condition_expression("#hash = :partition")
+            .expression_attribute_names("#hash", hash)
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":partition", text(partition))
+            .projection_expression("#owner, created_key")
+            .scan_index_forward(false)
+            .set_exclusive_start_key(start)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let more = answer.last_evaluated_key.is_some();
+        Ok((keys_of(CALL, answer.items.unwrap_or_default())?, more))
+    }
+
+    /// These jobs as they are now, in the order of the keys, at most 100; those that are gone are left out.
+    pub async fn get_many(&self, keys: &[JobKey]) -> Result<Vec<Job>, AwsError> {
+        const CALL: &str = "dynamodb:BatchGetItem Jobs";
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys.iter().map(table_key).collect()))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| AwsError::unreadable(CALL, error))?;
+        let mut left = Some(HashMap::from([(self.table.clone(), wanted)]));
+        let mut found = HashMap::with_capacity(keys.len());
+        while let Some(request_items) = left.take() {
+            let request = self.client.batch_get_item().set_request_items(Some(request_items));
+            let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+            for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
+                let job = from_item(CALL, item)?;
+                found.insert(job.key(), job);
+            }
+            left = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
+        }
+        Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
+    }
+
+    /// A new job as a part of a transaction.
+    pub fn new_in_transaction(&self, job: &Job) -> Result<TransactWriteItem, AwsError> {
+        let item = to_item(job).map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems Jobs", error))?;
+        endpoints::put(&self.table, item, "created_key", "rev", None)
     }
 }
 
+fn table_key(key: &JobKey) -> Item {
+    Item::from([("owner".into(), text(&key.owner)), ("created_key".into(), text(&key.created_key))])
+}
+
+fn keys_of(call: &str, items: Vec<Item>) -> Result<Vec<JobKey>, AwsError> {
+    let key = |item| {
+        let mut item = Reader(item);
+        Ok(JobKey { owner: item.take("owner")?, created_key: item.take("created_key")? })
+    };
+    let keys: Result<_, BadAttribute> = items.into_iter().map(key).collect();
+    keys.map_err(|error| AwsError::unreadable(call, error))
+}
+
 /// A job as it is stored. A running one has a timer, under which the sweep finds it when it is stalled.
-pub(crate) fn to_item(job: &Job) -> Result<Item, serde_dynamo::Error> {
+fn to_item(job: &Job) -> Result<Item, serde_dynamo::Error> {
     let mut item: Item = serde_dynamo::to_item(job)?;
+    item.insert("list".into(), text(ALL_JOBS));
     if job.status == JobStatus::Running {
         item.insert("due_shard".into(), text(job.key().shard()));
         item.insert("due_at".into(), number(job.due.as_millis()));

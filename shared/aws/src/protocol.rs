@@ -7,6 +7,7 @@
 use aws_config::SdkConfig;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use pombo_domain::retry::Decision;
 use pombo_domain::schedule::{Carrier, carrier, fallback_delay, schedule_name, waiting_carrier};
 use pombo_domain::time::Timestamp;
 use thiserror::Error;
@@ -14,6 +15,7 @@ use thiserror::Error;
 use crate::clock;
 use crate::deliveries::{DeliveriesTable, Put};
 use crate::error::AwsError;
+use crate::operations::Operations;
 use crate::queue::{Outgoing, Queue};
 use crate::scheduler::{Scheduler, SchedulerTarget};
 use crate::settings::{self, BadSetting};
@@ -23,7 +25,7 @@ use crate::settings::{self, BadSetting};
 const MOST_CONFLICTS: usize = 10;
 
 /// The tables and services that a delivery goes through.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Protocol {
     /// The records.
     pub deliveries: DeliveriesTable,
@@ -31,6 +33,8 @@ pub struct Protocol {
     pub queue: Queue,
     /// The one-shots that feed it.
     pub scheduler: Scheduler,
+    /// What is told of endpoints and deliveries.
+    pub operations: Operations,
 }
 
 /// What became of an outcome.
@@ -69,6 +73,7 @@ impl Protocol {
             deliveries: DeliveriesTable::new(dynamodb, settings::text("DELIVERIES_TABLE")?),
             queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),
             scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(config), target),
+            operations: Operations::from_environment(config)?,
         })
     }
 
@@ -107,7 +112,11 @@ impl Protocol {
             let Some(changed) = seen.record_attempt(&outcome.holder, outcome.attempt.clone(), outcome.decision) else {
                 return Ok(Settled::Superseded(Box::new(seen)));
             };
-            match self.deliveries.put(Some(seen.rev), changed, &outcome.holder).await? {
+            let put = match outcome.decision {
+                Decision::Failed => self.put_failed(Some(seen.rev), changed, &outcome.holder).await?,
+                _ => self.deliveries.put(Some(seen.rev), changed, &outcome.holder).await?,
+            };
+            match put {
                 Put::Stored(record) => return Ok(Settled::Recorded(record)),
                 Put::Conflict(Some(record)) => seen = *record,
                 Put::Conflict(None) => return Ok(Settled::Gone),

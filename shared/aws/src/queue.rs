@@ -1,13 +1,20 @@
 //! An SQS queue.
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
+    SendMessageBatchRequestEntry,
+};
 use pombo_domain::ids::EndpointId;
+use pombo_domain::time::Timestamp;
 
 use crate::error::AwsError;
 
 /// The most messages in one batch.
 pub const LARGEST_BATCH: usize = 10;
+
+const SENT: MessageSystemAttributeName = MessageSystemAttributeName::SentTimestamp;
+const RECEIVED: MessageSystemAttributeName = MessageSystemAttributeName::ApproximateReceiveCount;
 
 /// A queue.
 #[derive(Debug, Clone)]
@@ -41,10 +48,16 @@ pub struct Refused {
 /// A message received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {
+    /// Its id.
+    pub id: String,
     /// Its text.
     pub body: String,
     /// What deletes it.
     pub receipt: String,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+    /// How often it was received, this time included.
+    pub received: u32,
 }
 
 impl Queue {
@@ -97,12 +110,28 @@ impl Queue {
             .queue_url(&self.url)
             .max_number_of_messages(10)
             .wait_time_seconds(1)
-            .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX));
+            .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX))
+            .message_system_attribute_names(SENT)
+            .message_system_attribute_names(RECEIVED);
         let answer = request.send().await.map_err(|error| AwsError::new("sqs:ReceiveMessage", error))?;
-        let incoming = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
-            Some(Incoming { body: message.body.unwrap_or_default(), receipt: message.receipt_handle? })
-        });
-        Ok(incoming.collect())
+        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
+    }
+
+    /// Lets others see messages again that were received, at most ten. One that cannot be seen again now is, when its time
+    /// has passed.
+    pub async fn put_back(&self, messages: &[Incoming]) -> Result<(), AwsError> {
+        const CALL: &str = "sqs:ChangeMessageVisibility";
+        let mut request = self.client.change_message_visibility_batch().queue_url(&self.url);
+        for (index, message) in messages.iter().enumerate() {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&message.receipt)
+                .visibility_timeout(0)
+                .build()
+                .map_err(|error| AwsError::unreadable(CALL, error))?;
+            request = request.entries(entry);
+        }
+        request.send().await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
     }
 
     /// Deletes a message that was received.
@@ -113,12 +142,33 @@ impl Queue {
 
     /// About how many messages wait to be received.
     pub async fn length(&self) -> Result<u64, AwsError> {
-        let name = QueueAttributeName::ApproximateNumberOfMessages;
-        let request = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
-        let answer = request.send().await.map_err(|error| AwsError::new("sqs:GetQueueAttributes", error))?;
-        let length = answer.attributes.and_then(|attributes| attributes.get(&name)?.parse().ok());
-        Ok(length.unwrap_or_default())
+        self.count(&[QueueAttributeName::ApproximateNumberOfMessages]).await
     }
+
+    /// About how many messages there are, those included that are hidden because somebody received them.
+    pub async fn whole_length(&self) -> Result<u64, AwsError> {
+        use QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
+        self.count(&[ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible]).await
+    }
+
+    async fn count(&self, names: &[QueueAttributeName]) -> Result<u64, AwsError> {
+        let request = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
+        let answer = request.send().await.map_err(|error| AwsError::new("sqs:GetQueueAttributes", error))?;
+        let counts = answer.attributes.unwrap_or_default();
+        Ok(names.iter().filter_map(|name| counts.get(name)?.parse::<u64>().ok()).sum())
+    }
+}
+
+fn incoming(message: Message) -> Option<Incoming> {
+    let attributes = message.attributes.unwrap_or_default();
+    let number = |name| attributes.get(&name)?.parse::<i64>().ok();
+    Some(Incoming {
+        id: message.message_id.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+        receipt: message.receipt_handle?,
+        sent_at: number(SENT).map(Timestamp::from_millis),
+        received: number(RECEIVED).and_then(|times| u32::try_from(times).ok()).unwrap_or_default(),
+    })
 }
 
 fn delay(seconds: u32) -> Option<i32> {

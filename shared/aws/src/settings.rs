@@ -1,10 +1,13 @@
 //! What a function reads when it starts: its environment, and the configuration of its AWS clients.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use pombo_domain::address::{AddressPolicy, BadEntry};
+use pombo_domain::health::HealthRules;
 use thiserror::Error;
 
 /// How long one try of an AWS call may take.
@@ -17,20 +20,20 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[error("environment variable {name} {problem}")]
 pub struct BadSetting {
     name: &'static str,
-    problem: &'static str,
+    problem: Cow<'static, str>,
 }
 
 /// The text of an environment variable.
 pub fn text(name: &'static str) -> Result<String, BadSetting> {
     match std::env::var(name) {
         Ok(value) if !value.is_empty() => Ok(value),
-        _ => Err(BadSetting { name, problem: "is not set" }),
+        _ => Err(BadSetting { name, problem: "is not set".into() }),
     }
 }
 
 /// An environment variable as a value.
 pub fn value<T: FromStr>(name: &'static str) -> Result<T, BadSetting> {
-    text(name)?.parse().map_err(|_| BadSetting { name, problem: "has a value of the wrong kind" })
+    text(name)?.parse().map_err(|_| BadSetting { name, problem: "has a value of the wrong kind".into() })
 }
 
 /// An environment variable that counts seconds.
@@ -41,6 +44,32 @@ pub fn seconds(name: &'static str) -> Result<Duration, BadSetting> {
 /// An environment variable that counts days.
 pub fn days(name: &'static str) -> Result<Duration, BadSetting> {
     value(name).map(|days: u32| Duration::from_secs(u64::from(days) * 86_400))
+}
+
+/// The address policy of the stack, as whoever judges URLs needs it: `ALLOW_LOOPBACK`; `ALLOWED_CIDRS`, the networks that
+/// are open beyond the public internet; `INGEST_URL` and, for the other hosts that lead there, `INGEST_HOSTS`. The two
+/// lists may be empty.
+pub fn addresses() -> Result<AddressPolicy, BadSetting> {
+    const CIDRS: &str = "ALLOWED_CIDRS";
+    const HOSTS: &str = "INGEST_HOSTS";
+    let list = |name| std::env::var(name).unwrap_or_default();
+    let bad = |name| move |problem: BadEntry| BadSetting { name, problem: problem.to_string().into() };
+    let policy = match value("ALLOW_LOOPBACK")? {
+        true => AddressPolicy::local(),
+        false => AddressPolicy::production(),
+    };
+    let servers = format!("{},{}", text("INGEST_URL")?, list(HOSTS));
+    policy.allowing(&list(CIDRS)).map_err(bad(CIDRS))?.of_stack_at(&servers).map_err(bad(HOSTS))
+}
+
+/// The numbers of the circuit.
+pub fn health_rules() -> Result<HealthRules, BadSetting> {
+    Ok(HealthRules {
+        failures: value("CIRCUIT_FAILURES")?,
+        opens_after: seconds("CIRCUIT_SECONDS")?,
+        probe_every: seconds("PROBE_SECONDS")?,
+        ..HealthRules::DEFAULT
+    })
 }
 
 /// The time limits of every AWS call, so that one that hangs leaves time to say so.

@@ -53,7 +53,7 @@ impl Problem {
     pub fn no_route(method: &str, path: &str) -> Self {
         let home = match path.trim_start_matches("/v1/").split('/').next().unwrap_or_default() {
             "events" if method == "POST" => Some("ingest"),
-            "events" | "deliveries" | "replays" | "missed" | "dead-letters" => Some("replay"),
+            "events" | "deliveries" | "replays" | "health" | "missed" | "dead-letters" => Some("replay"),
             "endpoints" | "keys" => Some("endpoints"),
             _ => None,
         };
@@ -86,6 +86,7 @@ impl Problem {
             409 => "Conflict",
             413 => "Content too large",
             415 => "Unsupported media type",
+            429 => "Too many requests",
             _ => "Service unavailable",
         }
     }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use pombo_aws::deliveries::{DeliveriesTable, Put};
 use pombo_domain::delivery::{Claim, DeliveryKey, NewDelivery, Record, Status, Step};
-use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::outcome::{Attempt, Outcome, RefusedBy, Trigger};
 use pombo_domain::retry::{Next, Route};
 use pombo_tests::{Fault, Stack, unique};
 use serde_json::json;
@@ -42,7 +42,7 @@ fn attempts() -> Vec<Attempt> {
         Outcome::Connection { detail: detail.clone() },
         Outcome::Tls { detail: detail.clone() },
         Outcome::Dns { detail: detail.clone() },
-        Outcome::Refused { detail: detail.clone() },
+        Outcome::Refused { rule: "private-use".to_owned(), by: RefusedBy::Url, detail: detail.clone() },
         Outcome::InvalidResponse { detail: detail.clone() },
         Outcome::Expired,
         Outcome::DeadLettered,

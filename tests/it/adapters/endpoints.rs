@@ -11,9 +11,10 @@ use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::job::{Job, JobKey, JobKind};
+use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::routing::RoutingRecord;
-use pombo_domain::signature::{Secret, Secrets};
+use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Fault, Stack, unique};
 
@@ -52,7 +53,7 @@ impl Tables {
     async fn stored(&self) -> (Endpoint, RoutingRecord) {
         let endpoint = endpoint();
         let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
-        let change = Change { endpoint: &endpoint, seen: None, routing: &routing, job: None };
+        let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
         assert_eq!(self.change(&change).await, Changed::Stored);
         (endpoint, routing)
     }
@@ -67,7 +68,6 @@ impl Tables {
 fn endpoint() -> Endpoint {
     let headers = [("x-api-key", "the receiver's own"), ("authorization", "Bearer ~")];
     let headers: BTreeMap<_, _> = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let secret = || Secret::generate(clock::random().unwrap());
     let now = clock::now();
     Endpoint {
         id: endpoint_id(),
@@ -78,13 +78,24 @@ fn endpoint() -> Endpoint {
         headers: CustomHeaders::new(headers).unwrap(),
         retry_policy: RetryPolicy::custom(vec![1.0, 2.5], 30 * DAY).unwrap(),
         timeout_seconds: 7,
-        secrets: Secrets::new(secret(), now).rotate(secret(), DAY, now).unwrap(),
+        rate_limit: Some(RateLimit { per_second: PerSecond::new(0.5).unwrap(), since: 1 }),
+        secrets: secrets(now),
         status: EndpointStatus::Active,
+        pause: None,
         version: 1,
         created_at: now,
         updated_at: FAR,
         expires_at: None,
     }
+}
+
+/// Both schemes, each in the midst of a rotation.
+fn secrets(now: Timestamp) -> Secrets {
+    let secret = || Secret::generate(clock::random().unwrap());
+    let random = || clock::random().unwrap();
+    let both: Schemes = vec![Scheme::V1, Scheme::V1a].try_into().unwrap();
+    let secrets = Secrets::new(secret(), now).with_signatures(both.clone(), random(), now);
+    secrets.rotate(&both, secret(), random(), DAY, now).unwrap()
 }
 
 /// The endpoint paused, one version on.
@@ -121,7 +132,7 @@ async fn every_policy_and_a_tombstone_survive_a_round_trip() {
             ..endpoint()
         };
         let routing = RoutingRecord::empty(endpoint.tenant.clone()).without(&endpoint.id);
-        let change = Change { endpoint: &endpoint, seen: None, routing: &routing, job: None };
+        let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
         assert_eq!(tables.change(&change).await, Changed::Stored);
         tables.assert_standing(&endpoint, &routing).await;
     }
@@ -133,7 +144,13 @@ async fn a_change_writes_endpoint_route_and_job_together() {
     let (endpoint, routing) = tables.stored().await;
     let next = paused(&endpoint);
     let (routing, job) = (routing.with(next.route()).unwrap(), job(&endpoint));
-    let change = Change { endpoint: &next, seen: Some(1), routing: &routing, job: Some(&job) };
+    let change = Change {
+        endpoint: &next,
+        seen: Some(1),
+        routing: &routing,
+        jobs: std::slice::from_ref(&job),
+        also: Vec::new(),
+    };
     assert_eq!(tables.change(&change).await, Changed::Stored);
     tables.assert_standing(&next, &routing).await;
     assert_eq!(tables.jobs.get(&job.key()).await.unwrap(), Some(job.clone()));
@@ -148,7 +165,7 @@ async fn of_a_change_that_saw_an_old_version_nothing_is_written() {
     let (first, seen) = tables.stored().await;
     let second = paused(&first);
     let standing = seen.with(second.route()).unwrap();
-    let change = Change { endpoint: &second, seen: Some(1), routing: &standing, job: None };
+    let change = Change { endpoint: &second, seen: Some(1), routing: &standing, jobs: &[], also: Vec::new() };
     assert_eq!(tables.change(&change).await, Changed::Stored);
 
     let wanted = Endpoint { name: "late".into(), ..second.clone() };
@@ -162,7 +179,13 @@ async fn of_a_change_that_saw_an_old_version_nothing_is_written() {
         ("an old endpoint, an old routing record", Some(1), &on_seen),
     ] {
         let job = job(&first);
-        let change = Change { endpoint: &wanted, seen: endpoint_seen, routing, job: Some(&job) };
+        let change = Change {
+            endpoint: &wanted,
+            seen: endpoint_seen,
+            routing,
+            jobs: std::slice::from_ref(&job),
+            also: Vec::new(),
+        };
         assert_eq!(tables.change(&change).await, Changed::Conflict, "{case} was seen");
         tables.assert_standing(&second, &standing).await;
         assert_eq!(tables.jobs.get(&job.key()).await.unwrap(), None, "{case} was seen");
@@ -176,7 +199,8 @@ async fn a_job_that_exists_already_stops_the_change() {
     let (next, job) = (paused(&endpoint), job(&endpoint));
     tables.jobs.put(None, job.clone(), "me").await.unwrap();
     let later = routing.with(next.route()).unwrap();
-    let change = Change { endpoint: &next, seen: Some(1), routing: &later, job: Some(&job) };
+    let change =
+        Change { endpoint: &next, seen: Some(1), routing: &later, jobs: std::slice::from_ref(&job), also: Vec::new() };
     assert_eq!(tables.change(&change).await, Changed::Conflict);
     tables.assert_standing(&endpoint, &routing).await;
 }
@@ -187,7 +211,7 @@ async fn a_change_is_made_once_under_its_token() {
     let (endpoint, routing) = tables.stored().await;
     let next = paused(&endpoint);
     let routing = routing.with(next.route()).unwrap();
-    let change = Change { endpoint: &next, seen: Some(1), routing: &routing, job: None };
+    let change = Change { endpoint: &next, seen: Some(1), routing: &routing, jobs: &[], also: Vec::new() };
     for _ in 0..2 {
         assert_eq!(tables.change_as(&change, "one and the same").await, Changed::Stored);
         tables.assert_standing(&next, &routing).await;
@@ -201,7 +225,7 @@ async fn a_change_whose_answer_is_lost_is_made_once() {
     let endpoint = endpoint();
     let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
     spoil(1, "TransactWriteItems", endpoint.id.as_str(), Fault::LoseAnswer).await;
-    let change = Change { endpoint: &endpoint, seen: None, routing: &routing, job: None };
+    let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
     assert_eq!(tables.change(&change).await, Changed::Stored);
     tables.assert_standing(&endpoint, &routing).await;
     let made = calls("TransactWriteItems", endpoint.id.as_str()).await;
@@ -214,7 +238,7 @@ async fn a_change_that_is_still_in_progress_is_a_conflict_and_a_refused_one_an_e
     let tables = Tables::new(&behind_proxy().await).await;
     let endpoint = endpoint();
     let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
-    let change = Change { endpoint: &endpoint, seen: None, routing: &routing, job: None };
+    let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
     let id = endpoint.id.as_str();
     spoil(3, "TransactWriteItems", id, Fault::Refuse(400, "TransactionInProgressException")).await;
     assert_eq!(tables.change(&change).await, Changed::Conflict);
@@ -222,7 +246,7 @@ async fn a_change_that_is_still_in_progress_is_a_conflict_and_a_refused_one_an_e
     for code in ["TransactionCanceledException", "AccessDeniedException"] {
         let endpoint = self::endpoint();
         let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
-        let change = Change { endpoint: &endpoint, seen: None, routing: &routing, job: None };
+        let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
         spoil(3, "TransactWriteItems", endpoint.id.as_str(), Fault::Refuse(400, code)).await;
         let changed = tables.endpoints.change(&tables.routing, None, &change, &unique("token")).await;
         assert_eq!(changed.unwrap_err().code(), Some(code));

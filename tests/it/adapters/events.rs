@@ -1,9 +1,10 @@
 //! The event: stored once under its id, and given back whole to whoever comes second.
 
 use pombo_aws::clock;
-use pombo_aws::events::{EventsTable, PutEvent};
+use pombo_aws::events::{EventPosition, EventRow, EventWindow, EventsTable, PutEvent};
 use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
-use pombo_domain::event::{Event, FanOut};
+use pombo_domain::event::{EVENT_SHARDS, Event, FanOut};
+use pombo_domain::ids::TenantId;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Fault, Stack, unique};
 
@@ -45,6 +46,31 @@ async fn every_field_survives_a_round_trip() {
 }
 
 #[tokio::test]
+async fn the_heads_of_events_are_read_at_once_without_those_that_are_gone() {
+    let table = table().await;
+    let tenant = unique("t").parse().unwrap();
+    let numbered = |number| {
+        let id = format!("e{number}").parse().unwrap();
+        // One of them has expired.
+        let expires_at = if number == 7 { clock::now().as_seconds() - 1 } else { tomorrow() };
+        Event { tenant: TenantId::clone(&tenant), id, expires_at, ..event() }
+    };
+    let events: Vec<_> = (0..120).map(numbered).collect();
+    for event in &events {
+        assert_eq!(table.put_new(event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
+    }
+    let mut ids: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
+    ids.push("nothing".parse().unwrap());
+    let heads = table.heads(&tenant, &ids, clock::now()).await.unwrap();
+    assert_eq!(heads.len(), 119);
+    for event in events.iter().filter(|event| event.id.as_str() != "e7") {
+        let head = &heads[&event.id];
+        assert_eq!((&head.event_type, head.accepted_at), (&event.event_type, event.accepted_at));
+        assert_eq!((&head.fan_out, head.new_delivery(&tenant)), (&event.fan_out, event.new_delivery()));
+    }
+}
+
+#[tokio::test]
 async fn a_stored_event_is_on_its_tenant_s_list_by_time() {
     use aws_sdk_dynamodb::types::AttributeValue::S;
     let event = event();
@@ -58,6 +84,24 @@ async fn a_stored_event_is_on_its_tenant_s_list_by_time() {
     let found = query.send().await.unwrap().items.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["event_key"], S(Event::key(&event.tenant, &event.id)));
+}
+
+#[tokio::test]
+async fn the_index_tells_of_an_event_all_that_a_list_shows() {
+    let (table, event) = (table().await, event());
+    table.put_new(&event, "me", clock::now()).await.unwrap();
+    let mut found = Vec::new();
+    for shard in 0..EVENT_SHARDS {
+        let window = EventWindow { since: None, until: None, after: None, limit: 10, oldest_first: false };
+        found.extend(table.rows_by_time(&event.tenant, shard, &window).await.unwrap());
+    }
+    let expected = EventRow {
+        position: EventPosition { accepted_at: event.accepted_at, id: event.id.clone() },
+        event_type: event.event_type.clone(),
+        deliveries: Some(2),
+        expires_at: event.expires_at,
+    };
+    assert_eq!(found, [expected]);
 }
 
 #[tokio::test]

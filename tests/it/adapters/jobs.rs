@@ -5,7 +5,10 @@ use std::time::Duration;
 use pombo_aws::clock;
 use pombo_aws::jobs::{JobsTable, PutJob};
 use pombo_domain::delivery::{DeliveryKey, SHARDS};
-use pombo_domain::job::{Job, JobKey, JobKind, JobStatus, LARGEST_PAGE, Row, RowResult};
+use pombo_domain::job::{
+    Filter, Include, Job, JobKey, JobKind, JobStatus, LARGEST_PAGE, Look, Row, RowResult, Scope, Selection, StopReason,
+};
+use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Fault, Stack, unique};
 
@@ -37,9 +40,27 @@ fn full() -> Job {
             event_id: format!("{number:0>64}").parse().unwrap(),
         },
         round: number,
+        first: number % 2 == 0,
     };
+    (job.stopping, job.stop_reason, job.spacing_us) = (true, Some(StopReason::Requested), 2000);
     job.page = Some((0..).map(row).take(LARGEST_PAGE).collect());
     job
+}
+
+/// A selection with something in every field.
+fn selection() -> Selection {
+    Selection {
+        filter: Filter {
+            scope: Scope::Endpoint(endpoint_id()),
+            event_type: Some("student.*".parse().unwrap()),
+            since: clock::now(),
+            until: FAR,
+        },
+        include: [Include::Failed, Include::Missing].into(),
+        rate_per_second: Some(PerSecond::new(2.5).unwrap()),
+        after: Some(DeliveryKey { endpoint_id: endpoint_id(), accepted_at: FAR, event_id: "e".parse().unwrap() }),
+        look: Look::Last,
+    }
 }
 
 async fn stored(table: &JobsTable, seen: Option<u64>, job: Job, writer: &str) -> Job {
@@ -52,7 +73,7 @@ async fn stored(table: &JobsTable, seen: Option<u64>, job: Job, writer: &str) ->
 #[tokio::test]
 async fn every_field_survives_a_round_trip() {
     let table = table().await;
-    for job in [job(JobKind::Replay), full()] {
+    for job in [job(JobKind::Replay), job(JobKind::ReplayMatching(selection())), full()] {
         assert_eq!(table.get(&job.key()).await.unwrap(), None);
         let written = stored(&table, None, job.clone(), "me").await;
         assert_eq!(written, Job { rev: 0, writer: "me".into(), ..job });
@@ -112,4 +133,34 @@ async fn a_running_job_is_found_when_it_is_due_and_an_ended_one_is_not() {
         assert_eq!(due.contains(&job.key()), status == JobStatus::Running, "{status:?}");
         assert_eq!(table.get(&job.key()).await.unwrap(), Some(job.clone()), "the timer is no part of the job");
     }
+}
+
+#[tokio::test]
+async fn a_list_goes_newest_first_page_by_page_and_gives_each_job_whole() {
+    let table = table().await;
+    let tenant = unique("t").parse().unwrap();
+    let mut made = Vec::new();
+    for number in 0..5 {
+        let at = clock::now().plus(Duration::from_millis(number));
+        let key = JobKey::generate(Some(&tenant), at, clock::random().unwrap());
+        made.push(stored(&table, None, Job { owner: key.owner, created_key: key.created_key, ..full() }, "me").await);
+    }
+    made.reverse();
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let (page, more) = table.list(Some(tenant.as_str()), after.as_ref(), 2).await.unwrap();
+        assert!(page.len() <= 2);
+        keys.extend(page);
+        after = keys.last().cloned();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(keys, made.iter().map(Job::key).collect::<Vec<_>>());
+    assert_eq!(table.get_many(&keys).await.unwrap(), made);
+    assert_eq!(table.get_many(&[]).await.unwrap(), []);
+    // Everybody's, from a job on: others may come between these at any time.
+    let (all, _) = table.list(None, Some(&made[0].key()), 100).await.unwrap();
+    let ours: Vec<_> = all.iter().filter(|key| key.owner == tenant.as_str()).cloned().collect();
+    assert_eq!(ours, made[1..].iter().map(Job::key).collect::<Vec<_>>());
 }

@@ -10,10 +10,19 @@ mod events;
 mod jobs;
 mod lists;
 mod queue;
+mod rate_limit;
 mod scheduler;
 mod settings;
+mod unqueued;
+
+use std::time::Duration;
 
 use aws_config::SdkConfig;
+use pombo_aws::endpoints::EndpointsTable;
+use pombo_aws::events::EventsTable;
+use pombo_aws::operations::Operations;
+use pombo_aws::queue::Queue;
+use pombo_aws::routing::RoutingTable;
 use pombo_aws::{clock, settings as functions};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
@@ -32,6 +41,19 @@ async fn behind_proxy() -> SdkConfig {
     let stack = Stack::calm().await;
     let config = stack.local.sdk_config().await.into_builder();
     config.endpoint_url(stack.proxy.url()).timeout_config(functions::timeouts()).build()
+}
+
+/// What operational events go through.
+async fn operations(config: &SdkConfig) -> Operations {
+    let stack = Stack::calm().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(config);
+    Operations::new(
+        RoutingTable::new(dynamodb.clone(), stack.resource("RoutingTable").to_owned()),
+        EndpointsTable::new(dynamodb.clone(), stack.resource("EndpointsTable").to_owned()),
+        EventsTable::new(dynamodb, stack.resource("EventsTable").to_owned()),
+        Queue::new(aws_sdk_sqs::Client::new(config), stack.resource("JobsQueue").to_owned()),
+        Duration::from_secs(86_400),
+    )
 }
 
 /// Spoils the first `times` calls of this operation that mention `id`.

@@ -163,16 +163,33 @@ async fn an_outcome_can_be_queued_whatever_the_receiver_answered() {
 }
 
 #[tokio::test]
+async fn what_is_put_back_is_seen_again_at_once_and_counted_all_the_while() {
+    let queue = queue().await;
+    queue.send_batch(&(0..3).map(|n| message(&n.to_string())).collect::<Vec<_>>()).await.unwrap();
+    for times in 1..=3 {
+        let received = queue.receive(60).await.unwrap();
+        assert_eq!(bodies(&received), ["0", "1", "2"].into());
+        assert!(received.iter().all(|message| message.received == times && !message.id.is_empty()), "{received:?}");
+        assert!(received.iter().all(|message| message.sent_at.is_some()), "{received:?}");
+        assert_eq!((queue.length().await.unwrap(), queue.whole_length().await.unwrap()), (0, 3));
+        queue.put_back(&received).await.unwrap();
+        assert_eq!((queue.length().await.unwrap(), queue.whole_length().await.unwrap()), (3, 3));
+    }
+}
+
+#[tokio::test]
 async fn a_queue_that_is_not_there_is_an_error_of_every_call() {
     let (_, url) = new_queue().await;
     let missing = Queue::new(Client::new(&direct().await), format!("{url}-missing"));
-    let incoming = Incoming { body: String::new(), receipt: "x".into() };
+    let incoming = Incoming { id: String::new(), body: String::new(), receipt: "x".into(), sent_at: None, received: 1 };
     for error in [
         missing.send(message("x")).await.unwrap_err(),
         missing.send_batch(&[message("x")]).await.unwrap_err(),
         missing.receive(1).await.unwrap_err(),
         missing.delete(&incoming).await.unwrap_err(),
+        missing.put_back(&[incoming]).await.unwrap_err(),
         missing.length().await.unwrap_err(),
+        missing.whole_length().await.unwrap_err(),
     ] {
         assert!(error.code().unwrap().contains("NonExistentQueue"), "{error}");
     }

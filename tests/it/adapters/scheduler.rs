@@ -108,7 +108,8 @@ async fn the_next_attempt_of_a_retry_is_a_request_that_aws_takes() {
     let queue = Queue::new(aws_sdk_sqs::Client::new(&config), stack.resource("DeliveriesQueue").to_owned());
     let table = stack.resource("DeliveriesTable").to_owned();
     let deliveries = DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&config), table);
-    let protocol = Protocol { deliveries, queue, scheduler: scheduler().await };
+    let operations = super::operations(&config).await;
+    let protocol = Protocol { deliveries, queue, scheduler: scheduler().await, operations };
     let key = DeliveryKey {
         endpoint_id: endpoint_id(),
         accepted_at: clock::now(),

@@ -1,0 +1,100 @@
+//! The item of a delivery: its record, and its places in the sparse indexes, which follow from it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use pombo_domain::delivery::{DeliveryKey, Listing, Record, Step};
+
+use crate::item::{BadAttribute, Item, Reader, nested, number, text};
+
+/// The attributes that only indexes use; they follow from the record.
+const LISTING: [&str; 6] = ["endpoint_status", "tenant_status", "stack_status", "list_key", "due_shard", "due_at"];
+
+/// The table's key.
+pub(super) fn table_key(key: &DeliveryKey) -> Item {
+    Item::from([("endpoint_id".into(), text(&key.endpoint_id)), ("sort_key".into(), text(key.sort_key()))])
+}
+
+/// Reads the table's key.
+pub(super) fn key_of(item: &mut Reader) -> Result<DeliveryKey, Box<dyn std::error::Error + Send + Sync>> {
+    let sort_key: String = item.take("sort_key")?;
+    Ok(DeliveryKey::from_parts(item.take("endpoint_id")?, &sort_key)?)
+}
+
+/// A record with its places in the indexes.
+pub(super) fn to_item(record: &Record) -> Result<Item, BadAttribute> {
+    let mut item = table_key(&record.key);
+    item.extend([
+        ("tenant".into(), text(&record.tenant)),
+        ("type".into(), text(&record.event_type)),
+        ("status".into(), text(record.status.as_str())),
+        ("round".into(), number(record.step.round)),
+        ("attempt".into(), number(record.step.attempt)),
+        ("rev".into(), number(record.rev)),
+        ("writer".into(), text(&record.writer)),
+        ("expires_at".into(), number(record.expires_at)),
+    ]);
+    if let Some(claim) = &record.claim {
+        item.insert("claim".into(), nested("claim", claim)?);
+    }
+    if let Some(next) = &record.next {
+        item.insert("next".into(), nested("next", next)?);
+    }
+    if !record.attempts.is_empty() {
+        item.insert("attempts".into(), nested("attempts", &record.attempts)?);
+    }
+    if record.older_attempts > 0 {
+        item.insert("older_attempts".into(), number(record.older_attempts));
+    }
+    if let Some(job) = &record.job {
+        item.insert("job".into(), text(job));
+    }
+    for (name, value) in &record.unknown {
+        item.insert(name.clone(), nested(name, value)?);
+    }
+    if let Some(listing) = record.listing() {
+        item.extend(listing_attributes(&listing));
+    }
+    Ok(item)
+}
+
+fn listing_attributes(listing: &Listing) -> Vec<(String, AttributeValue)> {
+    let mut attributes = vec![
+        ("endpoint_status".to_owned(), text(&listing.endpoint_status)),
+        ("tenant_status".to_owned(), text(&listing.tenant_status)),
+        ("stack_status".to_owned(), text(&listing.stack_status)),
+        ("list_key".to_owned(), text(&listing.list_key)),
+    ];
+    if let (Some(shard), Some(due_at)) = (&listing.due_shard, listing.due_at) {
+        attributes.push(("due_shard".to_owned(), text(shard)));
+        attributes.push(("due_at".to_owned(), number(due_at)));
+    }
+    attributes
+}
+
+/// Reads a record. What this version does not know is kept as JSON says it, so a newer one may add texts, numbers, lists and maps to a
+/// record, but neither sets nor bytes.
+pub(super) fn from_item(mut item: Item) -> Result<Record, Box<dyn std::error::Error + Send + Sync>> {
+    for name in LISTING {
+        item.remove(name);
+    }
+    let mut item = Reader(item);
+    let mut record = Record {
+        key: key_of(&mut item)?,
+        tenant: item.take("tenant")?,
+        event_type: item.take("type")?,
+        status: item.take("status")?,
+        step: Step { round: item.take("round")?, attempt: item.take("attempt")? },
+        claim: item.take_nested("claim")?,
+        next: item.take_nested("next")?,
+        attempts: item.take_nested("attempts")?.unwrap_or_default(),
+        older_attempts: item.take_optional("older_attempts")?.unwrap_or_default(),
+        job: item.take_optional("job")?,
+        rev: item.take("rev")?,
+        writer: item.take("writer")?,
+        expires_at: item.take("expires_at")?,
+        unknown: Default::default(),
+    };
+    for (name, value) in item.0 {
+        record.unknown.insert(name, serde_dynamo::from_attribute_value(value)?);
+    }
+    Ok(record)
+}

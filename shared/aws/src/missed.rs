@@ -1,0 +1,108 @@
+//! The requests that receivers make for what they missed: an item of its own beside each endpoint that made one lately.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use pombo_domain::ids::{EndpointId, EventId};
+use pombo_domain::missed::{NotAdmitted, Requests};
+use pombo_domain::time::Timestamp;
+
+use crate::error::AwsError;
+use crate::item::{Item, number, text};
+
+/// Requests at one time get into each other's way. As many as there may be in ten minutes are let in one after the other.
+const MOST_TRIES: usize = 20;
+
+/// The requests, in the table of endpoints.
+#[derive(Debug, Clone)]
+pub struct MissedRequests {
+    client: Client,
+    table: String,
+}
+
+/// What became of a write, with what stands there if it was another's.
+enum Written {
+    Stored,
+    Conflict(Requests),
+}
+
+impl MissedRequests {
+    /// In the table of this name.
+    #[must_use]
+    pub const fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Takes the request of this id, once, if the endpoint has not made too many. `writer` is unique to the call.
+    pub async fn admit(
+        &self,
+        endpoint: &EndpointId,
+        id: &EventId,
+        writer: &str,
+        now: Timestamp,
+    ) -> Result<Result<(), NotAdmitted>, AwsError> {
+        const CALL: &str = "dynamodb:PutItem Endpoints";
+        let mut seen = self.get(endpoint).await?;
+        for _ in 0..MOST_TRIES {
+            let next = match seen.admit(id, now) {
+                Ok(next) => next,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            match self.put(CALL, endpoint, &seen, next, writer).await? {
+                Written::Stored => return Ok(Ok(())),
+                Written::Conflict(standing) => seen = standing,
+            }
+        }
+        Err(AwsError::unreadable(CALL, "the requests of the endpoint changed many times in a row"))
+    }
+
+    async fn get(&self, endpoint: &EndpointId) -> Result<Requests, AwsError> {
+        const CALL: &str = "dynamodb:GetItem Endpoints";
+        let key = text(Requests::key(endpoint));
+        let request = self.client.get_item().table_name(&self.table).key("endpoint_id", key).consistent_read(true);
+        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        answer.item.map_or_else(|| Ok(Requests::default()), |item| from_item(CALL, item))
+    }
+
+    async fn put(
+        &self,
+        call: &str,
+        endpoint: &EndpointId,
+        seen: &Requests,
+        next: Requests,
+        writer: &str,
+    ) -> Result<Written, AwsError> {
+        let next = Requests { rev: seen.rev + 1, writer: writer.to_owned(), ..next };
+        let mut item: Item = serde_dynamo::to_item(&next).map_err(|error| AwsError::unreadable(call, error))?;
+        item.insert("endpoint_id".into(), text(Requests::key(endpoint)));
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match seen.rev {
+            0 => request.condition_expression("attribute_not_exists(endpoint_id)"),
+            rev => request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(rev)),
+        };
+        let error = match request.send().await {
+            Ok(_) => return Ok(Written::Stored),
+            Err(error) => error,
+        };
+        let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
+            return Err(AwsError::new(call, error));
+        };
+        let standing = match failed.item.clone() {
+            Some(item) => from_item(call, item)?,
+            // It has expired meanwhile.
+            None => Requests::default(),
+        };
+        // The SDK repeats a call whose answer was lost, and meets its own write.
+        let ours = standing.rev == next.rev && standing.writer == next.writer;
+        Ok(if ours { Written::Stored } else { Written::Conflict(standing) })
+    }
+}
+
+fn from_item(call: &str, item: Item) -> Result<Requests, AwsError> {
+    serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error))
+}
