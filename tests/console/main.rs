@@ -1,0 +1,22 @@
+//! The console in a browser, against the stack.
+//!
+//! Needs Chromium: `apt-get install chromium` on Debian and Ubuntu. Pictures of each view are left in `target/console`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod axe;
+mod browser;
+mod injection;
+mod journeys;
+mod operator;
+mod views;
+
+use std::path::PathBuf;
+
+/// Where pictures are kept.
+fn artefacts() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("console");
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
