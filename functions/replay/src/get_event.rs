@@ -1,26 +1,27 @@
 //! `GET /v1/events/{id}`: an event with its data, as the app sent it, and what became of its deliveries.
 
+use std::collections::BTreeSet;
+
+use futures::try_join;
 use pombo_aws::clock;
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
-use pombo_domain::ids::{EventId, TenantId};
+use pombo_domain::ids::{EndpointId, EventId, TenantId};
+use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::settings::App;
 use crate::view::DeliveryView;
+use crate::wire::{Damaged, Wire, unpacked};
 
 /// The largest answer in bytes before attempts are left out of it; Lambda sends at most 6 MB.
 const LARGEST_ANSWER: usize = 4 << 20;
 
-/// The body as it goes over the wire, with the data untouched.
-#[derive(Debug, Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
+/// At so many endpoints a delivery is looked for that the event was not fanned out to.
+const MOST_OTHERS: usize = 500;
 
 #[derive(Debug, Serialize)]
 struct EventView<'a> {
@@ -33,29 +34,40 @@ struct EventView<'a> {
     deliveries: &'a [DeliveryView],
 }
 
-/// Answers with the event. The deliveries are those of its fan-out list, whose keys follow from it.
+/// Answers with the event. Its deliveries are those of its fan-out list, whose keys follow from it, and behind them those
+/// that it came to have since: a replay of what was missing makes deliveries to endpoints that it was not fanned out to. They
+/// are looked for at the endpoints that the tenant has now.
 pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &str) -> Result<Response, Problem> {
     request.only_query(&["tenant"])?;
     let unknown = || Problem::not_found("event");
     let tenant = caller.tenant_for(request.query("tenant")?)?;
     let id: EventId = id.parse().map_err(|_| unknown())?;
-    let event = app.events.get(&tenant, &id, clock::now()).await?.ok_or_else(unknown)?;
-    let keys: Vec<_> = event.fan_out.endpoints().iter().map(|id| event.delivery_to(id.clone())).collect();
+    let (event, routing) = try_join!(app.events.get(&tenant, &id, clock::now()), app.routing.get(&tenant))?;
+    let event = event.ok_or_else(unknown)?;
+    let fanned_out = event.fan_out.endpoints();
+    let keys: Vec<_> =
+        fanned_out.iter().chain(&others(&event, routing)).map(|id| event.delivery_to(id.clone())).collect();
     let mut records = app.protocol.deliveries.get_many(&keys).await?;
-    let deliveries = keys.into_iter().map(|key| match records.remove(&key) {
-        Some(record) => DeliveryView::of(record),
-        None => DeliveryView::pending(&event, key),
+    let deliveries = keys.into_iter().enumerate().filter_map(|(place, key)| match records.remove(&key) {
+        Some(record) => Some(DeliveryView::of(record)),
+        None => (place < fanned_out.len()).then(|| DeliveryView::pending(&event, key)),
     });
     show(&event, deliveries.collect())
 }
 
+/// The tenant's endpoints that the event was not fanned out to, those first that would get it now.
+fn others(event: &Event, routing: RoutingRecord) -> Vec<EndpointId> {
+    let fanned_out: BTreeSet<_> = event.fan_out.endpoints().iter().collect();
+    let mut others = routing.routes;
+    others.retain(|route| !fanned_out.contains(&route.endpoint_id));
+    others.sort_by_key(|route| !route.patterns.iter().any(|pattern| pattern.matches(&event.event_type)));
+    others.into_iter().take(MOST_OTHERS).map(|route| route.endpoint_id).collect()
+}
+
 fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Problem> {
-    let damaged = || {
-        tracing::error!(event = %event.id, tenant = %event.tenant, "The stored body of event {} is damaged.", event.id);
-        Problem::unavailable("The stored event cannot be read.")
-    };
-    let body = event.body.unpack().map_err(|_| damaged())?;
-    let Wire { data } = serde_json::from_slice(&body).map_err(|_| damaged())?;
+    let damaged = |Damaged| Problem::unavailable("The stored event cannot be read.");
+    let body = unpacked(event).map_err(damaged)?;
+    let Wire { data, .. } = Wire::read(&body).map_err(damaged)?;
     let view = |deliveries: &[DeliveryView]| {
         let view = EventView {
             id: &event.id,
@@ -79,7 +91,7 @@ fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Proble
 mod tests {
     use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::event::FanOut;
-    use pombo_domain::ids::EndpointId;
+    use pombo_domain::routing::Route;
 
     use super::*;
 
@@ -107,5 +119,34 @@ mod tests {
         assert!(response.body.contains(r#""status":"pending","round":0,"attempt":0,"#), "{}", response.body);
         let damaged = Event { body: PackedBody::pack(b"nonsense"), ..event };
         assert_eq!(show(&damaged, Vec::new()).unwrap_err().status, 503);
+    }
+
+    #[test]
+    fn deliveries_are_looked_for_beyond_the_fan_out_list_first_where_they_match() {
+        let id = |byte: u8| EndpointId::generate([byte; 10]);
+        let route = |byte, pattern: &str| Route {
+            endpoint_id: id(byte),
+            version: 1,
+            active: true,
+            patterns: vec![pattern.parse().unwrap()],
+        };
+        let event = Event {
+            tenant: "acme".parse().unwrap(),
+            id: "evt_1".parse().unwrap(),
+            event_type: "a.b".parse().unwrap(),
+            accepted_at: Timestamp::from_seconds(1),
+            body: PackedBody::pack(b""),
+            fan_out: FanOut::new(vec![id(2)]),
+            fingerprint: String::new(),
+            expires_at: 2,
+        };
+        let routing = |routes| RoutingRecord { routes, ..RoutingRecord::empty("acme".parse().unwrap()) };
+        let routes = vec![route(1, "x"), route(2, "*"), route(3, "a.*")];
+        assert_eq!(others(&event, routing(routes)), [id(3), id(1)]);
+        let many = (0..600).map(|n| Route {
+            endpoint_id: EndpointId::generate([3, 0, 0, 0, 0, 0, 0, 0, (n / 200) as u8, (n % 200) as u8]),
+            ..route(1, "x")
+        });
+        assert_eq!(others(&event, routing(many.collect())).len(), MOST_OTHERS);
     }
 }

@@ -1,12 +1,17 @@
 //! What of the deliveries a list shows, and from which partitions it is made.
 
 use pombo_aws::deliveries::List;
-use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::delivery::{DeliveryKey, Listing, Record, SHARDS, Status};
+use pombo_domain::event_type::Pattern;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem};
 use serde::{Deserialize, Serialize};
+
+/// How many deliveries a search by type looks at before it shows what it has: the record of each is read.
+const MOST_SEARCHED: usize = 1000;
+/// How many of them in one look.
+const SEARCHED_AT_ONCE: usize = 200;
 
 /// Whose deliveries a list shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,8 @@ pub(crate) struct Filter {
     pub(crate) scope: Scope,
     /// In which status; `None` for all that the scope's lists hold.
     pub(crate) status: Option<Status>,
+    /// Of events of which types; `None` for all.
+    pub(crate) event_type: Option<Pattern>,
     /// Of events accepted at this time or later.
     pub(crate) since: Option<Timestamp>,
     /// Of events accepted before this time.
@@ -44,17 +51,10 @@ pub(crate) struct Request {
     pub(crate) limit: usize,
 }
 
-/// Where a walk goes on. A cursor that came with other filters would skip or repeat, so it carries its own.
-#[derive(Debug, Serialize, Deserialize)]
-struct Cursor {
-    filter: Filter,
-    after: DeliveryKey,
-}
-
 impl Request {
     /// Reads the query of `GET /v1/deliveries`.
     pub(crate) fn read(request: &pombo_web::Request, caller: &Caller) -> Result<Self, Problem> {
-        request.only_query(&["endpoint_id", "tenant", "status", "since", "until", "limit", "cursor"])?;
+        request.only_query(&["endpoint_id", "tenant", "status", "type", "since", "until", "limit", "cursor"])?;
         let status: Option<Status> = request.query("status")?;
         let scope = match (request.query("endpoint_id")?, request.query::<TenantId>("tenant")?) {
             (Some(_), Some(_)) => return Err(Problem::invalid("tenant", "must not be given with endpoint_id")),
@@ -64,15 +64,20 @@ impl Request {
             (None, _) => Scope::Stack,
         };
         refuse_unlisted(&scope, status)?;
-        let (since, until) = (request.query("since")?, request.query("until")?);
-        if let (Some(since), Some(until)) = (since, until)
-            && since >= until
-        {
-            return Err(Problem::invalid("since", "must be before until"));
-        }
-        let filter = Filter { scope, status, since, until };
-        let after = request.query.get("cursor").map(|cursor| filter.position(cursor)).transpose()?;
+        let (since, until) = super::range(request)?;
+        let filter = Filter { scope, status, event_type: request.query("type")?, since, until };
+        let after = super::position(request, &filter)?;
         Ok(Self { filter, after, limit: request.limit()? })
+    }
+
+    /// How many deliveries the page looks at before it is cut.
+    pub(crate) const fn most(&self) -> usize {
+        if self.filter.event_type.is_some() { MOST_SEARCHED } else { 4 * self.limit }
+    }
+
+    /// How many deliveries one look takes.
+    pub(crate) const fn at_once(&self) -> usize {
+        if self.filter.event_type.is_some() { SEARCHED_AT_ONCE } else { self.limit }
     }
 }
 
@@ -93,16 +98,7 @@ fn refuse_unlisted(scope: &Scope, status: Option<Status>) -> Result<(), Problem>
 impl Filter {
     /// The cursor behind a delivery.
     pub(crate) fn cursor(&self, after: DeliveryKey) -> String {
-        to_cursor(&Cursor { filter: self.clone(), after })
-    }
-
-    fn position(&self, cursor: &str) -> Result<DeliveryKey, Problem> {
-        let read: Cursor = from_cursor(cursor).map_err(|invalid| invalid.in_field("cursor"))?;
-        if read.filter == *self {
-            Ok(read.after)
-        } else {
-            Err(Problem::invalid("cursor", "must be used with the filters of the page that it came with"))
-        }
+        super::cursor(self, after)
     }
 
     /// The partitions to ask, in stages: those of a stage at one time, one stage after the other.
@@ -132,12 +128,11 @@ impl Filter {
         })
     }
 
-    /// How many keys to ask a partition for, so that a page of `limit` is as good as always full. The shards fill evenly:
-    /// of a page's deliveries an eighth comes from each, more than twice that and eight practically never.
-    pub(crate) fn keys_to_ask(&self, limit: usize) -> usize {
+    /// How many keys to ask a partition for, in a look at so many.
+    pub(crate) fn keys_to_ask(&self, look: usize) -> usize {
         match self.scope {
-            Scope::Endpoint(_) => limit,
-            Scope::Tenant(_) | Scope::Stack => limit.min(2 * limit / usize::from(SHARDS) + 8),
+            Scope::Endpoint(_) => look,
+            Scope::Tenant(_) | Scope::Stack => super::of_each(look, SHARDS),
         }
     }
 
@@ -148,7 +143,8 @@ impl Filter {
             (Scope::Endpoint(_), None) => true,
             (_, None) => Status::LISTED.contains(&record.status),
         };
-        status && record.expires_at > now.as_seconds()
+        let event_type = self.event_type.as_ref().is_none_or(|pattern| pattern.matches(&record.event_type));
+        status && event_type && record.expires_at > now.as_seconds()
     }
 }
 
@@ -191,6 +187,7 @@ mod tests {
         for (query, field, says) in [
             (vec![("stauts", "failed")], "stauts", "known are"),
             (vec![("status", "lost")], "status", "must be pending"),
+            (vec![("type", "student.")], "type", "student.*"),
             (vec![("endpoint_id", "ep_x")], "endpoint_id", "ep_"),
             (vec![("endpoint_id", ENDPOINT), ("tenant", "a")], "tenant", "endpoint_id"),
             (vec![("tenant", "a b")], "tenant", "1 to 64"),
@@ -242,10 +239,11 @@ mod tests {
             (vec![("tenant", "a"), ("status", "failed"), ("limit", "100")], 8, 33),
             (vec![("tenant", "a"), ("limit", "5")], 40, 5),
             (vec![("status", "held")], 8, 20),
+            (vec![("status", "held"), ("type", "a.*"), ("limit", "5")], 8, 58),
         ] {
             let page = read(&query, None).unwrap();
             let asked: usize = page.filter.stages().iter().map(Vec::len).sum();
-            assert_eq!((asked, page.filter.keys_to_ask(page.limit)), (partitions, keys), "{query:?}");
+            assert_eq!((asked, page.filter.keys_to_ask(page.at_once())), (partitions, keys), "{query:?}");
         }
     }
 }

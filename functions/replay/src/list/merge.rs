@@ -1,44 +1,73 @@
-//! Merges what the partitions of a list gave into one page.
+//! Merges what the partitions of a list gave into one run of candidates.
 
+use pombo_aws::events::{EventPosition, EventRow};
 use pombo_domain::delivery::DeliveryKey;
+
+/// What stands at a place in a list, which never changes.
+pub(crate) trait Placed {
+    /// What the list is sorted by.
+    type Place: Ord;
+
+    /// Where it stands.
+    fn place(&self) -> Self::Place;
+}
+
+/// As the table sorts it: by time, event and endpoint.
+impl Placed for DeliveryKey {
+    type Place = String;
+
+    fn place(&self) -> String {
+        self.list_key()
+    }
+}
+
+impl Placed for EventRow {
+    type Place = EventPosition;
+
+    fn place(&self) -> EventPosition {
+        self.position.clone()
+    }
+}
 
 /// What one partition gave.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
-    /// Its keys behind the cursor, newest first.
-    pub(crate) keys: Vec<DeliveryKey>,
-    /// Whether there are no more behind them.
+pub(crate) struct Part<T> {
+    /// What stands behind the cursor, newest first.
+    pub(crate) rows: Vec<T>,
+    /// Whether there is no more behind that.
     pub(crate) exhausted: bool,
 }
 
-/// The candidates of a page, newest first.
+impl<T> Part<T> {
+    /// What a partition gave that was asked for at most so much.
+    pub(crate) const fn of(rows: Vec<T>, asked: usize) -> Self {
+        Self { exhausted: rows.len() < asked, rows }
+    }
+}
+
+/// The candidates for a page, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidates {
-    /// Their keys.
-    pub(crate) keys: Vec<DeliveryKey>,
+pub(crate) struct Candidates<T> {
+    /// They.
+    pub(crate) rows: Vec<T>,
     /// Whether there may be more behind them.
     pub(crate) more: bool,
 }
 
-/// The newest at most `limit` keys of all parts, each once. Behind the last key of a part that has more, nothing is taken
-/// from any other: the part may have something newer.
-pub(crate) fn merge(parts: Vec<Part>, limit: usize) -> Candidates {
-    let known_to = parts.iter().filter(|part| !part.exhausted).filter_map(|part| part.keys.last()).map(position).max();
+/// The newest at most `limit` of all parts, each once. Behind the last of a part that has more, nothing is taken from any
+/// other: the part may have something newer.
+pub(crate) fn merge<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
+    let known_to = parts.iter().filter(|part| !part.exhausted).filter_map(|part| part.rows.last()).map(T::place).max();
     let mut more = known_to.is_some();
-    let mut keys: Vec<_> = parts.into_iter().flat_map(|part| part.keys).map(|key| (position(&key), key)).collect();
-    keys.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
-    keys.dedup();
+    let mut rows: Vec<_> = parts.into_iter().flat_map(|part| part.rows).map(|row| (row.place(), row)).collect();
+    rows.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+    rows.dedup_by(|(a, _), (b, _)| a == b);
     if let Some(known_to) = known_to {
-        keys.retain(|(position, _)| *position >= known_to);
+        rows.retain(|(place, _)| *place >= known_to);
     }
-    more |= keys.len() > limit;
-    keys.truncate(limit);
-    Candidates { keys: keys.into_iter().map(|(_, key)| key).collect(), more }
-}
-
-/// Where a delivery stands in every list: as the table sorts it.
-fn position(key: &DeliveryKey) -> String {
-    key.list_key()
+    more |= rows.len() > limit;
+    rows.truncate(limit);
+    Candidates { rows: rows.into_iter().map(|(_, row)| row).collect(), more }
 }
 
 #[cfg(test)]
@@ -55,13 +84,13 @@ mod tests {
         }
     }
 
-    fn part(times: &[i64], exhausted: bool) -> Part {
-        Part { keys: times.iter().map(|time| key(*time)).collect(), exhausted }
+    fn part(times: &[i64], exhausted: bool) -> Part<DeliveryKey> {
+        Part { rows: times.iter().map(|time| key(*time)).collect(), exhausted }
     }
 
-    fn merged(parts: Vec<Part>, limit: usize) -> (Vec<i64>, bool) {
+    fn merged(parts: Vec<Part<DeliveryKey>>, limit: usize) -> (Vec<i64>, bool) {
         let page = merge(parts, limit);
-        (page.keys.iter().map(|key| key.accepted_at.as_seconds()).collect(), page.more)
+        (page.rows.iter().map(|key| key.accepted_at.as_seconds()).collect(), page.more)
     }
 
     #[test]
@@ -86,5 +115,20 @@ mod tests {
     #[test]
     fn nothing_at_all_is_the_end() {
         assert_eq!(merged(vec![part(&[], true), part(&[], true)], 5), (vec![], false));
+    }
+
+    #[test]
+    fn events_of_one_moment_stand_in_the_order_of_the_index() {
+        let row = |id: &str| EventRow {
+            position: EventPosition { accepted_at: Timestamp::from_seconds(1), id: id.parse().unwrap() },
+            event_type: "a".parse().unwrap(),
+            deliveries: Some(1),
+            expires_at: 9,
+        };
+        let ids = ["Z", "a", "a-", "a0", "aa", "b"];
+        let key = |row: &EventRow| format!("{}#{}", row.position.accepted_at, row.position.id);
+        let parts = ids.iter().map(|id| Part { rows: vec![row(id)], exhausted: true }).collect();
+        let keys: Vec<_> = merge(parts, 9).rows.iter().map(key).collect();
+        assert!(keys.len() == ids.len() && keys.is_sorted_by(|a, b| a > b), "{keys:?}");
     }
 }

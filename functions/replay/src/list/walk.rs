@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::filter::{Filter, Scope};
 use super::merge::{Part, merge};
+use super::page::Page;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const ALL: [Status; 6] =
@@ -38,9 +39,10 @@ impl Table {
             (List::ByStack(partition), Some(listing)) => listing.stack_status == *partition,
             _ => false,
         };
-        let newest_first = self.0.iter().rev();
+        // Behind every list key, without a cursor: a key begins with a digit.
+        let after = after.map_or_else(|| "~".to_owned(), DeliveryKey::list_key);
+        let newest_first = self.0.range(..after).rev();
         newest_first
-            .filter(|(position, _)| after.is_none_or(|after| **position < after.list_key()))
             .map(|(_, row)| row)
             .filter(|row| belongs(row))
             .take(limit)
@@ -66,7 +68,7 @@ fn record(time: u16, endpoint: u8, status: Status) -> Record {
     };
     let new = NewDelivery {
         tenant: if endpoint.is_multiple_of(2) { "a" } else { "b" }.parse().unwrap(),
-        event_type: "x".parse().unwrap(),
+        event_type: if time.is_multiple_of(5) { "a.b" } else { "x" }.parse().unwrap(),
         expires_at: NOW.as_seconds() + 1,
     };
     Record { status, ..Record::begin(key, new) }
@@ -124,27 +126,43 @@ impl Walk {
         }
     }
 
-    fn run(&mut self, limit: usize, asked: usize) -> Vec<String> {
+    fn run(&mut self, sizes: &Sizes) -> Vec<String> {
         let rows = self.table.0.iter();
         self.always = rows.filter(|(_, (record, _))| self.shows(record)).map(|(at, _)| at.clone()).collect();
         let (mut after, mut shown) = (None, Vec::new());
         loop {
-            let (mut parts, mut changed) = (Vec::new(), BTreeSet::new());
-            for list in self.filter.stages().into_iter().flatten() {
-                let keys = self.table.list(&list, after.as_ref(), asked);
-                parts.push(Part { exhausted: keys.len() < asked, keys });
-                self.happen(&mut changed);
+            let mut page = Page::new(after, sizes.limit, sizes.most);
+            while page.is_open() {
+                let (mut parts, mut changed) = (Vec::new(), BTreeSet::new());
+                for list in self.filter.stages().into_iter().flatten() {
+                    parts.push(Part::of(self.table.list(&list, page.position(), sizes.asked), sizes.asked));
+                    self.happen(&mut changed);
+                }
+                page.take(merge(parts, sizes.at_once), |key| {
+                    let record = self.table.get(&key.list_key());
+                    let place = self.shows(record).then(|| key.list_key());
+                    (key, place)
+                });
             }
-            let page = merge(parts, limit);
-            assert!(page.keys.len() <= limit);
-            let confirmed = page.keys.iter().map(|key| self.table.get(&key.list_key()));
-            shown.extend(confirmed.filter(|record| self.shows(record)).map(|record| record.key.list_key()));
-            if !page.more {
+            let page = page.filled();
+            assert!(page.shown.len() <= sizes.limit);
+            assert_eq!(page.cut, page.next.is_some() && page.shown.len() < sizes.limit);
+            shown.extend(page.shown);
+            if page.next.is_none() {
                 return shown;
             }
-            after = page.keys.last().cloned();
+            after = page.next;
         }
     }
+}
+
+/// The sizes of pages and looks.
+#[derive(Debug, Clone)]
+struct Sizes {
+    limit: usize,
+    at_once: usize,
+    asked: usize,
+    most: usize,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -161,7 +179,9 @@ fn filter() -> impl Strategy<Value = Filter> {
         Just(Scope::Stack),
     ];
     let status = prop_oneof![2 => Just(None), 1 => prop::sample::select(Status::LISTED.to_vec()).prop_map(Some)];
-    (scope, status).prop_map(|(scope, status)| Filter { scope, status, since: None, until: None })
+    let event_type = prop_oneof![2 => Just(None), 1 => Just(Some("a.*".parse().unwrap()))];
+    let filter = |(scope, status, event_type)| Filter { scope, status, event_type, since: None, until: None };
+    (scope, status, event_type).prop_map(filter)
 }
 
 proptest! {
@@ -173,14 +193,16 @@ proptest! {
         happenings in prop::collection::vec(happening(), 0..150),
         filter in filter(),
         limit in 1usize..30,
+        at_once in 2usize..40,
+        most in 4usize..90,
         few in prop::option::of(1usize..4),
     ) {
         let mut table = Table::default();
         start.into_iter().for_each(|(time, endpoint, status)| table.put(record(time, endpoint, ALL[status])));
         let mut walk = Walk { table, happenings: happenings.into_iter(), always: BTreeSet::new(), filter };
         // A partition that gives fewer keys than a page may need must not lead the merge astray.
-        let asked = few.unwrap_or_else(|| walk.filter.keys_to_ask(limit));
-        let shown = walk.run(limit, asked);
+        let asked = few.unwrap_or_else(|| walk.filter.keys_to_ask(at_once));
+        let shown = walk.run(&Sizes { limit, at_once, asked, most });
         let once: BTreeSet<_> = shown.iter().cloned().collect();
         prop_assert_eq!(once.len(), shown.len(), "something came twice");
         prop_assert!(shown.is_sorted_by(|a, b| a > b), "newest first");

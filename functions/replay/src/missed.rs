@@ -1,0 +1,218 @@
+//! `POST /v1/missed`: a receiver asks for what it missed, without an operator.
+//!
+//! It proves itself as Pombo proves itself to it: by a Standard Webhooks signature under its own signing secret, over a body
+//! that names the endpoint. That opens this call and nothing else, for this endpoint and no other. What an unknown endpoint
+//! is told is what a wrong signature is told. A signature holds for five minutes, and its id is taken once; an endpoint may
+//! make ten requests in ten minutes.
+//!
+//! It lists the endpoint's failed deliveries, oldest first, or with `"replay": true` orders them all again, by a job like
+//! that of `POST /v1/replays`.
+
+mod proof;
+
+use pombo_aws::clock;
+use pombo_aws::deliveries::{List, Window};
+use pombo_domain::api_key::Scope;
+use pombo_domain::delivery::{DeliveryKey, Listing, Record, Status};
+use pombo_domain::event_type::EventType;
+use pombo_domain::ids::{EndpointId, EventId};
+use pombo_domain::missed::NotAdmitted;
+use pombo_domain::time::Timestamp;
+use pombo_web::{Caller, Problem, Request, Response};
+use serde::{Deserialize, Serialize};
+
+use self::proof::{proved, signed};
+use crate::create_replay;
+use crate::invocation::Invocation;
+use crate::list::{Candidates, Page, cursor, read_cursor};
+use crate::settings::App;
+
+/// What the body must say that it is, so that nothing else that a receiver ever signed can be taken for it.
+const TYPE: &str = "pombo.missed.request";
+/// The largest body in bytes.
+const LARGEST_BODY: usize = 4096;
+/// The most deliveries of a page.
+const PAGE: usize = 100;
+/// The most deliveries that a page looks at.
+const MOST_LOOKED_AT: usize = 400;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    endpoint: EndpointId,
+    since: Timestamp,
+    cursor: Option<String>,
+    #[serde(default)]
+    replay: bool,
+}
+
+/// What a cursor belongs to.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Missed {
+    endpoint: EndpointId,
+    since: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    failed: Vec<Failed>,
+    cursor: Option<String>,
+}
+
+/// A failed delivery, by what the receiver knows of it.
+#[derive(Debug, Serialize)]
+struct Failed {
+    event_id: EventId,
+    #[serde(rename = "type")]
+    event_type: EventType,
+    accepted_at: Timestamp,
+    failed_at: Option<Timestamp>,
+}
+
+/// Answers a receiver. `name` becomes the endpoint, once it has proved itself.
+pub(crate) async fn answer(
+    app: &App,
+    request: &Request,
+    invocation: &Invocation,
+    name: &mut String,
+) -> Result<Response, Problem> {
+    request.only_query(&[])?;
+    let now = clock::now();
+    let signed = signed(request, now)?;
+    let body = read(request)?;
+    let endpoint = app.endpoints.get(&body.endpoint).await?;
+    let endpoint = proved(endpoint, &signed, &request.body, now)?;
+    name.push_str(endpoint.id.as_str());
+    let admitted = app.missed.admit(&endpoint.id, &signed.id, invocation.writer(), now).await?;
+    admitted.map_err(|refusal| not_admitted(refusal, now))?;
+    if body.replay {
+        let caller = Caller { name: name.clone(), tenant: Some(endpoint.tenant), scope: Scope::Ops };
+        let ordered = create_replay::of_failed(app, &caller, endpoint.id, body.since, invocation).await;
+        return ordered.map_err(in_own_fields);
+    }
+    list(app, Missed { endpoint: endpoint.id, since: body.since }, body.cursor.as_deref()).await
+}
+
+fn read(request: &Request) -> Result<Body, Problem> {
+    if request.body.len() > LARGEST_BODY {
+        return Err(Problem::new(413, format!("The body must be at most {LARGEST_BODY} bytes.")));
+    }
+    let body: Body = request.json()?;
+    if body.kind != TYPE {
+        return Err(Problem::invalid("type", format!("must be {TYPE}")));
+    }
+    if body.replay && body.cursor.is_some() {
+        return Err(Problem::invalid("cursor", "must not be given with replay: that is of all since then"));
+    }
+    Ok(body)
+}
+
+fn not_admitted(refusal: NotAdmitted, now: Timestamp) -> Problem {
+    match refusal {
+        NotAdmitted::Repeated => {
+            Problem::new(409, "A request with this webhook-id was made already. Sign another, with an id of its own.")
+        }
+        NotAdmitted::TooMany { until } => {
+            let seconds = u32::try_from(now.until(until).as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+            let detail = "The endpoint has made ten requests in the last ten minutes. Make the next one later.";
+            Problem { retry_after: Some(seconds), ..Problem::new(429, detail) }
+        }
+    }
+}
+
+/// The fields of an order's filter are fields of the body here.
+fn in_own_fields(problem: Problem) -> Problem {
+    match problem.errors.first().and_then(|error| Some((error.field.strip_prefix("filter.")?, &error.rule))) {
+        Some((field, rule)) => Problem::invalid(field, rule),
+        None => problem,
+    }
+}
+
+/// A page of the endpoint's failed deliveries, oldest first.
+async fn list(app: &App, missed: Missed, after: Option<&str>) -> Result<Response, Problem> {
+    let after: Option<DeliveryKey> = after.map(|cursor| read_cursor(cursor, &missed)).transpose()?;
+    let list = List::ByEndpoint(Listing::endpoint_partition(&missed.endpoint, Status::Failed));
+    let mut page = Page::new(after, PAGE, MOST_LOOKED_AT);
+    while page.is_open() {
+        let after = page.position().cloned();
+        let window = Window { since: Some(missed.since), until: None, after, limit: PAGE, oldest_first: true };
+        let keys = app.protocol.deliveries.list(&list, &window).await?;
+        let mut records = app.protocol.deliveries.get_many(&keys).await?;
+        let now = clock::now();
+        let more = keys.len() == PAGE;
+        page.take(Candidates { rows: keys, more }, |key| {
+            let record = records.remove(&key);
+            let record =
+                record.filter(|record| record.status == Status::Failed && record.expires_at > now.as_seconds());
+            (key, record.map(Failed::of))
+        });
+    }
+    let page = page.filled();
+    let cursor = page.next.map(|key| cursor(&missed, key));
+    Ok(Response::json(200, &Answer { failed: page.shown, cursor }))
+}
+
+impl Failed {
+    fn of(record: Record) -> Self {
+        Self {
+            failed_at: record.attempts.last().map(pombo_domain::outcome::Attempt::ended_at),
+            event_id: record.key.event_id,
+            event_type: record.event_type,
+            accepted_at: record.key.accepted_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pombo_web::Method;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+    const ENDPOINT: &str = "ep_aaaaaaaaaaaaaaaa";
+
+    fn request(body: &str) -> Request {
+        Request {
+            method: Method::Post,
+            path: "/v1/missed".into(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: body.as_bytes().to_vec(),
+            identity: None,
+        }
+    }
+
+    #[test]
+    fn a_body_of_another_kind_or_with_other_fields_is_refused() {
+        let with = |kind: &str, more: &str| {
+            format!(r#"{{"type":"{kind}","endpoint":"{ENDPOINT}","since":"2026-01-01T00:00:00Z"{more}}}"#)
+        };
+        for (body, field) in [
+            (with("student.created", ""), "type"),
+            (with(TYPE, r#","until":"2026-01-02T00:00:00Z""#), "until"),
+            (with(TYPE, r#","tenant":"other""#), "tenant"),
+            (with(TYPE, r#","replay":"yes""#), "replay"),
+            (with(TYPE, r#","replay":true,"cursor":"x""#), "cursor"),
+            (format!(r#"{{"type":"{TYPE}","endpoint":"ep_x","since":"2026-01-01T00:00:00Z"}}"#), "endpoint"),
+            (format!(r#"{{"type":"{TYPE}","endpoint":"{ENDPOINT}"}}"#), "since"),
+        ] {
+            let problem = read(&request(&body)).unwrap_err();
+            assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
+        }
+        assert_eq!(read(&request(&with(TYPE, &" ".repeat(LARGEST_BODY)))).unwrap_err().status, 413);
+        assert!(!read(&request(&with(TYPE, ""))).unwrap().replay);
+    }
+
+    #[test]
+    fn a_copy_is_refused_for_good_and_one_too_many_for_a_while() {
+        assert_eq!(not_admitted(NotAdmitted::Repeated, NOW).status, 409);
+        let until = Timestamp::from_millis(NOW.as_millis() + 90_001);
+        let later = not_admitted(NotAdmitted::TooMany { until }, NOW);
+        assert_eq!((later.status, later.retry_after), (429, Some(91)));
+    }
+}

@@ -1,0 +1,143 @@
+//! Rows written straight into the tables, many at a time: what would take the functions minutes, and at times of the test's
+//! choosing.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue::{B, N, S};
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use futures::StreamExt as _;
+use pombo_aws::clock;
+use pombo_domain::body::{Encoding, PackedBody, wire_body};
+use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status, Step};
+use pombo_domain::event::{Event, FanOut};
+use pombo_domain::ids::EndpointId;
+use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::retry::{Next, Route};
+use pombo_domain::time::Timestamp;
+use pombo_tests::Stack;
+
+/// In the year 2100: no sweep looks there.
+const FAR: Timestamp = Timestamp::from_seconds(4_102_444_800);
+
+type Item = HashMap<String, AttributeValue>;
+
+/// An event to these endpoints.
+pub fn event(tenant: &str, id: &str, event_type: &str, accepted_at: Timestamp, endpoints: &[EndpointId]) -> Event {
+    let event_type = event_type.parse().unwrap();
+    let data = serde_json::value::to_raw_value(&serde_json::json!({"id": id})).unwrap();
+    Event {
+        tenant: tenant.parse().unwrap(),
+        id: id.parse().unwrap(),
+        body: PackedBody::pack(&wire_body(&event_type, accepted_at, &data)),
+        event_type,
+        accepted_at,
+        fan_out: FanOut::new(endpoints.to_vec()),
+        fingerprint: "print".into(),
+        expires_at: clock::now().as_seconds() + 86_400,
+    }
+}
+
+/// A delivery in this status, tried once unless it is pending.
+pub fn delivery(tenant: &str, endpoint: &EndpointId, id: &str, accepted_at: Timestamp, status: Status) -> Record {
+    let key = DeliveryKey { endpoint_id: endpoint.clone(), accepted_at, event_id: id.parse().unwrap() };
+    let new = NewDelivery {
+        tenant: tenant.parse().unwrap(),
+        event_type: "student.created".parse().unwrap(),
+        expires_at: clock::now().as_seconds() + 86_400,
+    };
+    let record = Record { rev: 1, writer: "test".into(), ..Record::begin(key, new) };
+    if status == Status::Pending {
+        return record;
+    }
+    let outcome = match status {
+        Status::Succeeded => Outcome::Succeeded { status_code: 200 },
+        _ => Outcome::HttpStatus { status_code: 500 },
+    };
+    let attempt = Attempt {
+        step: Step::FIRST,
+        started_at: accepted_at,
+        duration_ms: 20,
+        outcome,
+        answer: None,
+        redelivered: false,
+        trigger: Trigger::First,
+    };
+    in_status(Record { step: Step::FIRST, attempts: vec![attempt], ..record }, status)
+}
+
+/// The delivery in another status.
+pub fn in_status(record: Record, status: Status) -> Record {
+    let next = (status == Status::Retrying).then_some(Next { at: FAR, route: Route::Scheduler });
+    Record { status, next, ..record }
+}
+
+/// Writes deliveries, in the place of those that are there.
+pub async fn put_deliveries(stack: &Stack, records: &[Record]) {
+    put(stack, "DeliveriesTable", records.iter().map(delivery_item).collect()).await;
+}
+
+/// Writes events.
+pub async fn put_events(stack: &Stack, events: &[Event]) {
+    put(stack, "EventsTable", events.iter().map(event_item).collect()).await;
+}
+
+async fn put(stack: &Stack, table: &str, items: Vec<Item>) {
+    let client = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
+    let table = stack.resource(table);
+    let request = |item: &Item| {
+        let put = PutRequest::builder().set_item(Some(item.clone())).build().unwrap();
+        WriteRequest::builder().put_request(put).build()
+    };
+    let writes = items.chunks(25).map(|chunk| {
+        let writes = chunk.iter().map(request).collect();
+        client.batch_write_item().request_items(table, writes).send()
+    });
+    futures::stream::iter(writes)
+        .buffer_unordered(4)
+        .for_each(|answer| async move { assert!(answer.unwrap().unprocessed_items.unwrap_or_default().is_empty()) })
+        .await;
+}
+
+fn delivery_item(record: &Record) -> Item {
+    let mut item = Item::from([
+        ("endpoint_id".into(), S(record.key.endpoint_id.to_string())),
+        ("sort_key".into(), S(record.key.sort_key())),
+        ("tenant".into(), S(record.tenant.to_string())),
+        ("type".into(), S(record.event_type.to_string())),
+        ("status".into(), S(record.status.as_str().into())),
+        ("round".into(), N(record.step.round.to_string())),
+        ("attempt".into(), N(record.step.attempt.to_string())),
+        ("rev".into(), N(record.rev.to_string())),
+        ("writer".into(), S(record.writer.clone())),
+        ("expires_at".into(), N(record.expires_at.to_string())),
+        ("attempts".into(), serde_dynamo::to_attribute_value(&record.attempts).unwrap()),
+    ]);
+    if let Some(next) = record.next {
+        item.insert("next".into(), serde_dynamo::to_attribute_value(next).unwrap());
+    }
+    if let Some(listing) = record.listing() {
+        item.extend(serde_dynamo::to_item::<_, Item>(listing).unwrap());
+    }
+    item
+}
+
+fn event_item(event: &Event) -> Item {
+    let encoding = match event.body.encoding {
+        Encoding::Identity => "identity",
+        Encoding::Deflate => "deflate",
+    };
+    Item::from([
+        ("event_key".into(), S(Event::key(&event.tenant, &event.id))),
+        ("tenant_shard".into(), S(event.tenant_shard())),
+        ("accepted_key".into(), S(event.accepted_key())),
+        ("type".into(), S(event.event_type.to_string())),
+        ("encoding".into(), S(encoding.into())),
+        ("body".into(), B(Blob::new(event.body.bytes.clone()))),
+        ("fan_out".into(), S(event.fan_out.pack())),
+        ("deliveries".into(), N(event.fan_out.endpoints().len().to_string())),
+        ("fingerprint".into(), S(event.fingerprint.clone())),
+        ("writer".into(), S("test".into())),
+        ("expires_at".into(), N(event.expires_at.to_string())),
+    ])
+}
