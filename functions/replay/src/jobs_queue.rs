@@ -1,15 +1,17 @@
-//! The Jobs queue: legs of jobs, and sweeps.
+//! The Jobs queue: legs of jobs, events to publish, and sweeps.
 
 use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::Error;
+use pombo_domain::event::Event;
 use pombo_domain::job::JobKey;
 use pombo_domain::message::{JobMessage, JobWork};
 use serde_json::Value;
 
 use crate::invocation::Invocation;
 use crate::leg::{self, LegError};
+use crate::publish;
 use crate::settings::App;
 use crate::sweep;
 
@@ -21,6 +23,7 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
         let body = message.body.unwrap_or_default();
         let done = match JobMessage::parse(&body) {
             Ok(JobMessage { work: JobWork::Leg { job, leg }, .. }) => run_leg(app, &job, leg, invocation, &id).await,
+            Ok(JobMessage { work: JobWork::Publish { publish }, .. }) => publish_one(app, &publish, invocation).await,
             Ok(JobMessage { work: JobWork::Sweep { .. }, .. }) => {
                 sweep::sweep(app, invocation, &invocation.writer_for(&id)).await;
                 // What a sweep leaves is what the next one finds: there is no need to repeat this one.
@@ -58,4 +61,23 @@ async fn run_leg(app: &App, job: &str, leg: u32, invocation: &Invocation, messag
         }
     }
     run.is_ok()
+}
+
+/// Publishes an event; whether its message has done its work.
+async fn publish_one(app: &App, key: &str, invocation: &Invocation) -> bool {
+    let Ok((tenant, id)) = Event::parse_key(key) else {
+        tracing::error!(key, "A message asks for the event {key:?}, which is no event's key.");
+        return false;
+    };
+    match tokio::time::timeout(invocation.until_answer(), publish::publish(app, &tenant, &id)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::error!(event = %id, %tenant, %error, "Event {id} could not be published; its message comes again.");
+            false
+        }
+        Err(_) => {
+            tracing::error!(event = %id, %tenant, "Time ran out on event {id}; its message comes again.");
+            false
+        }
+    }
 }

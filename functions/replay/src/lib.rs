@@ -1,30 +1,42 @@
 //! Replay: operators see what became of each delivery and order it again; jobs move many deliveries; the sweep finds what
 //! is stuck.
 //!
-//! One function with two sources. The Function URL answers operators. The Jobs queue brings legs of jobs, and the sweep
-//! of the recurring schedule. A replay ordered over the URL is a job like any other: it is stored with its page, and its
-//! one leg runs at once with the code that the queue's legs run, so that the answer says what became of each delivery. A
-//! process that dies half-way leaves a stalled job, which the sweep queues again.
+//! One function with two sources. The Function URL answers operators. The Jobs queue brings legs of jobs, Pombo's own
+//! events to publish, and the sweep of the recurring schedule. A replay ordered over the URL is a job like any other. That
+//! of chosen deliveries is stored with its page, and its one leg runs at once with the code that the queue's legs run, so
+//! that the answer says what became of each delivery; one by filter goes on from the queue. A process that dies half-way
+//! leaves a stalled job, which the sweep queues again.
 //!
 //! **What a crash can do.** Every change of a delivery is conditional on the record that was seen, and made before its
 //! message is sent; a leg that runs again sends the messages of what it changed before. So a delivery may get a message
 //! twice, which its record drops, and never none.
 
+mod cancel_delivery;
+mod cancel_replay;
+mod console;
 mod create_replay;
 mod get_delivery;
 mod get_event;
+mod get_health;
 mod get_replay;
 mod invocation;
 mod jobs_queue;
 mod leg;
 mod list;
+mod list_dead_letters;
 mod list_deliveries;
+mod list_events;
+mod list_replays;
+mod missed;
 mod pending;
+mod publish;
+mod replay_view;
 mod send;
 mod settings;
 mod sweep;
 mod url;
 mod view;
+mod wire;
 
 use lambda_runtime::{Error, LambdaEvent};
 use serde::Deserialize;
@@ -32,6 +44,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub use self::console::Console;
 use self::invocation::Invocation;
 pub use self::settings::App;
 

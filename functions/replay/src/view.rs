@@ -4,7 +4,6 @@ use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
-use pombo_domain::job::{Counts, Job, JobStatus};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::time::Timestamp;
 use serde::Serialize;
@@ -85,31 +84,6 @@ impl AttemptView {
             answer: attempt.answer,
             redelivered: attempt.redelivered,
             trigger: attempt.trigger,
-        }
-    }
-}
-
-/// A replay.
-#[derive(Debug, Serialize)]
-pub(crate) struct ReplayView {
-    id: String,
-    kind: &'static str,
-    status: JobStatus,
-    counts: Counts,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-}
-
-impl ReplayView {
-    /// From its job.
-    pub(crate) fn of(job: Job) -> Self {
-        Self {
-            id: job.key().to_string(),
-            kind: "replay",
-            status: job.status,
-            counts: job.counts,
-            created_at: job.created_at,
-            updated_at: job.updated_at,
         }
     }
 }

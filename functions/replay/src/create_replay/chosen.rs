@@ -1,4 +1,4 @@
-//! `POST /v1/replays`: delivers chosen deliveries again, each in a new round.
+//! Chosen deliveries, each in a new round.
 //!
 //! A delivery that is being sent at this moment, or whose first message is still on its way, is left alone: it says
 //! `in_flight`. So is one whose endpoint is paused or deleted: its replay would only be held or cancelled, and its record
@@ -16,26 +16,18 @@ use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, JobKey, JobKind, Row, RowResult};
 use pombo_domain::time::Timestamp;
-use pombo_web::{Caller, Problem, Request, Response};
-use serde::{Deserialize, Serialize};
+use pombo_web::{Caller, Problem, Response};
+use serde::Serialize;
 
+use super::{queue_leg, random};
 use crate::invocation::Invocation;
-use crate::leg::{self, LegError, Records};
+use crate::leg::{self, Known, LegError, Records};
 use crate::pending;
-use crate::send::leg_message;
+use crate::replay_view::ReplayView;
 use crate::settings::App;
-use crate::view::ReplayView;
 
-/// The most deliveries that one request chooses.
-const MOST_CHOSEN: usize = 100;
 /// How many reads are under way at one time.
 const AT_ONCE: usize = 16;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    deliveries: Vec<DeliveryKey>,
-}
 
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -66,15 +58,13 @@ enum Accepted {
     Accepted,
 }
 
-/// Orders a replay and answers with what became of each delivery.
-pub(crate) async fn answer(
+/// Orders the replay and answers with what became of each delivery.
+pub(super) async fn answer(
     app: &App,
     caller: &Caller,
-    request: &Request,
+    chosen: Vec<DeliveryKey>,
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
-    request.only_query(&[])?;
-    let chosen = read(request)?;
     let now = clock::now();
     let mut records = app.protocol.deliveries.get_many(&chosen).await?;
     records.retain(|_, record| record.expires_at > now.as_seconds());
@@ -96,18 +86,6 @@ pub(crate) async fn answer(
         Chosen { id: key.clone(), result: result.map_or(Told::Accepted(Accepted::Accepted), Told::Result) }
     });
     Ok(Response::json(202, &Answer { deliveries: deliveries.collect(), replay: ReplayView::of(job) }))
-}
-
-fn read(request: &Request) -> Result<Vec<DeliveryKey>, Problem> {
-    let Body { deliveries } = request.json()?;
-    if !(1..=MOST_CHOSEN).contains(&deliveries.len()) {
-        return Err(Problem::invalid("deliveries", format!("must be 1 to {MOST_CHOSEN} ids of deliveries")));
-    }
-    let mut seen = BTreeSet::new();
-    match deliveries.iter().position(|key| !seen.insert(key)) {
-        Some(index) => Err(Problem::invalid(&format!("deliveries[{index}]"), "must not be there twice")),
-        None => Ok(deliveries),
-    }
 }
 
 async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<EndpointId, Endpoint>, AwsError> {
@@ -156,21 +134,17 @@ async fn store(
     invocation: &Invocation,
     now: Timestamp,
 ) -> Result<Job, Problem> {
-    let random = clock::random().map_err(|error| {
-        tracing::error!(%error, "There is no randomness for a job's id.");
-        Problem::unavailable("Pombo cannot make an id. Repeat the request.")
-    })?;
-    let key = JobKey::generate(caller.tenant.as_ref(), now, random);
+    let key = JobKey::generate(caller.tenant.as_ref(), now, random()?);
     let mut page = Vec::new();
     let mut job = Job::new(key, JobKind::Replay, now, app.retention);
     for key in chosen {
         match (results.get(key).copied().flatten(), records.get(key)) {
             (Some(result), _) => job.counts.add(result),
-            (None, Some(record)) => page.push(Row { delivery: key.clone(), round: record.step.round }),
+            (None, Some(record)) => page.push(Row { delivery: key.clone(), round: record.step.round, first: false }),
             (None, None) => job.counts.add(RowResult::NotFound),
         }
     }
-    match app.jobs.put(None, job.with_page(page, now), invocation.writer()).await? {
+    match app.jobs.put(None, job.with_page(page, Duration::ZERO, now), invocation.writer()).await? {
         PutJob::Stored(job) => Ok(*job),
         PutJob::Conflict(_) => Err(Problem::conflict()),
     }
@@ -180,75 +154,21 @@ async fn store(
 /// either, the sweep finds the job stalled.
 async fn run(app: &App, job: Job, records: Records, invocation: &Invocation) -> (Job, Vec<(DeliveryKey, RowResult)>) {
     let (id, number) = (job.key().to_string(), job.leg);
-    let leg = leg::run(app, job.clone(), number, records, invocation.writer());
+    let known = Known { records, ..Known::default() };
+    let leg = leg::run(app, job.clone(), number, known, invocation.writer());
     let error = match tokio::time::timeout(invocation.until_answer(), leg).await {
         Ok(Ok(leg)) => return (leg.job.unwrap_or(job), leg.rows),
         Ok(Err(error)) => error,
         Err(_) => LegError::OutOfTime,
     };
     tracing::warn!(job = id, %error, "The leg of replay {id} failed and goes on from the queue.");
-    let queued = app.jobs_queue.send(leg_message(id.clone(), number, Duration::ZERO));
-    match tokio::time::timeout(Duration::from_secs(1), queued).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(job = id, %error, "Replay {id} waits for the sweep."),
-        Err(_) => tracing::warn!(job = id, "Replay {id} waits for the sweep: its message was not sent in time."),
-    }
+    queue_leg(app, &job).await;
     (job, Vec::new())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use pombo_web::Method;
-
     use super::*;
-
-    fn key(event: u32) -> DeliveryKey {
-        DeliveryKey {
-            endpoint_id: "ep_aaaaaaaaaaaaaaaa".parse().unwrap(),
-            accepted_at: Timestamp::from_seconds(1),
-            event_id: format!("e{event}").parse().unwrap(),
-        }
-    }
-
-    fn request(body: &str) -> Request {
-        Request {
-            method: Method::Post,
-            path: "/v1/replays".into(),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
-            body: body.as_bytes().to_vec(),
-            identity: None,
-        }
-    }
-
-    fn body(keys: impl Iterator<Item = DeliveryKey>) -> String {
-        serde_json::json!({"deliveries": keys.collect::<Vec<_>>()}).to_string()
-    }
-
-    #[test]
-    fn a_wrong_order_is_refused_by_field() {
-        let right = key(0).to_string();
-        let with_wrong = format!(r#"{{"deliveries":["{right}","{}","{}","x"]}}"#, key(1), key(2));
-        let twice = body([key(1), key(2), key(1)].into_iter());
-        let too_many = body((0..101).map(key));
-        let extra = format!(r#"{{"deliveries":["{right}"],"all":true}}"#);
-        for (body, field) in [
-            ("{}", "deliveries"),
-            (r#"{"deliveries":[]}"#, "deliveries"),
-            (r#"{"deliveries":"all"}"#, "deliveries"),
-            (r#"{"deliveries":[7]}"#, "deliveries[0]"),
-            (&with_wrong, "deliveries[3]"),
-            (&twice, "deliveries[2]"),
-            (&too_many, "deliveries"),
-            (&extra, "all"),
-        ] {
-            let problem = read(&request(body)).unwrap_err();
-            assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
-        }
-        assert_eq!(read(&request(&body((0..100).map(key)))).unwrap().len(), 100);
-    }
 
     #[test]
     fn only_what_the_caller_sees_and_an_active_endpoint_takes_goes_to_the_job() {

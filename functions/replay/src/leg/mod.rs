@@ -8,8 +8,11 @@
 //! What kinds of jobs differ in is in two places: [`kind::next_page`] here, and
 //! [`Job::plan`](pombo_domain::job::Job::plan) for one delivery.
 
+mod auto_pause;
 mod drain;
 mod kind;
+pub(crate) mod matching;
+mod probe;
 mod rows;
 
 use std::time::Duration;
@@ -21,7 +24,7 @@ use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::job::{Job, JobKey, JobStatus, LegVerdict, RowResult};
 use thiserror::Error;
 
-pub(crate) use self::rows::Records;
+pub(crate) use self::rows::{Known, Records};
 use crate::send::{SendError, leg_message, send_next};
 use crate::settings::App;
 
@@ -72,14 +75,14 @@ pub(crate) enum LegEnd {
 /// Runs a leg of a stored job.
 pub(crate) async fn run_stored(app: &App, key: &JobKey, leg: u32, writer: &str) -> Result<Leg, LegError> {
     match app.jobs.get(key).await? {
-        Some(job) => run(app, job, leg, Records::new(), writer).await,
+        Some(job) => run(app, job, leg, Known::default(), writer).await,
         None => Ok(Leg { job: None, rows: Vec::new(), end: LegEnd::Gone }),
     }
 }
 
-/// Runs a leg of a job that was just read or written. Records in `known` are not read again; a stale one costs a write
+/// Runs a leg of a job that was just read or written. What is `known` is not read again; a stale record costs a write
 /// that fails.
-pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Records, writer: &str) -> Result<Leg, LegError> {
+pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Known, writer: &str) -> Result<Leg, LegError> {
     let began = clock::now();
     let mut rows = Vec::new();
     for _ in 0..MOST_CONFLICTS {
@@ -98,19 +101,23 @@ pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Records, w
         let mut page_only = false;
         let changed = if let Some(page) = &job.page {
             rows = work(app, &job, page, std::mem::take(&mut known), writer).await?;
-            kind::after_page(job.leg_done(rows.iter().map(|(_, result)| *result), Duration::ZERO, clock::now()))
+            pause = job.page_takes();
+            job.page_done(rows.iter().map(|(_, result)| *result), pause, clock::now())
         } else {
-            match kind::next_page(app, &job, began).await? {
-                kind::Page::Rows { rows, records } => {
-                    known = records;
+            let (kind, page) = kind::next_page(app, &job, began, writer).await?;
+            let moved = Job { kind, ..job.clone() };
+            match page {
+                kind::Page::Rows { rows, known: read, spacing } => {
+                    known = read;
                     page_only = true;
-                    job.with_page(rows, clock::now())
+                    moved.with_page(rows, spacing, clock::now())
                 }
                 kind::Page::Nothing { look_again_in } => {
                     pause = look_again_in;
-                    job.leg_done([], pause, clock::now())
+                    moved.leg_done([], pause, clock::now())
                 }
-                kind::Page::End(status) => job.ended(status, clock::now()),
+                kind::Page::End => moved.ended(JobStatus::Done, clock::now()),
+                kind::Page::Stop(reason) => moved.stopped(reason, clock::now()),
             }
         };
         match app.jobs.put(Some(job.rev), changed, writer).await? {
@@ -128,7 +135,7 @@ async fn work(
     app: &App,
     job: &Job,
     page: &[pombo_domain::job::Row],
-    known: Records,
+    known: Known,
     writer: &str,
 ) -> Result<Vec<(DeliveryKey, RowResult)>, LegError> {
     let changed = rows::change(app, job, page, known, writer).await?;

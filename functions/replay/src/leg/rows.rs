@@ -1,13 +1,16 @@
 //! The deliveries of a page, each changed under a condition.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
-use pombo_domain::delivery::{DeliveryKey, Record};
-use pombo_domain::job::{Job, Row, RowPlan, RowResult};
+use pombo_aws::events::EventHead;
+use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::job::{Job, JobKind, Row, RowPlan, RowResult, Seen};
 
 use crate::settings::App;
 
@@ -16,9 +19,20 @@ const AT_ONCE: usize = 16;
 /// How often a change is planned anew because another process was faster. Each time the record moves, so a delivery that
 /// is changed more often is busy.
 const MOST_CONFLICTS: usize = 10;
+/// The most endpoints that are read in one call.
+const ENDPOINTS_AT_ONCE: usize = 100;
 
 /// Records by key.
 pub(crate) type Records = HashMap<DeliveryKey, Record>;
+
+/// What was read of deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Their records.
+    pub(crate) records: Records,
+    /// What the records of those would begin with that have none.
+    pub(crate) new: HashMap<DeliveryKey, NewDelivery>,
+}
 
 /// What a page came to.
 #[derive(Debug, Default)]
@@ -34,15 +48,17 @@ pub(super) async fn change(
     app: &App,
     job: &Job,
     page: &[Row],
-    mut known: Records,
+    mut known: Known,
     writer: &str,
 ) -> Result<Changed, AwsError> {
-    let unread: Vec<_> = page.iter().map(|row| &row.delivery).filter(|key| !known.contains_key(key)).cloned().collect();
-    known.extend(app.protocol.deliveries.get_many(&unread).await?);
-    let work = page.iter().map(|row| {
-        let record = known.remove(&row.delivery);
+    let closed = read_rest(app, job, page, &mut known).await?;
+    let work = page.iter().enumerate().map(|(place, row)| {
+        let record = known.records.remove(&row.delivery);
+        let new = known.new.get(&row.delivery);
+        let closed = closed.get(&row.delivery.endpoint_id).copied();
+        let plan = move |record: Option<&Record>| job.plan(place, row, Seen { record, new, closed }, clock::now());
         async move {
-            let (result, record) = change_one(app, job, row, record, writer).await?;
+            let (result, record) = change_one(app, record, plan, writer).await?;
             Ok::<_, AwsError>((row.delivery.clone(), result, record))
         }
     });
@@ -55,16 +71,82 @@ pub(super) async fn change(
     Ok(changed)
 }
 
+/// Reads what is not known yet; gives why some endpoints take nothing.
+async fn read_rest(
+    app: &App,
+    job: &Job,
+    page: &[Row],
+    known: &mut Known,
+) -> Result<HashMap<EndpointId, RowResult>, AwsError> {
+    let is_known = |key: &DeliveryKey| known.records.contains_key(key) || known.new.contains_key(key);
+    let unread: Vec<_> = page.iter().map(|row| &row.delivery).filter(|key| !is_known(key)).cloned().collect();
+    known.records.extend(app.protocol.deliveries.get_many(&unread).await?);
+    if !matches!(job.kind, JobKind::ReplayMatching(_)) {
+        // A drain asks for the endpoint before each page, and releases what is to be cancelled too. Of chosen deliveries
+        // the caller was told.
+        return Ok(HashMap::new());
+    }
+    let endpoints = endpoints_of(app, page).await?;
+    for (id, endpoint) in &endpoints {
+        let Some(endpoint) = endpoint else { continue };
+        let of_endpoint = page.iter().filter(|row| row.first && row.delivery.endpoint_id == *id);
+        let missing: Vec<_> = of_endpoint
+            .map(|row| &row.delivery)
+            .filter(|key| !known.records.contains_key(key) && !known.new.contains_key(key))
+            .cloned()
+            .collect();
+        let heads = heads_of(app, &endpoint.tenant, &missing).await?;
+        known.new.extend(heads.into_iter().map(|(key, head)| (key, head.new_delivery(&endpoint.tenant))));
+    }
+    let closed = endpoints.into_iter().filter_map(|(id, endpoint)| Some((id, why_closed(endpoint.as_ref())?)));
+    Ok(closed.collect())
+}
+
+/// The endpoints of a page's deliveries; none for one that is not there any more.
+async fn endpoints_of(app: &App, page: &[Row]) -> Result<HashMap<EndpointId, Option<Endpoint>>, AwsError> {
+    let ids: BTreeSet<_> = page.iter().map(|row| row.delivery.endpoint_id.clone()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let mut endpoints: HashMap<_, _> = ids.iter().map(|id| (id.clone(), None)).collect();
+    for chunk in ids.chunks(ENDPOINTS_AT_ONCE) {
+        let found = app.endpoints.get_many(chunk).await?;
+        endpoints.extend(found.into_iter().map(|endpoint| (endpoint.id.clone(), Some(endpoint))));
+    }
+    Ok(endpoints)
+}
+
+fn why_closed(endpoint: Option<&Endpoint>) -> Option<RowResult> {
+    match endpoint.map(|endpoint| endpoint.status) {
+        Some(EndpointStatus::Active) => None,
+        Some(EndpointStatus::Paused) => Some(RowResult::EndpointPaused),
+        Some(EndpointStatus::Deleted) | None => Some(RowResult::EndpointDeleted),
+    }
+}
+
+/// The events of deliveries, which are all of one tenant, without their bodies. An id may be used again after its event
+/// has expired; that is another event.
+pub(super) async fn heads_of(
+    app: &App,
+    tenant: &TenantId,
+    keys: &[DeliveryKey],
+) -> Result<HashMap<DeliveryKey, EventHead>, AwsError> {
+    let ids: BTreeSet<_> = keys.iter().map(|key| key.event_id.clone()).collect();
+    let heads = app.events.heads(tenant, &Vec::from_iter(ids), clock::now()).await?;
+    let own = keys.iter().filter_map(|key| {
+        let head = heads.get(&key.event_id).filter(|head| head.accepted_at == key.accepted_at)?;
+        Some((key.clone(), head.clone()))
+    });
+    Ok(own.collect())
+}
+
 /// Changes one delivery; gives its record if its next attempt is to be sent.
 async fn change_one(
     app: &App,
-    job: &Job,
-    row: &Row,
     mut record: Option<Record>,
+    plan: impl Fn(Option<&Record>) -> RowPlan,
     writer: &str,
 ) -> Result<(RowResult, Option<Record>), AwsError> {
     for _ in 0..MOST_CONFLICTS {
-        let wanted = match job.plan(row, record.as_ref(), clock::now()) {
+        let wanted = match plan(record.as_ref()) {
             RowPlan::Skip(reason) => return Ok((reason, None)),
             RowPlan::QueueAgain => return Ok((RowResult::Queued, record)),
             RowPlan::Write(wanted) => *wanted,

@@ -1,0 +1,60 @@
+//! What a replay costs, roughly, when each delivery succeeds at its first attempt.
+//!
+//! Counted in what is written and sent for each; reading is cheap beside it. The prices are the list prices of us-east-1, on
+//! demand, without a free tier: DynamoDB $0.625 for a million write request units, SQS $0.40 (and $0.10 for a message
+//! group) for a million requests, Lambda $0.20 for a million requests and $0.0000133334 for a GB-second (arm64).
+
+use serde::Serialize;
+
+/// Of a delivery with a record that is on the lists: the new round moves it in three lists and puts it on a timer (1 for the
+/// record, 2 for each move, 1 for the timer); the claim writes the record; the outcome writes it and takes it off all four.
+const WRITES_OF_A_ROUND: f64 = 8.0 + 1.0 + 5.0;
+/// Of a delivery without a record: the same, but on three lists there is nothing to take off at first.
+const WRITES_OF_A_FIRST: f64 = 5.0 + 1.0 + 5.0;
+/// Sent and received in tens, deleted in tens, and a share of the legs' own.
+const QUEUE_REQUESTS: f64 = 0.35;
+/// A request of a receiver takes a tenth of an invocation of 256 MB, in which ten are sent at one time.
+const LAMBDA_DOLLARS: f64 = 0.1 * (0.20 / 1e6) + 0.1 * 0.25 * 0.3 * 0.000_013_333_4;
+const DOLLARS_A_WRITE: f64 = 0.625 / 1e6;
+const DOLLARS_A_QUEUE_REQUEST: f64 = (0.40 + 0.10) / 1e6;
+
+/// What a replay costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Cost {
+    /// DynamoDB's write request units.
+    write_units: u64,
+    /// Requests to the queues.
+    requests: u64,
+    /// All together in dollars.
+    usd: f64,
+}
+
+impl Cost {
+    /// Of so many deliveries, of which so many have no record.
+    pub(super) fn of(deliveries: usize, new: usize) -> Self {
+        let (all, new) = (deliveries as f64, new.min(deliveries) as f64);
+        let writes = (all - new) * WRITES_OF_A_ROUND + new * WRITES_OF_A_FIRST;
+        let requests = all * QUEUE_REQUESTS;
+        let usd = writes * DOLLARS_A_WRITE + requests * DOLLARS_A_QUEUE_REQUEST + all * LAMBDA_DOLLARS;
+        Self {
+            write_units: writes.ceil() as u64,
+            requests: requests.ceil() as u64,
+            // In millionths: what is below is no money.
+            usd: (usd * 1e6).round() / 1e6,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_replays_cost_some_nine_dollars_and_nothing_costs_nothing() {
+        let million = Cost::of(1_000_000, 0);
+        assert_eq!((million.write_units, million.requests), (14_000_000, 350_000));
+        assert!((9.0..9.3).contains(&million.usd), "{}", million.usd);
+        assert!(Cost::of(1_000_000, 1_000_000).usd < million.usd);
+        assert_eq!(Cost::of(0, 0), Cost { write_units: 0, requests: 0, usd: 0.0 });
+    }
+}

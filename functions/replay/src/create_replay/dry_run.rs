@@ -1,0 +1,75 @@
+//! What a replay would do, without doing it.
+//!
+//! It looks where the job would look, for as long as an answer may take and no further than a thousand deliveries: beyond
+//! that the count is a lower bound, and says so.
+
+use std::time::{Duration, Instant};
+
+use pombo_domain::delivery::Record;
+use pombo_domain::endpoint::Endpoint;
+use pombo_domain::job::{Look, Ordered, Selection};
+use pombo_web::{Problem, Response};
+use serde::Serialize;
+
+use super::cost::Cost;
+use crate::invocation::Invocation;
+use crate::leg::matching::gather;
+use crate::replay_view::SelectionView;
+use crate::settings::App;
+use crate::view::DeliveryView;
+
+/// So many deliveries are counted.
+const MOST_COUNTED: usize = 1000;
+/// So many of them are shown.
+const MOST_SHOWN: usize = 10;
+/// For so long it looks.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    dry_run: bool,
+    #[serde(flatten)]
+    selection: SelectionView,
+    matched: Matched,
+    samples: Vec<DeliveryView>,
+    cost: Cost,
+}
+
+/// How many deliveries match.
+#[derive(Debug, PartialEq, Serialize)]
+struct Matched {
+    /// So many were found.
+    count: usize,
+    /// Whether there may be more.
+    more: bool,
+}
+
+/// Answers with what the replay would do.
+pub(super) async fn answer(
+    app: &App,
+    selection: Selection,
+    endpoint: Option<&Endpoint>,
+    ordered: Ordered,
+    invocation: &Invocation,
+) -> Result<Response, Problem> {
+    let (begun, patience) = (Instant::now(), PATIENCE.min(invocation.until_answer() / 2));
+    let (mut count, mut new, mut samples) = (0, 0, Vec::new());
+    let mut rest = selection.clone();
+    // The last look is for what is still to come.
+    while rest.look == Look::First && count < MOST_COUNTED && begun.elapsed() < patience {
+        let mut found = gather(app, &rest, endpoint, ordered, MOST_COUNTED - count).await?;
+        for row in &found.rows {
+            count += 1;
+            new += usize::from(found.known.new.contains_key(&row.delivery));
+            if samples.len() < MOST_SHOWN {
+                let begin = || Some(Record::begin(row.delivery.clone(), found.known.new.remove(&row.delivery)?));
+                let record = found.known.records.remove(&row.delivery);
+                samples.extend(record.or_else(begin).map(DeliveryView::of));
+            }
+        }
+        rest = found.selection;
+    }
+    let matched = Matched { count, more: rest.look == Look::First };
+    let selection = SelectionView::of(selection);
+    Ok(Response::json(200, &Answer { dry_run: true, selection, matched, samples, cost: Cost::of(count, new) }))
+}
