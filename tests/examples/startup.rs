@@ -34,13 +34,18 @@ const SETTINGS: [&str; 18] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 ];
-const NUMBERS: [(&str, &str); 9] = [
+const NUMBERS: [(&str, &str); 14] = [
     ("RETENTION_DAYS", "30"),
     ("MAX_ENDPOINT_TIMEOUT_SECONDS", "30"),
     ("OVERDUE_SECONDS", "900"),
     ("SETTLE_SECONDS", "120"),
     ("INGEST_AUTH", "NONE"),
     ("ALLOW_LOOPBACK", "false"),
+    ("INGEST_URL", "https://ingest.example.com/"),
+    ("ENDPOINTS_URL", "https://endpoints.example.com/"),
+    ("CIRCUIT_FAILURES", "5"),
+    ("CIRCUIT_SECONDS", "20"),
+    ("PROBE_SECONDS", "30"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
     ("AWS_REGION", "us-east-1"),
     ("AWS_LAMBDA_LOG_STREAM_NAME", "x"),

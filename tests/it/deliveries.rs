@@ -40,8 +40,14 @@ async fn an_event_is_delivered_signed_and_recorded() {
         (&json!(0), &json!(1), &json!("first"))
     );
     let id = delivery["id"].as_str().unwrap();
-    let (status, again) = stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
-    assert_eq!((status, &again), (200, &delivery));
+    let (status, mut alone) = stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
+    assert_eq!(status, 200, "{alone}");
+    // Alone, it comes with its event and its endpoint.
+    let fields = alone.as_object_mut().unwrap();
+    let (event, endpoint) = (fields.remove("event").unwrap(), fields.remove("endpoint").unwrap());
+    assert_eq!(event, json!({"data": {"name": "Zoë"}, "timestamp": accepted["accepted_at"]}));
+    assert_eq!((&endpoint["id"], &endpoint["status"]), (&json!(hook.endpoint), &json!("active")));
+    assert_eq!(alone, delivery);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ async fn an_endpoint_is_shown_without_its_secrets() {
     let wanted = json!({
         "tenant": unique("t"), "url": "http://127.0.0.1:9/hook", "event_types": ["a.*"], "name": "Registrar",
         "headers": {"X-API-Key": "the-receivers-own"}, "retry_policy": {"delays_seconds": [1.5, 60.5]}, "timeout_seconds": 2,
+        "rate_limit": 0.5,
     });
     let (status, created) = api.post("/v1/endpoints", &wanted).await.unwrap();
     assert_eq!(status, 201, "{created}");
@@ -23,7 +24,7 @@ async fn an_endpoint_is_shown_without_its_secrets() {
     let id = created["id"].as_str().unwrap();
     let (status, shown) = api.get(&format!("/v1/endpoints/{id}")).await.unwrap();
     assert_eq!(status, 200);
-    for field in ["tenant", "url", "event_types", "name", "retry_policy", "timeout_seconds"] {
+    for field in ["tenant", "url", "event_types", "name", "retry_policy", "timeout_seconds", "rate_limit"] {
         assert_eq!(shown[field], wanted[field], "{field}");
     }
     assert_eq!((&shown["status"], &shown["headers"]), (&json!("active"), &json!({"x-api-key": "********"})));

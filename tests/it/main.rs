@@ -3,18 +3,32 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod adapters;
+mod addresses;
 mod bodies;
+mod cancel;
+mod circuit;
 mod crashes;
+mod dead_letter_list;
 mod dead_letters;
 mod deliveries;
 mod duplicates;
 mod endpoints;
 mod events;
+mod health;
 mod inputs;
+mod jobs;
 mod keys;
 mod messages;
+mod missed;
+mod operational;
 mod pauses;
+mod ping;
 mod queue_faults;
+mod rate_limit;
 mod replays;
 mod retries;
+mod rows;
+mod search;
+mod signatures;
 mod template;
+mod time_left;

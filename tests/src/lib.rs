@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod proxy;
+mod reference;
 mod scenario;
 mod stack;
 
 pub use proxy::{Call, Fault, Proxy};
+pub use reference::{Signed, Verdict, ask_for_missed, assert_accepted, verdicts};
 pub use scenario::{Hook, eventually, unique};
 pub use stack::Stack;

@@ -21,8 +21,11 @@ pub struct Call {
     pub operation: String,
     /// Everything that it says; for Scheduler with the schedule's name as `Name`.
     pub body: Value,
-    /// The capacity units that a DynamoDB call consumed, by what the emulator says.
+    /// The capacity units that a DynamoDB call consumed, by what the emulator says. It takes a query for half a unit, however
+    /// much that reads, and says nothing of batches.
     pub units: f64,
+    /// How many rows a query looked at, or how many items a batch asked for.
+    pub rows: usize,
     /// Whether it was spoilt.
     pub spoilt: bool,
 }
@@ -34,10 +37,12 @@ impl Call {
         self.body.to_string().contains(text)
     }
 
-    /// The name of the table that it reads or writes; empty for other services.
+    /// The name of the table that it reads or writes, the first of them if there are several; empty for other services.
     #[must_use]
     pub fn table(&self) -> &str {
-        self.body["TableName"].as_str().unwrap_or_default()
+        let of_batch = || self.body["RequestItems"].as_object()?.keys().next().map(String::as_str);
+        let of_transaction = || self.body["TransactItems"][0]["Put"]["TableName"].as_str();
+        self.body["TableName"].as_str().or_else(of_batch).or_else(of_transaction).unwrap_or_default()
     }
 
     /// A text attribute of the item that it puts.
@@ -192,6 +197,7 @@ async fn handle(
     };
     if counted {
         call.units = units(answer.body());
+        call.rows = rows(&call, answer.body());
     }
     shared.calls.lock().unwrap().push(call);
     Ok(answer.map(Full::new))
@@ -208,7 +214,7 @@ fn read_call(target: &str, path: &str, body: &[u8]) -> Call {
         }
         (None, None) => path.to_owned(),
     };
-    Call { operation, body: json, units: 0.0, spoilt: false }
+    Call { operation, body: json, units: 0.0, rows: 0, spoilt: false }
 }
 
 async fn forward(shared: &Shared, head: &hyper::http::request::Parts, body: Bytes) -> Response<Bytes> {
@@ -249,6 +255,13 @@ fn units(answer: &Bytes) -> f64 {
     let consumed = &answer["ConsumedCapacity"];
     let all = consumed.as_array().cloned().unwrap_or_else(|| vec![consumed.clone()]);
     all.iter().filter_map(|consumed| consumed["CapacityUnits"].as_f64()).sum()
+}
+
+fn rows(call: &Call, answer: &Bytes) -> usize {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let scanned = usize::try_from(answer["ScannedCount"].as_u64().unwrap_or_default()).unwrap_or_default();
+    let tables = call.body["RequestItems"].as_object().into_iter().flatten();
+    tables.filter_map(|(_, wanted)| Some(wanted["Keys"].as_array()?.len())).sum::<usize>() + scanned
 }
 
 fn without_entries(body: &Value, places: &[usize]) -> Bytes {

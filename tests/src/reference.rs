@@ -93,7 +93,7 @@ impl Signed {
 pub async fn verdicts(requests: &[Signed]) -> Vec<[Verdict; 2]> {
     let environment = venv::ensure(&LIBRARIES, Progress::Quiet).await.unwrap();
     let wanted: Vec<_> = requests.iter().map(Signed::to_json).collect();
-    let work = json!({"requests": wanted, "readme": {"v1": snippet("python", "standardwebhooks")}}).to_string();
+    let work = json!({"requests": wanted, "readme": {"v1": snippet("python", ".verify(body")}}).to_string();
     let directory = javascript(&environment);
     let (python, node) = tokio::join!(
         run(environment.join("bin/python"), ["-c", PYTHON].map(Into::into).to_vec(), &work),
@@ -103,6 +103,16 @@ pub async fn verdicts(requests: &[Signed]) -> Vec<[Verdict; 2]> {
     assert_eq!((python.len(), node.len()), (requests.len(), requests.len()));
     let pairs = python.iter().zip(&node);
     pairs.map(|(python, node)| [verdict("Python", python), verdict("JavaScript", node)]).collect()
+}
+
+/// Asks for what was missed with README.md's own lines; gives what came as `missed`.
+pub async fn ask_for_missed(secret: &str, endpoint: &str, replay_url: &str) -> Value {
+    const RUN: &str = "import json, sys\nwork = json.load(sys.stdin)\nnames = work['names']\n\
+                       exec(compile(work['lines'], 'README.md', 'exec'), names)\njson.dump(names['missed'], sys.stdout)";
+    let environment = venv::ensure(&LIBRARIES, Progress::Quiet).await.unwrap();
+    let names = json!({"secret": secret, "endpoint": endpoint, "replay_url": replay_url});
+    let work = json!({"lines": snippet("python", "pombo.missed.request"), "names": names}).to_string();
+    output(environment.join("bin/python"), ["-c", RUN].map(Into::into).to_vec(), &work).await
 }
 
 /// Fails unless every request verifies under each of its secrets and public keys, by each program.
@@ -153,6 +163,10 @@ fn snippet(language: &str, with: &str) -> String {
 }
 
 async fn run(program: PathBuf, arguments: Vec<PathBuf>, input: &str) -> Vec<Value> {
+    output(program, arguments, input).await.as_array().unwrap().clone()
+}
+
+async fn output(program: PathBuf, arguments: Vec<PathBuf>, input: &str) -> Value {
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();

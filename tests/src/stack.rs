@@ -39,6 +39,8 @@ impl Stack {
             ("DeliveriesVisibilitySeconds", "16"),
             ("SettleSeconds", "2"),
             ("SweepMinutes", "60"),
+            // No circuit opens where a test is about something else.
+            ("CircuitSeconds", "3600"),
         ];
         let options = LocalOptions {
             name: unique(name),

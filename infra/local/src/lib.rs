@@ -47,9 +47,9 @@ mod sdk;
 mod stack;
 mod template;
 mod translate;
-mod venv;
 
 pub mod options;
+pub mod venv;
 
 pub use api::Api;
 pub use emulator::{Emulator, EmulatorOptions};

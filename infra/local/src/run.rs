@@ -124,6 +124,7 @@ Pombo is up.
   ingest URL     {ingest}
   endpoints URL  {endpoints}
   replay URL     {replay}
+  console        {replay}/
   ingest key     {ingest_key}
   ops key        {ops_key}
   admin key      {admin_key}

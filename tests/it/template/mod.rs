@@ -92,7 +92,7 @@ impl Template {
         }
     }
 
-    /// What a role may do, one line for each action and resource.
+    /// What a role may do, one line for each action and resource; what it is denied begins with that word.
     fn allowed(&self, role: &str) -> BTreeSet<String> {
         let parts: Vec<_> = self.properties(role).as_object().unwrap().keys().collect();
         assert_eq!(parts, ["AssumeRolePolicyDocument", "Policies"], "{role}: no managed policy says more");
@@ -102,11 +102,15 @@ impl Template {
             for statement in statements.iter().filter_map(|statement| self.standing(statement)) {
                 let known = ["Effect", "Action", "Resource", "Condition"];
                 assert!(statement.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{statement}");
-                assert_eq!(statement["Effect"], "Allow");
+                let denied = if statement["Effect"] == "Deny" { "denied " } else { "" };
+                assert!(!denied.is_empty() || statement["Effect"] == "Allow", "{statement}");
                 let condition = self.condition(&statement["Condition"]);
                 for action in self.texts(&statement["Action"]) {
                     for resource in self.texts(&statement["Resource"]) {
-                        assert!(lines.insert(format!("{action} {resource}{condition}")), "{role}: {action} twice");
+                        assert!(
+                            lines.insert(format!("{denied}{action} {resource}{condition}")),
+                            "{role}: {action} twice"
+                        );
                     }
                 }
             }
@@ -118,7 +122,7 @@ impl Template {
     fn condition(&self, condition: &Value) -> String {
         let mut words = String::new();
         for (operator, values) in condition.as_object().into_iter().flatten() {
-            assert_eq!(operator, "StringEquals");
+            assert!(["ArnLike", "StringEquals", "ForAllValues:StringLike"].contains(&operator.as_str()), "{operator}");
             for (key, value) in values.as_object().unwrap() {
                 words += &format!(" if {key} is {}", self.texts(value).join(" or "));
             }

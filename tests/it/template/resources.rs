@@ -73,6 +73,45 @@ async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
 }
 
 #[tokio::test]
+async fn who_judges_urls_knows_what_is_open_and_what_is_the_stack_itself() {
+    let template = Template::with(&[
+        ("AllowedCidrs", "10.1.0.0/16"),
+        ("AllowLoopback", "true"),
+        ("IngestHosts", "events.example.com"),
+    ])
+    .await;
+    for function in ["DispatchFunction", "EndpointsFunction"] {
+        let variables = &template.properties(function)["Environment"]["Variables"];
+        let named = ["ALLOWED_CIDRS", "ALLOW_LOOPBACK", "INGEST_HOSTS"].map(|name| template.text(&variables[name]));
+        assert_eq!(named, ["10.1.0.0/16", "true", "events.example.com"], "{function}");
+        let url = serde_json::json!({"Fn::GetAtt": ["IngestFunctionUrl", "FunctionUrl"]});
+        assert_eq!(variables["INGEST_URL"], url, "{function}");
+    }
+    let parameter = |name: &str| &template.json["Parameters"][name]["Default"];
+    let closed = ["AllowedCidrs", "AllowLoopback", "IngestHosts", "VpcSubnetIds", "VpcSecurityGroupIds"].map(parameter);
+    assert_eq!(closed, ["", "false", "", "", ""], "nothing is open unless asked for");
+}
+
+#[tokio::test]
+async fn the_console_knows_the_endpoints_url_and_may_call_it_with_a_key_and_nothing_else() {
+    let template = Template::with(&[("AllowLoopback", "true")]).await;
+    let variables = &template.properties("ReplayFunction")["Environment"]["Variables"];
+    let url = serde_json::json!({"Fn::GetAtt": ["EndpointsFunctionUrl", "FunctionUrl"]});
+    assert_eq!((&variables["ENDPOINTS_URL"], template.text(&variables["ALLOW_LOOPBACK"])), (&url, "true".to_owned()));
+    let cors = |url: &str| template.properties(url)["Cors"].clone();
+    assert_eq!((cors("IngestFunctionUrl"), cors("ReplayFunctionUrl")), (Value::Null, Value::Null));
+    // Without `AllowCredentials`: a browser sends no cookie with a call from another origin's page.
+    let expected = serde_json::json!({
+        "AllowOrigins": ["*"],
+        "AllowMethods": ["GET", "POST", "PATCH", "DELETE"],
+        "AllowHeaders": ["authorization", "content-type"],
+        "ExposeHeaders": ["retry-after"],
+        "MaxAge": 3600,
+    });
+    assert_eq!(cors("EndpointsFunctionUrl"), expected);
+}
+
+#[tokio::test]
 async fn what_a_queue_gives_up_is_kept_for_longer_than_the_queue_keeps_it() {
     let template = Template::with(&[]).await;
     let dead_letters = [("DeliveriesQueue", "DeliveriesDeadLetterQueue"), ("JobsQueue", "JobsDeadLetterQueue")];

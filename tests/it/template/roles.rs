@@ -24,6 +24,9 @@ fn lines(table: &[&str]) -> BTreeSet<String> {
 const SCHEDULES: &str = "scheduler:CreateSchedule arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${ScheduleGroup}/*";
 const PASS_ROLE: &str = "iam:PassRole SchedulerRole if iam:PassedToService is scheduler.amazonaws.com";
 
+const HEALTH: &str = "dynamodb:PutItem EndpointsTable if dynamodb:LeadingKeys is ep_*#health";
+const SLOTS: &str = "dynamodb:UpdateItem EndpointsTable if dynamodb:LeadingKeys is ep_*#rate";
+
 /// What each role may do, and what else that has a condition or an ARN of its own.
 const ROLES: [(&str, &[&str], &[&str]); 5] = [
     (
@@ -39,25 +42,29 @@ const ROLES: [(&str, &[&str], &[&str]); 5] = [
     (
         "DispatchRole",
         &[
-            "dynamodb:GetItem: EndpointsTable EventsTable DeliveriesTable",
-            "dynamodb:PutItem: DeliveriesTable",
-            "sqs:SendMessage: DeliveriesQueue DeliveriesDeadLetterQueue",
+            "dynamodb:GetItem: RoutingTable EventsTable DeliveriesTable",
+            "dynamodb:BatchGetItem: EndpointsTable",
+            "dynamodb:PutItem: EventsTable DeliveriesTable JobsTable",
+            "sqs:SendMessage: DeliveriesQueue DeliveriesDeadLetterQueue JobsQueue",
             "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes: DeliveriesQueue",
             "logs:CreateLogStream logs:PutLogEvents: DispatchLogGroup",
         ],
-        &[SCHEDULES, PASS_ROLE],
+        &[SCHEDULES, PASS_ROLE, HEALTH, SLOTS],
     ),
     (
         "ReplayRole",
         &[
-            "dynamodb:GetItem: EndpointsTable EventsTable DeliveriesTable ApiKeysTable JobsTable",
-            "dynamodb:BatchGetItem: DeliveriesTable",
+            "dynamodb:GetItem: RoutingTable EndpointsTable EventsTable DeliveriesTable ApiKeysTable JobsTable",
+            "dynamodb:BatchGetItem: EndpointsTable EventsTable DeliveriesTable JobsTable",
             "dynamodb:Query: DeliveriesTable DeliveriesTable/index/by_endpoint DeliveriesTable/index/by_tenant",
             "dynamodb:Query: DeliveriesTable/index/by_stack DeliveriesTable/index/by_due JobsTable/index/by_due",
-            "dynamodb:PutItem: DeliveriesTable JobsTable",
+            "dynamodb:Query: EventsTable/index/by_due EventsTable/index/by_time JobsTable JobsTable/index/by_time",
+            "dynamodb:PutItem: RoutingTable EndpointsTable EventsTable DeliveriesTable JobsTable",
+            "dynamodb:UpdateItem: EventsTable",
             "sqs:SendMessage: DeliveriesQueue JobsQueue",
             "sqs:ReceiveMessage sqs:DeleteMessage: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue",
             "sqs:GetQueueAttributes: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue DeliveriesQueue",
+            "sqs:ChangeMessageVisibility: DeliveriesDeadLetterQueue JobsDeadLetterQueue",
             "logs:CreateLogStream logs:PutLogEvents: ReplayLogGroup",
         ],
         &[SCHEDULES, PASS_ROLE],
@@ -67,9 +74,9 @@ const ROLES: [(&str, &[&str], &[&str]); 5] = [
         &[
             "dynamodb:GetItem: RoutingTable EndpointsTable ApiKeysTable",
             "dynamodb:BatchGetItem: EndpointsTable",
-            "dynamodb:PutItem: RoutingTable EndpointsTable ApiKeysTable JobsTable",
+            "dynamodb:PutItem: RoutingTable EndpointsTable ApiKeysTable EventsTable JobsTable",
             "dynamodb:Query: ApiKeysTable/index/by_owner",
-            "sqs:SendMessage: JobsQueue",
+            "sqs:SendMessage: DeliveriesQueue JobsQueue",
             "logs:CreateLogStream logs:PutLogEvents: EndpointsLogGroup",
         ],
         &[],
@@ -110,6 +117,37 @@ async fn with_a_key_each_role_may_use_it_through_the_services_that_hold_the_data
             assert_eq!(of(&template).as_deref(), Some(KEY), "{resource}");
             assert_eq!(of(&without), None, "{resource}");
         }
+    }
+}
+
+const SUBNETS: [(&str, &str); 2] = [("VpcSubnetIds", "subnet-1,subnet-2"), ("VpcSecurityGroupIds", "sg-1")];
+
+#[tokio::test]
+async fn in_a_vpc_dispatch_alone_has_network_interfaces_which_its_own_code_may_not_touch() {
+    let (template, without) = (Template::with(&SUBNETS).await, Template::with(&[]).await);
+    for function in FUNCTIONS {
+        let config = |template: &Template| {
+            let config = &template.properties(&format!("{function}Function"))["VpcConfig"];
+            let config = template.standing(config)?;
+            let ids = |name: &str| template.standing(&config[name]).map(|ids| ids["Fn::Split"].clone());
+            Some([ids("SubnetIds"), ids("SecurityGroupIds")])
+        };
+        let ids = |name: &str| Some(serde_json::json!([",", {"Ref": name}]));
+        let expected = [ids("VpcSubnetIds"), ids("VpcSecurityGroupIds")];
+        assert_eq!(config(&template), (function == "Dispatch").then_some(expected), "{function}");
+        assert_eq!(config(&without), None, "{function}");
+    }
+    for (role, ..) in ROLES {
+        let mut expected = without.allowed(role);
+        if role == "DispatchRole" {
+            expected.extend(lines(&[
+                "ec2:CreateNetworkInterface ec2:DeleteNetworkInterface ec2:DescribeNetworkInterfaces: *",
+                "ec2:AssignPrivateIpAddresses ec2:UnassignPrivateIpAddresses ec2:DescribeSubnets: *",
+            ]));
+            let own_code = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:*";
+            expected.insert(format!("denied ec2:* * if lambda:SourceFunctionArn is {own_code}"));
+        }
+        assert_eq!(template.allowed(role), expected, "{role}");
     }
 }
 
@@ -163,7 +201,12 @@ async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
         let mut found = BTreeSet::new();
         everybodys(&template.json["Resources"], "", &mut found);
         let permissions = template.names("AWS::Lambda::Permission");
-        let expected = permissions.iter().map(|name| format!("/{name}/Properties/Principal")).collect();
+        let mut expected: BTreeSet<_> =
+            permissions.iter().map(|name| format!("/{name}/Properties/Principal")).collect();
+        // Network interfaces, in a VPC: the test above says which actions, and that they are not for the function's code.
+        expected.insert("/DispatchRole/Properties/Policies/PolicyDocument/Statement/Fn::If/Resource".to_owned());
+        // Pages of any origin may call with a key: the test in `resources` says how.
+        expected.insert("/EndpointsFunctionUrl/Properties/Cors/AllowOrigins".to_owned());
         assert_eq!(found, expected);
         // A new kind of resource may bring a policy of its own: look at it, then add it.
         let resources = template.json["Resources"].as_object().unwrap().values();
