@@ -9,6 +9,7 @@ use std::time::Duration;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::health::PauseReason;
+use pombo_domain::invalid::Invalid;
 use pombo_domain::signature::Secrets;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
@@ -35,13 +36,25 @@ struct Resume {
 
 /// What becomes of missed events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 enum Missed {
     /// Nothing.
     #[default]
     Leave,
     /// They are sent, oldest first.
     Replay,
+}
+
+impl TryFrom<String> for Missed {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        match text.as_str() {
+            "leave" => Ok(Self::Leave),
+            "replay" => Ok(Self::Replay),
+            _ => Err(Invalid::rule("must be replay or leave")),
+        }
+    }
 }
 
 /// The answer to resume.

@@ -189,7 +189,8 @@ mod tests {
             (r#"{"filter":{"tenant":"a","status":"failed"}}"#, "filter.status"),
             (r#"{"filter":{"tenant":"a b"}}"#, "filter.tenant"),
             (r#"{"filter":{"endpoint_id":"ep_x"}}"#, "filter.endpoint_id"),
-            (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"include":["lost"]}}"#), "include[0]"),
+            (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"include":["failed","lost"]}}"#), "include[1]"),
+            (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"include":[7]}}"#), "include[0]"),
             (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"rate_per_second":0}}"#), "rate_per_second"),
         ] {
             let problem = read(body).unwrap_err();

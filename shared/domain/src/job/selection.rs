@@ -97,7 +97,7 @@ pub struct Filter {
 
 /// What of the deliveries is replayed: those in a status, and those that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum Include {
     /// Every attempt failed.
     Failed,
@@ -113,6 +113,23 @@ pub enum Include {
     Pending,
     /// Not there, though the endpoint subscribes to the event now: it was paused, or did not exist.
     Missing,
+}
+
+impl TryFrom<String> for Include {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        match text.as_str() {
+            "failed" => Ok(Self::Failed),
+            "held" => Ok(Self::Held),
+            "cancelled" => Ok(Self::Cancelled),
+            "retrying" => Ok(Self::Retrying),
+            "succeeded" => Ok(Self::Succeeded),
+            "pending" => Ok(Self::Pending),
+            "missing" => Ok(Self::Missing),
+            _ => Err(Invalid::rule("must be failed, held, cancelled, retrying, succeeded, pending or missing")),
+        }
+    }
 }
 
 impl Include {

@@ -112,6 +112,16 @@ fn a_selection_reads_back_as_it_was_stored_and_a_scope_is_one_of_three() {
 }
 
 #[test]
+fn what_is_included_is_named_and_read_by_its_name() {
+    for include in ALL {
+        let json = serde_json::to_string(&include).unwrap();
+        assert_eq!(serde_json::from_str::<Include>(&json).unwrap(), include, "{json}");
+        assert!(include.status().is_none_or(|status| format!("{:?}", status.as_str()) == json), "{json}");
+    }
+    assert!(serde_json::from_str::<Include>(r#""lost""#).is_err());
+}
+
+#[test]
 fn what_is_missing_up_to_the_order_is_looked_for_once_more_over_the_time_around_it() {
     let missed = of(filter(0, 5000), &[Include::Missing]).unwrap();
     let last = missed.moved_to(key(990)).look_done(ordered());
