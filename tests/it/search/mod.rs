@@ -47,7 +47,7 @@ async fn walked(stack: &Stack, path: &str, what: &str, limit: usize) -> (Vec<Str
 
 #[tokio::test]
 async fn events_are_found_by_tenant_type_and_time_newest_first() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let (tenant, from) = (unique("t"), an_hour_ago());
     let at = |second: u64| from.plus(Duration::from_secs(second));
     let types = ["student.created", "student.left", "course.opened"];
@@ -85,7 +85,7 @@ async fn events_are_found_by_tenant_type_and_time_newest_first() {
 
 #[tokio::test]
 async fn an_event_that_was_posted_is_listed_with_the_number_of_its_deliveries() {
-    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     let id = hook.post().await;
     hook.until_status(&id, "succeeded", SOON).await;
     let (_, page) = hook.stack.local.replay().get(&format!("/v1/events?tenant={}", hook.tenant)).await.unwrap();
@@ -94,7 +94,7 @@ async fn an_event_that_was_posted_is_listed_with_the_number_of_its_deliveries() 
 
 #[tokio::test]
 async fn deliveries_are_found_by_the_type_of_their_event() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
     let endpoint: EndpointId = hook.endpoint.parse().unwrap();
     let records: Vec<_> = (0..30)
@@ -126,7 +126,7 @@ async fn deliveries_are_found_by_the_type_of_their_event() {
 
 #[tokio::test]
 async fn a_search_that_finds_little_is_cut_says_how_far_it_came_and_goes_on_from_there() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let (tenant, endpoint, from) = (unique("t"), endpoint_id(), an_hour_ago());
     let mut records: Vec<_> = (0..1500)
         .map(|n| {
@@ -155,7 +155,7 @@ async fn shown(stack: &Stack, id: &str) -> Value {
 #[tokio::test]
 async fn a_delivery_is_shown_with_what_is_sent_and_the_endpoint_also_when_that_is_deleted() {
     let options = json!({"name": "registrar", "retry_policy": {"delays_seconds": [600]}});
-    let hook = Hook::new(Stack::calm().await, options, |_| Answer::status(500)).await;
+    let hook = Hook::new(Stack::filled().await, options, |_| Answer::status(500)).await;
     let data = json!({"name": "<script>alert(1)</script>"});
     let wanted = json!({"type": "a.b", "tenant": hook.tenant, "data": data, "timestamp": "2026-01-31T09:30:00.050Z"});
     let event = hook.stack.post(&wanted).await;
@@ -178,7 +178,7 @@ async fn a_delivery_is_shown_with_what_is_sent_and_the_endpoint_also_when_that_i
 
 #[tokio::test]
 async fn an_event_shows_its_deliveries_beyond_those_it_was_fanned_out_to() {
-    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     let other = Hook::register(hook.stack, &hook.receiver, &hook.tenant, "/other", json!({})).await;
     let (accepted, endpoint) = (an_hour_ago(), hook.endpoint.parse().unwrap());
     put_events(hook.stack, &[event(&hook.tenant, "e", "a", accepted, &[])]).await;
@@ -191,7 +191,7 @@ async fn an_event_shows_its_deliveries_beyond_those_it_was_fanned_out_to() {
 
 #[tokio::test]
 async fn a_delivery_outlives_what_it_was_about() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let (tenant, endpoint) = (unique("t"), endpoint_id());
     let record = delivery(&tenant, &endpoint, "gone", an_hour_ago(), Status::Failed);
     put_deliveries(stack, std::slice::from_ref(&record)).await;

@@ -49,7 +49,7 @@ fn assert_whole(shown: &[String], always: &BTreeSet<String>, seed: u64) {
 
 #[tokio::test]
 async fn a_walk_over_deliveries_misses_and_repeats_nothing_while_they_come_and_change() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let seed = u64::from(clock::random_bits());
     let mut numbers = Numbers(seed);
     let (tenant, from) = (unique("t"), an_hour_ago());
@@ -114,7 +114,7 @@ const fn numbers_status(n: usize) -> usize {
 
 #[tokio::test]
 async fn a_walk_over_events_misses_and_repeats_nothing_while_they_come() {
-    let stack = Stack::calm().await;
+    let stack = Stack::filled().await;
     let seed = u64::from(clock::random_bits());
     let mut numbers = Numbers(seed);
     let (tenant, from) = (unique("t"), an_hour_ago());
