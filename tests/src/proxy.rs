@@ -74,6 +74,7 @@ pub enum Fault {
 type Rule = Box<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 
 struct Shared {
+    address: SocketAddr,
     target: OnceLock<String>,
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
@@ -94,6 +95,7 @@ impl Proxy {
         listener.set_nonblocking(true).expect("the proxy cannot listen");
         let address = listener.local_addr().expect("the proxy has no address");
         let shared = Arc::new(Shared {
+            address,
             target: OnceLock::new(),
             calls: Mutex::default(),
             rules: Mutex::default(),
@@ -173,7 +175,7 @@ async fn handle(
     let answer = match &fault {
         Some(Fault::Refuse(status, code)) => error(*status, code),
         Some(Fault::KillBefore) => {
-            kill(peer);
+            kill(peer, shared.address);
             error(500, "InternalError")
         }
         Some(Fault::Swallow) => {
@@ -189,7 +191,7 @@ async fn handle(
     let answer = match fault {
         Some(Fault::LoseAnswer) => error(500, "InternalServerError"),
         Some(Fault::KillAfter) => {
-            kill(peer);
+            kill(peer, shared.address);
             error(500, "InternalError")
         }
         Some(Fault::RefuseEntries(places, senders_fault)) => with_refused(answer, &places, senders_fault),
@@ -290,20 +292,22 @@ fn with_refused(answer: Response<Bytes>, places: &[usize], senders_fault: bool) 
 }
 
 /// Kills the process at the other end of a connection, as a sandbox that is gone from one moment to the next.
-fn kill(peer: SocketAddr) {
-    let pid = owner_of(peer).expect("nobody has the other end of the connection");
+fn kill(peer: SocketAddr, proxy: SocketAddr) {
+    let pid = owner_of(peer, proxy).expect("nobody has the other end of the connection");
     let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
     assert!(status.is_ok_and(|status| status.success()), "the process {pid} could not be killed");
 }
 
-/// The process that has the socket bound to `peer`, by what Linux says of its sockets.
-fn owner_of(peer: SocketAddr) -> Option<u32> {
-    let port = format!(":{:04X}", peer.port());
+/// The process that has the socket from `peer` to the proxy, by what Linux says of its sockets. Both ends count: another
+/// process may have a connection from the same port to somewhere else.
+fn owner_of(peer: SocketAddr, proxy: SocketAddr) -> Option<u32> {
+    let [from, to] = [peer, proxy].map(|address| format!(":{:04X}", address.port()));
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let socket = table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let inode = *fields.get(9)?;
-        (fields.get(1)?.ends_with(&port) && inode != "0").then(|| format!("socket:[{inode}]"))
+        let is_ours = fields.get(1)?.ends_with(&from) && fields.get(2)?.ends_with(&to);
+        (is_ours && inode != "0").then(|| format!("socket:[{inode}]"))
     })?;
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let pid = process.file_name().to_str()?.parse().ok()?;
