@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Call, Hook, Stack, eventually};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -72,26 +72,35 @@ async fn a_message_that_meets_a_live_claim_waits_and_is_not_sent_twice() {
         Answer::status(200).after(Duration::from_secs(2))
     })
     .await;
-    let event = json!({"type": "a", "tenant": hook.tenant, "id": "e", "data": {}});
-    hook.stack.post(&event).await;
-    eventually("the claim", SOON, || async {
-        let claims =
-            hook.stack.proxy.calls(|call| call.body["Item"]["claim"].is_object() && call.mentions(&hook.endpoint));
-        (!claims.is_empty()).then_some(())
-    })
-    .await;
-    hook.stack.post(&event).await;
-    let waiting = eventually("the waiting message", SOON, || async {
-        let sent = hook.stack.proxy.calls(|call| {
-            call.operation == "SendMessage" && call.mentions(&hook.endpoint) && call.mentions("not_before")
-        });
-        sent.into_iter().next()
-    })
-    .await;
-    assert!(waiting.body["DelaySeconds"].as_u64().is_some_and(|delay| (1..=16).contains(&delay)), "{waiting:?}");
-    hook.until_status("e", "succeeded", SOON).await;
-    tokio::time::sleep(Duration::from_secs(waiting.body["DelaySeconds"].as_u64().unwrap() + 1)).await;
-    assert_eq!(hook.receiver.count(), 1);
+    // The repeat has to come while the receiver takes its two seconds. On a busy machine it may come too late, and is dropped:
+    // then another event is tried.
+    for id in ["e1", "e2", "e3", "e4", "e5"] {
+        let event = json!({"type": "a", "tenant": hook.tenant, "id": id, "data": {}});
+        let accepted = hook.stack.post(&event).await;
+        let key = format!("{}/{}#{id}", hook.endpoint, accepted["accepted_at"].as_str().unwrap());
+        let delivery = pombo_domain::cursor::seal(&key);
+        eventually("the claim", SOON, || async {
+            let is_claim =
+                |call: &Call| call.body["Item"]["claim"].is_object() && call.attribute("sort_key").contains(id);
+            let claims = hook.stack.proxy.calls(|call| is_claim(call) && call.mentions(&hook.endpoint));
+            (!claims.is_empty()).then_some(())
+        })
+        .await;
+        hook.stack.post(&event).await;
+        hook.until_status(id, "succeeded", SOON).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let sent = hook
+            .stack
+            .proxy
+            .calls(|call| call.operation == "SendMessage" && call.mentions(&delivery) && call.mentions("not_before"));
+        let Some(waiting) = sent.first() else { continue };
+        let delay = waiting.body["DelaySeconds"].as_u64().unwrap();
+        assert!((1..=16).contains(&delay), "{waiting:?}");
+        tokio::time::sleep(Duration::from_secs(delay + 1)).await;
+        assert_eq!(requests_for(&hook, id), 1);
+        return;
+    }
+    panic!("no repeat met a live claim");
 }
 
 #[tokio::test]
