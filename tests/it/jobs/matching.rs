@@ -201,11 +201,14 @@ async fn one_whose_first_message_was_lost_is_pending_and_is_sent_its_first_messa
 
 #[tokio::test]
 async fn one_that_is_being_sent_is_skipped_and_counted() {
-    let stack = Stack::calm().await;
-    let hook = Hook::new(stack, json!({"timeout_seconds": 3, "retry_policy": {"delays_seconds": [2]}}), |received| {
+    // The receiver takes long enough for the whole job, on a busy machine too.
+    let patient =
+        [("MaxEndpointTimeoutSeconds", "10"), ("DispatchTimeoutSeconds", "45"), ("DeliveriesVisibilitySeconds", "60")];
+    let stack = Stack::own("sending", &patient).await;
+    let hook = Hook::new(stack, json!({"timeout_seconds": 10, "retry_policy": {"delays_seconds": [2]}}), |received| {
         match received.times {
             1 => Answer::status(500),
-            _ => Answer::status(200).after(Duration::from_millis(2800)),
+            _ => Answer::status(200).after(Duration::from_secs(8)),
         }
     })
     .await;
