@@ -27,6 +27,7 @@ mod list_dead_letters;
 mod list_deliveries;
 mod list_events;
 mod list_replays;
+mod merge;
 mod missed;
 mod pending;
 mod publish;

@@ -10,7 +10,8 @@ use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
-use crate::list::{self, Filter, Page, Part, Scope, merge};
+use crate::list::{self, Filter, Page, Scope};
+use crate::merge::{Part, merge};
 use crate::settings::App;
 use crate::view::DeliveryView;
 

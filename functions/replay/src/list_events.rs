@@ -11,7 +11,8 @@ use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
-use crate::list::{EventFilter, EventRequest, Page, Part, merge};
+use crate::list::{EventFilter, EventRequest, Page};
+use crate::merge::{Part, merge};
 use crate::settings::App;
 
 /// An event without its data.

@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use self::proof::{proved, signed};
 use crate::create_replay;
 use crate::invocation::Invocation;
-use crate::list::{Candidates, Page, cursor, read_cursor};
+use crate::list::{Page, cursor, read_cursor};
+use crate::merge::Candidates;
 use crate::settings::App;
 
 /// What the body must say that it is, so that nothing else that a receiver ever signed can be taken for it.

@@ -10,7 +10,6 @@
 
 mod events;
 mod filter;
-mod merge;
 mod page;
 #[cfg(test)]
 mod walk;
@@ -25,7 +24,6 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::events::{EventFilter, EventRequest};
 pub(crate) use self::filter::{Filter, Request, Scope};
-pub(crate) use self::merge::{Candidates, Part, merge};
 pub(crate) use self::page::Page;
 
 /// Where a walk goes on. A cursor that came with other filters would skip or repeat, so it carries its own.

@@ -9,8 +9,8 @@ use pombo_domain::time::Timestamp;
 use proptest::prelude::*;
 
 use super::filter::{Filter, Scope};
-use super::merge::{Part, merge};
 use super::page::Page;
+use crate::merge::{Part, merge};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const ALL: [Status; 6] =

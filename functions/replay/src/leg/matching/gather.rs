@@ -15,8 +15,8 @@ use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event::EVENT_SHARDS;
 use pombo_domain::job::{Ordered, Row, Scope, Selection, Source, Unrecorded};
 
-use super::merge::{Part, merge};
 use crate::leg::rows::{Known, heads_of};
+use crate::merge::{Candidates, Part, merge_oldest_first};
 use crate::settings::App;
 
 /// How many windows of a list are looked through in one go, when little of them is wanted.
@@ -53,14 +53,14 @@ pub(crate) async fn gather(
     let largest = if selects_unrecorded(selection) { LARGEST_EVENT_WINDOW } else { LARGEST_WINDOW };
     for _ in 0..MOST_WINDOWS {
         let limit = (most - found.rows.len()).min(largest);
-        let window = candidates(app, &found.selection, endpoint, ordered, limit).await?;
-        let last = window.keys.last().cloned();
-        let open: Vec<_> = window.keys.into_iter().filter(|key| !window.unwanted.contains(key)).collect();
+        let (Candidates { rows, more }, unwanted) = candidates(app, &found.selection, endpoint, ordered, limit).await?;
+        let last = rows.last().cloned();
+        let open: Vec<_> = rows.into_iter().filter(|key| !unwanted.contains(key)).collect();
         confirm(app, &open, endpoint, ordered, &mut found).await?;
         if let Some(last) = last {
             found.selection = found.selection.moved_to(last);
         }
-        if !window.more {
+        if !more {
             found.selection = found.selection.look_done(ordered);
             break;
         }
@@ -72,24 +72,15 @@ pub(crate) async fn gather(
     Ok(found)
 }
 
-/// A part of the list.
-struct Candidates {
-    /// The deliveries that stand there, oldest first.
-    keys: Vec<DeliveryKey>,
-    /// Those of them that are not wanted, by what the list itself tells.
-    unwanted: HashSet<DeliveryKey>,
-    /// Whether there may be more behind them.
-    more: bool,
-}
-
-/// The next candidates behind the selection's position.
+/// The next candidates behind the selection's position, oldest first, and which of them are not wanted, by what the list
+/// itself tells.
 async fn candidates(
     app: &App,
     selection: &Selection,
     endpoint: Option<&Endpoint>,
     ordered: Ordered,
     limit: usize,
-) -> Result<Candidates, AwsError> {
+) -> Result<(Candidates<DeliveryKey>, HashSet<DeliveryKey>), AwsError> {
     let (since, until) = selection.range(ordered);
     let (since, until) = (Some(since), Some(until));
     let after = selection.after.clone();
@@ -111,7 +102,7 @@ async fn candidates(
                     }
                     keys.push(key);
                 }
-                parts.push(Part { keys, exhausted });
+                parts.push(Part { rows: keys, exhausted });
             }
         }
         _ => {
@@ -122,14 +113,11 @@ async fn candidates(
             let window = Window { since, until, after, limit: asked, oldest_first: true };
             for stage in stages(selection) {
                 let queries = stage.iter().map(|list| app.protocol.deliveries.list(list, &window));
-                for keys in try_join_all(queries).await? {
-                    parts.push(Part { exhausted: keys.len() < asked, keys });
-                }
+                parts.extend(try_join_all(queries).await?.into_iter().map(|keys| Part::of(keys, asked)));
             }
         }
     }
-    let (keys, more) = merge(parts, limit);
-    Ok(Candidates { keys, unwanted, more })
+    Ok((merge_oldest_first(parts, limit), unwanted))
 }
 
 /// How many keys to ask each of `shards` for, so that a window of `limit` is as good as always full: they fill evenly.

@@ -7,7 +7,6 @@
 //! cancelled.
 
 mod gather;
-mod merge;
 
 use std::time::Duration;
 

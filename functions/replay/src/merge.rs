@@ -1,5 +1,7 @@
 //! Merges what the partitions of a list gave into one run of candidates.
 
+use std::cmp::Reverse;
+
 use pombo_aws::events::{EventPosition, EventRow};
 use pombo_domain::delivery::DeliveryKey;
 
@@ -32,7 +34,7 @@ impl Placed for EventRow {
 /// What one partition gave.
 #[derive(Debug, Clone)]
 pub(crate) struct Part<T> {
-    /// What stands behind the cursor, newest first.
+    /// What stands behind the position, in the order of the list.
     pub(crate) rows: Vec<T>,
     /// Whether there is no more behind that.
     pub(crate) exhausted: bool,
@@ -45,34 +47,45 @@ impl<T> Part<T> {
     }
 }
 
-/// The candidates for a page, newest first.
+/// What comes next in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidates<T> {
-    /// They.
+    /// They, in the order of the list.
     pub(crate) rows: Vec<T>,
     /// Whether there may be more behind them.
     pub(crate) more: bool,
 }
 
-/// The newest at most `limit` of all parts, each once. Behind the last of a part that has more, nothing is taken from any
-/// other: the part may have something newer.
+/// The newest at most `limit` of all parts, each once, newest first, as each part is.
 pub(crate) fn merge<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
-    let known_to = parts.iter().filter(|part| !part.exhausted).filter_map(|part| part.rows.last()).map(T::place).max();
-    let mut more = known_to.is_some();
-    let mut rows: Vec<_> = parts.into_iter().flat_map(|part| part.rows).map(|row| (row.place(), row)).collect();
-    rows.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+    merge_by(parts, limit, |row| Reverse(row.place()))
+}
+
+/// The oldest at most `limit` of all parts, each once, oldest first, as each part is.
+pub(crate) fn merge_oldest_first<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
+    merge_by(parts, limit, T::place)
+}
+
+/// Behind the last of a part that has more, nothing is taken from any other: the part may have something that comes before.
+fn merge_by<T, P: Ord>(parts: Vec<Part<T>>, limit: usize, place: impl Fn(&T) -> P) -> Candidates<T> {
+    let known_to = parts.iter().filter(|part| !part.exhausted).filter_map(|part| part.rows.last()).map(&place).min();
+    let mut rows: Vec<_> = parts.into_iter().flat_map(|part| part.rows).map(|row| (place(&row), row)).collect();
+    rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     rows.dedup_by(|(a, _), (b, _)| a == b);
-    if let Some(known_to) = known_to {
-        rows.retain(|(place, _)| *place >= known_to);
+    if let Some(known_to) = &known_to {
+        rows.retain(|(place, _)| place <= known_to);
     }
-    more |= rows.len() > limit;
+    let more = known_to.is_some() || rows.len() > limit;
     rows.truncate(limit);
     Candidates { rows: rows.into_iter().map(|(_, row)| row).collect(), more }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use pombo_domain::time::Timestamp;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -88,9 +101,18 @@ mod tests {
         Part { rows: times.iter().map(|time| key(*time)).collect(), exhausted }
     }
 
+    fn times((rows, more): (Vec<DeliveryKey>, bool)) -> (Vec<i64>, bool) {
+        (rows.iter().map(|key| key.accepted_at.as_seconds()).collect(), more)
+    }
+
     fn merged(parts: Vec<Part<DeliveryKey>>, limit: usize) -> (Vec<i64>, bool) {
-        let page = merge(parts, limit);
-        (page.rows.iter().map(|key| key.accepted_at.as_seconds()).collect(), page.more)
+        let Candidates { rows, more } = merge(parts, limit);
+        times((rows, more))
+    }
+
+    fn merged_oldest_first(parts: Vec<Part<DeliveryKey>>, limit: usize) -> (Vec<i64>, bool) {
+        let Candidates { rows, more } = merge_oldest_first(parts, limit);
+        times((rows, more))
     }
 
     #[test]
@@ -130,5 +152,41 @@ mod tests {
         let parts = ids.iter().map(|id| Part { rows: vec![row(id)], exhausted: true }).collect();
         let keys: Vec<_> = merge(parts, 9).rows.iter().map(key).collect();
         assert!(keys.len() == ids.len() && keys.is_sorted_by(|a, b| a > b), "{keys:?}");
+    }
+
+    #[test]
+    fn keys_come_oldest_first_and_once_and_never_from_behind_a_part_that_has_more() {
+        let parts = vec![part(&[1, 5, 9], true), part(&[5, 8], true), part(&[], true)];
+        assert_eq!(merged_oldest_first(parts.clone(), 10), (vec![1, 5, 8, 9], false));
+        assert_eq!(merged_oldest_first(parts, 3), (vec![1, 5, 8], true));
+        let parts = vec![part(&[1, 3], false), part(&[2, 4, 8], true), part(&[7, 9], false)];
+        assert_eq!(merged_oldest_first(parts, 10), (vec![1, 2, 3], true));
+        assert_eq!(merged_oldest_first(vec![part(&[], true)], 5), (vec![], false));
+    }
+
+    proptest! {
+        /// A walk in windows sees everything once, in order, however the keys are spread and however few are asked for.
+        #[test]
+        fn a_walk_sees_everything_once(
+            times in prop::collection::btree_set(0i64..400, 0..120), parts in 1usize..17, limit in 1usize..40, asked in 1usize..10,
+        ) {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let of = |number: usize| {
+                    let keys: Vec<_> = times.iter().copied()
+                        .filter(|time| *time as usize % parts == number && after.is_none_or(|after| *time > after))
+                        .take(asked).collect();
+                    part(&keys, keys.len() < asked)
+                };
+                let (keys, more) = merged_oldest_first((0..parts).map(of).collect(), limit);
+                prop_assert!(keys.len() <= limit && (!more || !keys.is_empty()), "a window that does not move on");
+                seen.extend(&keys);
+                after = keys.last().copied().or(after);
+                if !more { break; }
+            }
+            prop_assert!(seen.is_sorted());
+            prop_assert_eq!(seen.len(), times.len());
+            prop_assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), times);
+        }
     }
 }
