@@ -14,6 +14,7 @@ use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
+use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -107,6 +108,7 @@ impl NewEndpoint {
             created_at: now,
             updated_at: now,
             expires_at: None,
+            unknown: Unknown::none(),
         }
     }
 }

@@ -12,6 +12,7 @@ use pombo_domain::health::PauseReason;
 use pombo_domain::invalid::Invalid;
 use pombo_domain::signature::Secrets;
 use pombo_domain::time::Timestamp;
+use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,8 @@ fn deleted(endpoint: &Endpoint, retention: Duration, now: Timestamp) -> Wanted {
         secrets: Secrets::none(),
         headers: CustomHeaders::default(),
         expires_at: Some(now.plus(retention).as_seconds()),
+        // It may be secret, too.
+        unknown: Unknown::none(),
         ..endpoint.clone()
     }))
 }

@@ -11,6 +11,7 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
+use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Method, Problem, Request};
 
 use crate::Rules;
@@ -67,6 +68,7 @@ pub fn endpoint() -> Endpoint {
         created_at: Timestamp::from_millis(1_700_000_000_000),
         updated_at: Timestamp::from_millis(1_700_000_000_000),
         expires_at: None,
+        unknown: Unknown::none(),
     }
 }
 

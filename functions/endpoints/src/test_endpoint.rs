@@ -47,7 +47,7 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
         return Err(Problem::unavailable("The test's event could not be stored. Repeat the request."));
     }
     let delivery = event.delivery_to(endpoint.id.clone());
-    if fan_out::send(&app.deliveries_queue, &event, |_| Some(endpoint.version)).await > 0 {
+    if fan_out::send(&app.deliveries_queue, &event, |_| Some(endpoint.version), None).await > 0 {
         tracing::error!(endpoint = %endpoint.id, event = %event.id, "A test of endpoint {} could not be queued.", endpoint.id);
         return Err(not_queued(&event, &delivery));
     }

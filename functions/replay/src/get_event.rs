@@ -129,6 +129,7 @@ mod tests {
             version: 1,
             active: true,
             patterns: vec![pattern.parse().unwrap()],
+            unknown: Vec::new(),
         };
         let event = Event {
             tenant: "acme".parse().unwrap(),

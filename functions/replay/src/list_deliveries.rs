@@ -33,7 +33,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
     let mut page = Page::new(wanted.after.clone(), wanted.limit, wanted.most());
     while page.is_open() {
         let candidates = merge(parts(app, filter, page.position(), wanted.at_once()).await?, wanted.at_once());
-        let mut records = app.protocol.deliveries.get_many(&candidates.rows).await?;
+        let mut records = app.protocol.deliveries.get_readable(&candidates.rows).await?;
         let now = clock::now();
         page.take(candidates, |key| {
             let record = records.remove(&key);

@@ -33,7 +33,7 @@ pub(crate) enum PublishError {
 pub(crate) async fn publish(app: &App, tenant: &TenantId, id: &EventId) -> Result<bool, PublishError> {
     let Some(event) = closed(app, tenant, id).await? else { return Ok(false) };
     let routing = app.routing.get(tenant).await?;
-    let unsent = fan_out::send(&app.protocol.queue, &event, |endpoint| routing.version_of(endpoint)).await;
+    let unsent = fan_out::send(&app.protocol.queue, &event, |endpoint| routing.version_of(endpoint), None).await;
     if unsent > 0 {
         return Err(PublishError::Unsent(unsent));
     }

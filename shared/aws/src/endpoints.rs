@@ -11,6 +11,8 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::job::Job;
 use pombo_domain::routing::RoutingRecord;
 
+use crate::batch;
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::health;
 use crate::item::{Item, number, text};
@@ -59,7 +61,7 @@ impl EndpointsTable {
     pub async fn get(&self, id: &EndpointId) -> Result<Option<Endpoint>, AwsError> {
         const CALL: &str = "dynamodb:GetItem Endpoints";
         let request = self.client.get_item().table_name(&self.table).key("endpoint_id", text(id)).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         answer.item.map(|item| from_item(CALL, item)).transpose()
     }
 
@@ -75,7 +77,7 @@ impl EndpointsTable {
         Ok(Some((from_item(CALL, endpoint)?, health)))
     }
 
-    /// The endpoints of these ids as they are now, in the order of the ids; at most 100.
+    /// The endpoints of these ids as they are now, in the order of the ids.
     pub async fn get_many(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, AwsError> {
         const CALL: &str = "dynamodb:BatchGetItem Endpoints";
         let keys: Vec<_> = ids.iter().map(ToString::to_string).collect();
@@ -85,26 +87,10 @@ impl EndpointsTable {
 
     /// The items of these keys as they are now, by key.
     async fn batch(&self, call: &str, keys: &[String]) -> Result<HashMap<String, Item>, AwsError> {
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let wanted = KeysAndAttributes::builder()
-            .set_keys(Some(keys.iter().map(|key| Item::from([("endpoint_id".into(), text(key))])).collect()))
-            .consistent_read(true)
-            .build()
-            .map_err(|error| AwsError::unreadable(call, error))?;
-        let mut left = Some(HashMap::from([(self.table.clone(), wanted)]));
-        let mut found = HashMap::with_capacity(keys.len());
-        while let Some(request_items) = left.take() {
-            let request = self.client.batch_get_item().set_request_items(Some(request_items));
-            let answer = request.send().await.map_err(|error| AwsError::new(call, error))?;
-            for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                let Some(AttributeValue::S(key)) = item.get("endpoint_id") else { continue };
-                found.insert(key.clone(), item);
-            }
-            left = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
-        }
-        Ok(found)
+        let keys: Vec<_> = keys.iter().map(|key| Item::from([("endpoint_id".into(), text(key))])).collect();
+        let items = batch::get(&self.client, call, &self.table, &keys, KeysAndAttributes::builder()).await?;
+        let by_key = |item: Item| Some((item.get("endpoint_id")?.as_s().ok()?.clone(), item));
+        Ok(items.into_iter().filter_map(by_key).collect())
     }
 
     /// The change of an endpoint's health as a part of a transaction: `next` in the place of `seen`.
@@ -131,7 +117,13 @@ impl EndpointsTable {
         let endpoint_item: Item = serde_dynamo::to_item(change.endpoint).map_err(|error| unreadable(&error))?;
         let endpoint = put(&self.table, endpoint_item, "endpoint_id", "version", change.seen)?;
         let seen = Some(change.routing.version.saturating_sub(1)).filter(|version| *version > 0);
-        let route = put(routing.table(), routing::to_item(change.routing), "tenant", "version", seen)?;
+        let route = put(
+            routing.table(),
+            routing::to_item(change.routing).map_err(|error| unreadable(&error))?,
+            "tenant",
+            "version",
+            seen,
+        )?;
         let mut writes = vec![endpoint, route];
         writes.extend(change.also.iter().cloned());
         if let Some(table) = jobs {
@@ -140,7 +132,7 @@ impl EndpointsTable {
             }
         }
         let request = self.client.transact_write_items().set_transact_items(Some(writes)).client_request_token(token);
-        match request.send().await {
+        match effect(CALL, request.send()).await {
             Ok(_) => Ok(Changed::Stored),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use pombo_domain::unknown::Unknown;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -20,7 +21,7 @@ pub(crate) struct BadAttribute {
 }
 
 impl BadAttribute {
-    fn new(name: &str, problem: impl ToString) -> Self {
+    pub(crate) fn new(name: &str, problem: impl ToString) -> Self {
         Self { name: name.to_owned(), problem: problem.to_string() }
     }
 }
@@ -40,6 +41,11 @@ pub(crate) fn bytes(value: Vec<u8>) -> AttributeValue {
 /// Any value of the domain as a map, a list or a scalar.
 pub(crate) fn nested<T: Serialize>(name: &str, value: T) -> Result<AttributeValue, BadAttribute> {
     serde_dynamo::to_attribute_value(value).map_err(|error: serde_dynamo::Error| BadAttribute::new(name, error))
+}
+
+/// What a newer version stored, as an item to write the others into.
+pub(crate) fn unknown_to_item(unknown: &Unknown) -> Result<Item, BadAttribute> {
+    unknown.iter().map(|(name, value)| Ok((name.clone(), nested(name, value)?))).collect()
 }
 
 /// Takes attributes out of an item by name; what is left at the end is unknown to this version.
@@ -72,10 +78,44 @@ impl Reader {
         }
     }
 
+    /// What is left.
+    pub(crate) fn unknown(self) -> Result<Unknown, BadAttribute> {
+        let read = |(name, value): (String, AttributeValue)| {
+            let value = serde_dynamo::from_attribute_value(value);
+            let value = value.map_err(|error: serde_dynamo::Error| BadAttribute::new(&name, error))?;
+            Ok((name, value))
+        };
+        self.0.into_iter().map(read).collect()
+    }
+
     pub(crate) fn take_nested<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, BadAttribute> {
         let Some(value) = self.0.remove(name) else { return Ok(None) };
         serde_dynamo::from_attribute_value(value)
             .map(Some)
             .map_err(|error: serde_dynamo::Error| BadAttribute::new(name, error))
+    }
+}
+
+/// How large items are, as DynamoDB counts.
+#[cfg(test)]
+#[allow(clippy::panic)]
+pub(crate) mod sizes {
+    use super::*;
+
+    /// The bytes of an item: of all names and values; "each List or Map requires 3 bytes of overhead", and one for each element
+    /// (Developer Guide, "DynamoDB item sizes and formats"). A number takes at most its digits.
+    pub(crate) fn size_of(item: &Item) -> usize {
+        item.iter().map(|(name, value)| name.len() + size(value)).sum()
+    }
+
+    fn size(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
+            AttributeValue::M(map) => 3 + map.len() + size_of(map),
+            AttributeValue::L(list) => 3 + list.len() + list.iter().map(size).sum::<usize>(),
+            other => panic!("an attribute of no kind that is stored: {other:?}"),
+        }
     }
 }

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::time::Timestamp;
 
+use crate::batch;
+use crate::effect::effect;
 use crate::endpoints;
 use crate::error::AwsError;
-use crate::item::{BadAttribute, Item, Reader, number, text};
+use crate::item::{BadAttribute, Item, Reader, number, text, unknown_to_item};
 
 /// The one partition of the index of all jobs by time. There are few jobs, and only a new one is written there.
 const ALL_JOBS: &str = "jobs";
@@ -43,7 +47,7 @@ impl JobsTable {
         const CALL: &str = "dynamodb:GetItem Jobs";
         let request =
             self.client.get_item().table_name(&self.table).set_key(Some(table_key(key))).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         answer.item.map(|item| from_item(CALL, item)).transpose()
     }
 
@@ -65,7 +69,7 @@ impl JobsTable {
                 request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(seen))
             }
         };
-        let error = match request.send().await {
+        let error = match effect(CALL, request.send()).await {
             Ok(_) => return Ok(PutJob::Stored(Box::new(job))),
             Err(error) => error,
         };
@@ -92,7 +96,7 @@ impl JobsTable {
             .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":before", number(before.as_millis()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         keys_of(CALL, answer.items.unwrap_or_default())
     }
 
@@ -127,32 +131,22 @@ impl JobsTable {
             .scan_index_forward(false)
             .set_exclusive_start_key(start)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let more = answer.last_evaluated_key.is_some();
         Ok((keys_of(CALL, answer.items.unwrap_or_default())?, more))
     }
 
-    /// These jobs as they are now, in the order of the keys, at most 100; those that are gone are left out.
+    /// These jobs as they are now, in the order of the keys; those that are gone are left out, and those that
+    /// cannot be read: a kind of job that a newer version began must not hide the others.
     pub async fn get_many(&self, keys: &[JobKey]) -> Result<Vec<Job>, AwsError> {
         const CALL: &str = "dynamodb:BatchGetItem Jobs";
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let wanted = KeysAndAttributes::builder()
-            .set_keys(Some(keys.iter().map(table_key).collect()))
-            .consistent_read(true)
-            .build()
-            .map_err(|error| AwsError::unreadable(CALL, error))?;
-        let mut left = Some(HashMap::from([(self.table.clone(), wanted)]));
+        let wanted: Vec<_> = keys.iter().map(table_key).collect();
         let mut found = HashMap::with_capacity(keys.len());
-        while let Some(request_items) = left.take() {
-            let request = self.client.batch_get_item().set_request_items(Some(request_items));
-            let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-            for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                let job = from_item(CALL, item)?;
-                found.insert(job.key(), job);
+        for item in batch::get(&self.client, CALL, &self.table, &wanted, KeysAndAttributes::builder()).await? {
+            match from_item(CALL, item) {
+                Ok(job) => _ = found.insert(job.key(), job),
+                Err(error) => tracing::error!(%error, "A job cannot be read; it is left as it is."),
             }
-            left = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
         }
         Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
     }
@@ -178,8 +172,9 @@ fn keys_of(call: &str, items: Vec<Item>) -> Result<Vec<JobKey>, AwsError> {
 }
 
 /// A job as it is stored. A running one has a timer, under which the sweep finds it when it is stalled.
-fn to_item(job: &Job) -> Result<Item, serde_dynamo::Error> {
-    let mut item: Item = serde_dynamo::to_item(job)?;
+fn to_item(job: &Job) -> Result<Item, BadAttribute> {
+    let mut item = unknown_to_item(&job.unknown)?;
+    item.extend(serde_dynamo::to_item::<_, Item>(job).map_err(|error| BadAttribute::new("job", error))?);
     item.insert("list".into(), text(ALL_JOBS));
     if job.status == JobStatus::Running {
         item.insert("due_shard".into(), text(job.key().shard()));
@@ -189,5 +184,21 @@ fn to_item(job: &Job) -> Result<Item, serde_dynamo::Error> {
 }
 
 fn from_item(call: &str, item: Item) -> Result<Job, AwsError> {
-    serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error))
+    read(item).map_err(|error| AwsError::unreadable(call, error))
+}
+
+/// Reads a job. What this version would not write is unknown to it, and kept; but a job whose filter says more than this
+/// version understands is not read at all: it would replay what nobody ordered.
+fn read(mut item: Item) -> Result<Job, BadAttribute> {
+    let unreadable = |error: serde_dynamo::Error| BadAttribute::new("job", error);
+    let job: Job = serde_dynamo::from_item(item.clone()).map_err(unreadable)?;
+    let known = to_item(&job)?;
+    if let (Some(AttributeValue::M(ordered)), Some(AttributeValue::M(known))) =
+        (item.get("filter"), known.get("filter"))
+        && let Some(name) = ordered.keys().find(|name| !known.contains_key(*name))
+    {
+        return Err(BadAttribute::new("filter", format!("has {name}, which this version does not know")));
+    }
+    item.retain(|name, _| !known.contains_key(name));
+    Ok(Job { unknown: Reader(item).unknown()?, ..job })
 }

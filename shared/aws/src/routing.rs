@@ -4,8 +4,9 @@ use aws_sdk_dynamodb::Client;
 use pombo_domain::ids::TenantId;
 use pombo_domain::routing::RoutingRecord;
 
+use crate::effect::effect;
 use crate::error::AwsError;
-use crate::item::{Item, Reader, number, text};
+use crate::item::{BadAttribute, Item, Reader, number, text, unknown_to_item};
 
 /// The table of routing records.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl RoutingTable {
     pub async fn get(&self, tenant: &TenantId) -> Result<RoutingRecord, AwsError> {
         const CALL: &str = "dynamodb:GetItem Routing";
         let request = self.client.get_item().table_name(&self.table).key("tenant", text(tenant)).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         match answer.item {
             None => Ok(RoutingRecord::empty(tenant.clone())),
             Some(item) => from_item(tenant, item).map_err(|error| AwsError::unreadable(CALL, error)),
@@ -37,17 +38,21 @@ impl RoutingTable {
     }
 }
 
-pub(crate) fn to_item(record: &RoutingRecord) -> Item {
-    Item::from([
+pub(crate) fn to_item(record: &RoutingRecord) -> Result<Item, BadAttribute> {
+    let mut item = unknown_to_item(&record.unknown)?;
+    item.extend([
         ("tenant".into(), text(&record.tenant)),
         ("version".into(), number(record.version)),
         ("routes".into(), text(record.routes_json())),
-    ])
+    ]);
+    Ok(item)
 }
 
 fn from_item(tenant: &TenantId, item: Item) -> Result<RoutingRecord, Box<dyn std::error::Error + Send + Sync>> {
     let mut item = Reader(item);
+    let _: String = item.take("tenant")?;
     let version: u64 = item.take("version")?;
     let routes: String = item.take("routes")?;
-    Ok(RoutingRecord::from_stored(tenant.clone(), version, &routes)?)
+    let record = RoutingRecord::from_stored(tenant.clone(), version, &routes)?;
+    Ok(RoutingRecord { unknown: item.unknown()?, ..record })
 }

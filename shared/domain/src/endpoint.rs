@@ -14,6 +14,7 @@ use crate::retry::RetryPolicy;
 use crate::routing::Route;
 use crate::signature::Secrets;
 use crate::time::Timestamp;
+use crate::unknown::Unknown;
 
 /// The deadline of an attempt unless the endpoint has its own.
 pub const DEFAULT_TIMEOUT_SECONDS: u32 = 15;
@@ -82,6 +83,9 @@ pub struct Endpoint {
     /// When a tombstone expires, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
+    /// What a newer version stored beside these; kept as it is.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 impl Endpoint {
@@ -105,6 +109,7 @@ impl Endpoint {
             version: self.version,
             active: self.status == EndpointStatus::Active,
             patterns: self.event_types.clone(),
+            unknown: Vec::new(),
         }
     }
 }

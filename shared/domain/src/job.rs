@@ -20,6 +20,7 @@ pub use self::selection::{Filter, Include, Look, Ordered, Scope, Selection, Sour
 use crate::delivery::DeliveryKey;
 use crate::ids::EndpointId;
 use crate::time::Timestamp;
+use crate::unknown::Unknown;
 
 /// The most deliveries in a page: what fits the job's item, and one leg's time.
 pub const LARGEST_PAGE: usize = 500;
@@ -132,6 +133,9 @@ pub struct Job {
     pub writer: String,
     /// When it expires, in Unix seconds.
     pub expires_at: i64,
+    /// What a newer version stored beside these; kept as it is. The adapter reads and writes it.
+    #[serde(skip)]
+    pub unknown: Unknown,
 }
 
 impl Job {
@@ -155,6 +159,7 @@ impl Job {
             rev: 0,
             writer: String::new(),
             expires_at: now.plus(retention).as_seconds(),
+            unknown: Unknown::none(),
         }
     }
 

@@ -29,3 +29,4 @@ pub mod schedule;
 pub mod signature;
 mod text;
 pub mod time;
+pub mod unknown;

@@ -48,7 +48,7 @@ pub struct DeliveryMessage {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "leniently")]
     pub probe: Option<Timestamp>,
     /// The slot that it has reserved, where the endpoint has a rate limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "leniently")]
     pub slot: Option<Slot>,
     /// An outcome that could not be written to the record.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "leniently")]
@@ -136,13 +136,14 @@ impl DeliveryMessage {
     #[must_use]
     pub fn waiting_until(mut self, time: Timestamp) -> Self {
         self.not_before = Some(time);
-        self.hops += 1;
+        self.hops = self.hops.saturating_add(1);
         self
     }
 
-    /// Reads a message of the Deliveries queue.
+    /// Reads a message of the Deliveries queue. What is sent on of a newer one is a message of this version.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        Ok(serde_json::from_str(text)?)
+        let message: Self = serde_json::from_str(text)?;
+        Ok(Self { v: VERSION, ..message })
     }
 
     /// The message as it is sent.
@@ -331,6 +332,7 @@ mod tests {
         for newer in [
             format!(r#"{{"v":1,"delivery":"{id}","round":0,"attempt":2,"probe":{{"x":1}}}}"#),
             format!(r#"{{"v":1,"delivery":"{id}","round":0,"attempt":2,"record":{{"shape":"new"}}}}"#),
+            format!(r#"{{"v":2,"delivery":"{id}","round":0,"attempt":2,"slot":{{"shape":"new"}},"more":[]}}"#),
         ] {
             assert_eq!(DeliveryMessage::parse(&newer).unwrap(), plain);
         }

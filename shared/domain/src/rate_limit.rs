@@ -149,7 +149,8 @@ impl Slot {
         let micros = next_micros - limit.per_second.interval_micros();
         // Rounded up: never before its time. Two slots are at least two milliseconds apart.
         let at = Timestamp::from_millis((micros + 999).div_euclid(1000));
-        let missed = before.filter(|before| before.since == limit.since).map_or(0, |before| before.missed + 1);
+        let missed =
+            before.filter(|before| before.since == limit.since).map_or(0, |before| before.missed.saturating_add(1));
         Self { at, since: limit.since, missed }
     }
 

@@ -3,12 +3,15 @@
 //! Endpoint changes write the endpoint and this record in one transaction, so that one strongly consistent read decides
 //! who gets an event. It holds no URL and no secret.
 
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::event_type::{EventType, Pattern};
 use crate::ids::{EndpointId, TenantId};
 use crate::invalid::Invalid;
+use crate::unknown::Unknown;
 
 /// The most patterns that an endpoint may have.
 pub const MOST_PATTERNS: usize = 32;
@@ -16,7 +19,8 @@ pub const MOST_PATTERNS: usize = 32;
 /// The largest a tenant's routes may be when written, in bytes: each event posted reads them.
 pub const LARGEST_ROUTES: usize = 100 * 1024;
 
-/// One endpoint as ingest sees it. Written as `[id without prefix, version, active, patterns]`, to be small.
+/// One endpoint as ingest sees it. Written as `[id without prefix, version, active, patterns]`, to be small; a newer version
+/// may add to the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The endpoint.
@@ -27,19 +31,49 @@ pub struct Route {
     pub active: bool,
     /// What it subscribes to.
     pub patterns: Vec<Pattern>,
+    /// What a newer version wrote behind these; kept as it is.
+    pub unknown: Vec<Value>,
 }
 
 impl Serialize for Route {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.endpoint_id.suffix(), self.version, u8::from(self.active), &self.patterns).serialize(serializer)
+        let mut sequence = serializer.serialize_seq(Some(4 + self.unknown.len()))?;
+        sequence.serialize_element(self.endpoint_id.suffix())?;
+        sequence.serialize_element(&self.version)?;
+        sequence.serialize_element(&u8::from(self.active))?;
+        sequence.serialize_element(&self.patterns)?;
+        self.unknown.iter().try_for_each(|value| sequence.serialize_element(value))?;
+        sequence.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Route {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (suffix, version, active, patterns) = <(String, u64, u8, Vec<Pattern>)>::deserialize(deserializer)?;
-        let endpoint_id = EndpointId::from_suffix(&suffix).map_err(D::Error::custom)?;
-        Ok(Self { endpoint_id, version, active: active != 0, patterns })
+        deserializer.deserialize_seq(RouteVisitor)
+    }
+}
+
+struct RouteVisitor;
+
+impl<'de> Visitor<'de> for RouteVisitor {
+    type Value = Route;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a route: id, version, active, patterns")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut route: A) -> Result<Route, A::Error> {
+        let missing = |name| A::Error::custom(format_args!("a route has no {name}"));
+        let suffix: String = route.next_element()?.ok_or_else(|| missing("id"))?;
+        let version = route.next_element()?.ok_or_else(|| missing("version"))?;
+        let active: u8 = route.next_element()?.ok_or_else(|| missing("active"))?;
+        let patterns = route.next_element()?.ok_or_else(|| missing("patterns"))?;
+        let mut unknown = Vec::new();
+        while let Some(value) = route.next_element()? {
+            unknown.push(value);
+        }
+        let endpoint_id = EndpointId::from_suffix(&suffix).map_err(A::Error::custom)?;
+        Ok(Route { endpoint_id, version, active: active != 0, patterns, unknown })
     }
 }
 
@@ -52,13 +86,15 @@ pub struct RoutingRecord {
     pub version: u64,
     /// The endpoints, in the order in which they were registered.
     pub routes: Vec<Route>,
+    /// What a newer version stored beside these; kept as it is.
+    pub unknown: Unknown,
 }
 
 impl RoutingRecord {
     /// The record of a tenant that has none.
     #[must_use]
     pub const fn empty(tenant: TenantId) -> Self {
-        Self { tenant, version: 0, routes: Vec::new() }
+        Self { tenant, version: 0, routes: Vec::new(), unknown: Unknown::none() }
     }
 
     /// The active endpoints that get events of the type.
@@ -74,15 +110,19 @@ impl RoutingRecord {
         self.routes.iter().find(|route| route.endpoint_id == *endpoint_id).map(|route| route.version)
     }
 
-    /// The next version of the record with `route` in its place, or at the end when it is new.
+    /// The next version of the record with `route` in its place, or at the end when it is new. One that subscribes to nothing
+    /// more is never refused: an endpoint of a full record can be paused, though its version may have a digit more.
     pub fn with(&self, route: Route) -> Result<Self, Invalid> {
         let mut routes = self.routes.clone();
+        let known = routes.iter().find(|existing| existing.endpoint_id == route.endpoint_id);
+        let known = known.map(|existing| existing.patterns.as_slice()).unwrap_or_default();
+        let subscribes_to_more = !route.patterns.iter().all(|pattern| known.contains(pattern));
         match routes.iter_mut().find(|existing| existing.endpoint_id == route.endpoint_id) {
-            Some(existing) => *existing = route,
+            Some(existing) => *existing = Route { unknown: std::mem::take(&mut existing.unknown), ..route },
             None => routes.push(route),
         }
-        let next = Self { routes, version: self.version + 1, tenant: self.tenant.clone() };
-        if next.routes_json().len() > LARGEST_ROUTES {
+        let next = Self { routes, version: self.version + 1, ..self.clone() };
+        if subscribes_to_more && next.routes_json().len() > LARGEST_ROUTES {
             return Err(Invalid::rule(
                 "must fit the tenant's routes: its endpoints and their event types together take 100 KiB at most",
             ));
@@ -94,7 +134,7 @@ impl RoutingRecord {
     #[must_use]
     pub fn without(&self, endpoint_id: &EndpointId) -> Self {
         let routes = self.routes.iter().filter(|route| route.endpoint_id != *endpoint_id).cloned().collect();
-        Self { routes, version: self.version + 1, tenant: self.tenant.clone() }
+        Self { routes, version: self.version + 1, ..self.clone() }
     }
 
     /// The routes as they are stored.
@@ -106,7 +146,7 @@ impl RoutingRecord {
 
     /// Reads the routes as they are stored.
     pub fn from_stored(tenant: TenantId, version: u64, routes_json: &str) -> Result<Self, serde_json::Error> {
-        Ok(Self { tenant, version, routes: serde_json::from_str(routes_json)? })
+        Ok(Self { tenant, version, routes: serde_json::from_str(routes_json)?, unknown: Unknown::none() })
     }
 }
 
@@ -121,11 +161,12 @@ mod tests {
             version: 1,
             active,
             patterns: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+            unknown: Vec::new(),
         }
     }
 
     fn record(routes: Vec<Route>) -> RoutingRecord {
-        RoutingRecord { tenant: "acme".parse().unwrap(), version: 4, routes }
+        RoutingRecord { version: 4, routes, ..RoutingRecord::empty("acme".parse().unwrap()) }
     }
 
     #[test]
@@ -158,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_newer_version_wrote_behind_a_route_stays_there() {
+        let json = r#"[["aeaqcaibaeaqcaib",1,1,["a"],{"later":[1]},2]]"#;
+        let record = RoutingRecord::from_stored("acme".parse().unwrap(), 4, json).unwrap();
+        let changed = record.with(route(1, false, &["b"])).unwrap();
+        assert_eq!(changed.routes_json(), r#"[["aeaqcaibaeaqcaib",1,0,["b"],{"later":[1]},2]]"#);
+        for wrong in [r#"[["aeaqcaibaeaqcaib",1,1]]"#, r#"[["x",1,1,["a"]]]"#, r#"[{}]"#] {
+            assert!(RoutingRecord::from_stored("acme".parse().unwrap(), 4, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn two_thousand_endpoints_fit_and_the_limit_is_said() {
         let mut routes: Vec<Route> = Vec::new();
         for number in 0u16..2000 {
@@ -177,5 +229,27 @@ mod tests {
             Err(error) => Some(error),
         });
         assert!(error.unwrap().to_string().contains("100 KiB"));
+    }
+
+    #[test]
+    fn in_a_full_record_an_endpoint_can_be_changed_but_not_to_subscribe_to_more() {
+        let long = |number: u32| format!("{number}.{}", "x".repeat(120));
+        let many: Vec<_> = (0..24).map(long).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut full = record(vec![route(0, true, &["*", "a"])]);
+        // The last one takes what is left to the byte.
+        let shorter: Vec<_> = (1..=120).rev().map(|length| "x".repeat(length)).collect();
+        let shorter: Vec<_> = shorter.iter().map(|pattern| [pattern.as_str()]).collect();
+        for patterns in std::iter::once(many.as_slice()).chain(shorter.iter().map(|one| one.as_slice())) {
+            while let Ok(next) = full.with(route(full.routes.len() as u8, true, patterns)) {
+                full = next;
+            }
+        }
+        assert_eq!(full.routes_json().len(), LARGEST_ROUTES);
+        let old = Route { version: u64::MAX, ..route(0, false, &["*", "a"]) };
+        let paused = full.with(old.clone()).unwrap();
+        assert!(paused.routes_json().len() > LARGEST_ROUTES && !paused.routes[0].active);
+        assert!(paused.with(Route { patterns: vec!["*".parse().unwrap()], ..old.clone() }).is_ok(), "to less");
+        assert!(full.with(Route { patterns: vec![long(99).parse().unwrap()], ..old }).is_err(), "to other things");
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::cursor::{seal, unseal};
 use crate::delivery::{SHARDS, shard_of};
-use crate::ids::{TenantId, base32};
+use crate::ids::{TenantId, base32, is_generated};
 use crate::invalid::Invalid;
 use crate::time::Timestamp;
 
@@ -44,13 +44,16 @@ impl FromStr for JobKey {
     type Err = Invalid;
 
     fn from_str(id: &str) -> Result<Self, Invalid> {
-        let text = unseal(id).ok_or(Invalid::rule("must be a job's id"))?;
-        let (owner, created_key) = text.split_once('/').ok_or(Invalid::rule("must be a job's id"))?;
-        let time = created_key.split_once('#').and_then(|(time, _)| time.parse::<Timestamp>().ok());
-        if (owner == "*" || owner.parse::<TenantId>().is_ok()) && time.is_some() {
+        const RULE: Invalid = Invalid::rule("must be a job's id");
+        let text = unseal(id).ok_or(RULE)?;
+        let (owner, created_key) = text.split_once('/').ok_or(RULE)?;
+        let (time, random) = created_key.split_once('#').ok_or(RULE)?;
+        // Whatever else it were, no job has it, and the table refuses a longer key.
+        let is_time = time.parse::<Timestamp>().is_ok_and(|parsed| parsed.to_string() == time);
+        if (owner == "*" || owner.parse::<TenantId>().is_ok()) && is_time && is_generated(random, "", 16) {
             Ok(Self { owner: owner.to_owned(), created_key: created_key.to_owned() })
         } else {
-            Err(Invalid::rule("must be a job's id"))
+            Err(RULE)
         }
     }
 }
@@ -67,8 +70,16 @@ mod tests {
         for key in [JobKey::generate(None, now, [1; 10]), JobKey::generate(Some(&tenant), now, [2; 10])] {
             assert_eq!(key.to_string().parse::<JobKey>().unwrap(), key);
         }
-        for wrong in ["", "x", &seal("*"), &seal("*/now"), &seal("a b/2026-01-31T09:30:00.050Z#x")] {
-            assert!(wrong.parse::<JobKey>().is_err(), "{wrong:?}");
+        for wrong in [
+            "*",
+            "*/now",
+            "*/2026-01-31T09:30:00.050Z#x",
+            "*/2026-01-31T09:30:00Z#aaaaaaaaaaaaaaaa",
+            "a b/2026-01-31T09:30:00.050Z#aaaaaaaaaaaaaaaa",
+            &format!("*/2026-01-31T09:30:00.050Z#{}", "a".repeat(2000)),
+        ] {
+            assert!(seal(wrong).parse::<JobKey>().is_err(), "{wrong:?}");
         }
+        assert!("".parse::<JobKey>().is_err() && "x".parse::<JobKey>().is_err());
     }
 }

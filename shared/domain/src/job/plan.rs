@@ -38,7 +38,7 @@ impl Job {
         let bears_our_id = |record: &Record| record.job.as_ref() == Some(&id);
         match &self.kind {
             JobKind::Replay | JobKind::ReplayMatching(_) => {
-                let round = if row.first { row.round } else { row.round + 1 };
+                let round = if row.first { row.round } else { row.round.saturating_add(1) };
                 if seen.record.is_some_and(|record| bears_our_id(record) && record.step.round == round) {
                     return RowPlan::QueueAgain;
                 }

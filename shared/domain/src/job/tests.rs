@@ -162,7 +162,7 @@ fn a_drain_releases_what_is_held_once() {
 fn a_drain_releases_again_what_was_held_again_after_it_had_released_it() {
     let job = drain();
     let released = written(plan(&job, &row(0), Some(&record(Status::Held, 0)), NOW));
-    assert!(matches!(plan(&job, &row(0), Some(&released.held()), NOW), RowPlan::Write(_)));
+    assert!(matches!(plan(&job, &row(0), Some(&released.held("me")), NOW), RowPlan::Write(_)));
 }
 
 #[test]

@@ -40,8 +40,9 @@ fn routing(patterns: &[&str]) -> RoutingRecord {
         version: 1,
         active: true,
         patterns: vec![pattern.parse().unwrap()],
+        unknown: Vec::new(),
     });
-    RoutingRecord { tenant: TenantId::pombo(), version: 1, routes: routes.collect() }
+    RoutingRecord { version: 1, routes: routes.collect(), ..RoutingRecord::empty(TenantId::pombo()) }
 }
 
 fn id() -> EventId {
