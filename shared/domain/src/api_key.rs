@@ -109,7 +109,11 @@ pub struct StoredKey {
 }
 
 impl StoredKey {
-    /// Whether `key` is this key, and neither expired nor revoked. Takes the same time whatever the secret.
+    /// Whether `key` is this key, and neither expired nor revoked.
+    ///
+    /// Nothing of the secret can be learnt from the time this takes. What is compared is a digest, so that who does not know
+    /// the secret cannot choose how far two of them agree; all its bytes are looked at whatever they are; and nothing else
+    /// is looked at before. The id is no secret: with it the key was found.
     #[must_use]
     pub fn accepts(&self, key: &ApiKey, now: Timestamp) -> bool {
         let same = self.key_id == key.id && bool::from(self.digest.as_bytes().ct_eq(key.digest().as_bytes()));

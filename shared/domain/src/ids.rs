@@ -12,7 +12,7 @@ fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-fn is_generated(text: &str, prefix: &str, length: usize) -> bool {
+pub(crate) fn is_generated(text: &str, prefix: &str, length: usize) -> bool {
     text.strip_prefix(prefix)
         .is_some_and(|rest| rest.len() == length && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')))
 }

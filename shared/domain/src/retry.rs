@@ -35,6 +35,9 @@ pub enum RetryPolicy {
     /// Delays of the endpoint's own.
     #[serde(untagged)]
     Custom(CustomDelays),
+    /// A policy that a newer version brought: kept as it is, and followed as `standard` is.
+    #[serde(untagged)]
+    Unknown(serde_json::Value),
 }
 
 /// A custom list of delays, in seconds.
@@ -49,10 +52,12 @@ pub struct CustomDelays {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
-    /// An EventBridge Scheduler one-shot: any distance, fires within the minute after its time.
-    Scheduler,
     /// The queue's own delay: at most 15 minutes, to the second.
     Queue,
+    /// An EventBridge Scheduler one-shot: any distance, fires within the minute after its time. So it takes the place of a
+    /// route that a newer version wrote.
+    #[serde(other)]
+    Scheduler,
 }
 
 /// The next attempt of a delivery.
@@ -76,6 +81,29 @@ pub enum Decision {
     Failed,
     /// It was a probe, and it failed: the delivery stays held, and has as many attempts left as before.
     StillHeld,
+}
+
+impl Decision {
+    /// The same where there is something to send until `expiry` alone: an attempt that would be due after it has no body, and
+    /// no record that tells of it. The delivery fails now, where it is seen and can be replayed for as long as its event is
+    /// there.
+    #[must_use]
+    pub fn before(self, expiry: Timestamp) -> Self {
+        match self {
+            Self::Retry(next) if next.at >= expiry => Self::Failed,
+            decision => decision,
+        }
+    }
+
+    /// The same for a probe with this outcome. A probe takes none of the delivery's attempts: it is made for the endpoint's
+    /// sake.
+    #[must_use]
+    pub fn of_probe(self, outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded { .. } | Outcome::Expired => self,
+            _ => Self::StillHeld,
+        }
+    }
 }
 
 /// A random number from 0 to 1 that spreads retries of deliveries which failed together.
@@ -130,7 +158,7 @@ impl RetryPolicy {
             [MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
         let index = usize::try_from(attempt.checked_sub(1)?).ok()?;
         match self {
-            Self::Standard => STANDARD.get(index).copied().map(Duration::from_secs),
+            Self::Standard | Self::Unknown(_) => STANDARD.get(index).copied().map(Duration::from_secs),
             Self::Extended => EXTENDED.get(index).copied().map(Duration::from_secs),
             // The queue delays by whole seconds, so 2.5ⁿ is rounded up here, where the record gets it too.
             Self::Fast => {
@@ -157,7 +185,7 @@ impl RetryPolicy {
 
     fn route(&self, delay: Duration) -> Route {
         match self {
-            Self::Standard | Self::Extended => Route::Scheduler,
+            Self::Standard | Self::Extended | Self::Unknown(_) => Route::Scheduler,
             Self::Fast | Self::Custom(_) if delay <= LONGEST_QUEUE_DELAY => Route::Queue,
             Self::Fast | Self::Custom(_) => Route::Scheduler,
         }
@@ -208,6 +236,7 @@ pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -220,6 +249,18 @@ mod tests {
 
     fn seconds(policy: &RetryPolicy) -> Vec<u64> {
         (1..).map_while(|attempt| policy.delay_after(attempt)).map(|delay| delay.as_secs()).collect()
+    }
+
+    #[test]
+    fn a_probe_takes_no_attempt_unless_it_ends_the_delivery() {
+        for (outcome, decision, expected) in [
+            (FAILURE, Decision::Failed, Decision::StillHeld),
+            (Outcome::TimedOut, after(&RetryPolicy::Standard, 1, Jitter::NONE), Decision::StillHeld),
+            (Outcome::Expired, Decision::Failed, Decision::Failed),
+            (Outcome::Succeeded { status_code: 200 }, Decision::Succeeded, Decision::Succeeded),
+        ] {
+            assert_eq!(decision.of_probe(&outcome), expected, "{outcome:?}");
+        }
     }
 
     #[test]
@@ -258,6 +299,17 @@ mod tests {
         for outcome in [Outcome::Expired, Outcome::DeadLettered] {
             let step = Step { round: 0, attempt: 1 };
             assert_eq!(decide(&RetryPolicy::Standard, step, &outcome, END, None, Jitter::NONE), Decision::Failed);
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_would_be_due_after_its_event_has_expired_is_not_made() {
+        let retry = after(&RetryPolicy::Standard, 1, Jitter::NONE);
+        let Decision::Retry(next) = retry else { unreachable!() };
+        let later = |millis| Timestamp::from_millis(next.at.as_millis() + millis);
+        assert_eq!((retry.before(later(1)), retry.before(later(0))), (retry, Decision::Failed));
+        for decision in [Decision::Succeeded, Decision::Failed, Decision::StillHeld] {
+            assert_eq!(decision.before(Timestamp::from_millis(0)), decision);
         }
     }
 
@@ -320,11 +372,26 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_policy_is_followed_as_standard_and_a_newer_route_goes_by_scheduler() {
+        let newer = RetryPolicy::Unknown("later".into());
+        assert_eq!(seconds(&newer), seconds(&RetryPolicy::Standard));
+        assert_eq!(after(&newer, 1, Jitter::NONE), after(&RetryPolicy::Standard, 1, Jitter::NONE));
+        for (route, read) in
+            [("queue", Route::Queue), ("scheduler", Route::Scheduler), ("from_the_future", Route::Scheduler)]
+        {
+            assert_eq!(serde_json::from_value::<Route>(route.into()).unwrap(), read);
+        }
+        assert_eq!(json!([Route::Queue, Route::Scheduler]), json!(["queue", "scheduler"]));
+    }
+
+    #[test]
     fn policies_are_written_as_a_name_or_a_list() {
         for (json, policy) in [
             ("\"standard\"", RetryPolicy::Standard),
             ("\"fast\"", RetryPolicy::Fast),
             (r#"{"delays_seconds":[2.5]}"#, RetryPolicy::Custom(CustomDelays { delays_seconds: vec![2.5] })),
+            (r#""later""#, RetryPolicy::Unknown("later".into())),
+            (r#"{"delays_seconds":[2.5],"more":1}"#, RetryPolicy::Unknown(json!({"delays_seconds": [2.5], "more": 1}))),
         ] {
             assert_eq!(serde_json::to_string(&policy).unwrap(), json);
             assert_eq!(serde_json::from_str::<RetryPolicy>(json).unwrap(), policy);

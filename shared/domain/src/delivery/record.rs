@@ -210,10 +210,11 @@ impl Record {
         self.older_attempts += excess as u32;
     }
 
-    /// Holds the delivery: its endpoint is paused, or its circuit open. It has no timer; the drain moves it on.
+    /// Holds the delivery: its endpoint is paused, or its circuit open. It has no timer; the drain moves it on. The claim of
+    /// `holder` ends; that of a dead process is left: it tells that the attempt may have been sent.
     #[must_use]
-    pub fn held(&self) -> Self {
-        Self { status: Status::Held, next: None, claim: None, ..self.clone() }
+    pub fn held(&self, holder: &str) -> Self {
+        Self { status: Status::Held, next: None, ..self.released_by(holder) }
     }
 
     /// Ends the delivery: an operator asked for it, or its endpoint was deleted. The step is left as it was.
@@ -228,7 +229,7 @@ impl Record {
     pub fn round_opened(&self, job: &str, due: Timestamp) -> Self {
         Self {
             status: Status::Retrying,
-            step: Step { round: self.step.round + 1, attempt: 0 },
+            step: Step { round: self.step.round.saturating_add(1), attempt: 0 },
             next: Some(Next { at: due, route: Route::Queue }),
             claim: None,
             job: Some(job.to_owned()),
@@ -379,6 +380,14 @@ pub(super) mod tests {
                 let recorded = claimed.record_attempt("me", attempt(0, 1), decision).unwrap();
                 assert_eq!(recorded.claim.is_some(), left);
             }
+        }
+    }
+
+    #[test]
+    fn a_hold_leaves_a_dead_claim_that_tells_of_an_attempt() {
+        for (claimed, left) in [("me", false), ("dead", true)] {
+            let held = record().claimed(claimed, NOW).held("me");
+            assert_eq!((held.status, held.next, held.was_abandoned("next")), (Status::Held, None, left));
         }
     }
 

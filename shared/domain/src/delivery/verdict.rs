@@ -71,6 +71,8 @@ pub fn verdict(record: Option<&Record>, head: Head<'_>, now: Timestamp) -> Verdi
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::Status;
     use super::super::record::tests::{attempt, record};
     use super::*;
@@ -140,6 +142,27 @@ mod tests {
         assert_eq!(verdict(Some(&held), ordered(5), NOW), Verdict::Drop(DropReason::Passed));
         assert_eq!(verdict(Some(&held), ordered(8), NOW), Verdict::Claim, "the next probe");
         assert_eq!(verdict(Some(&held), head(0, 1), NOW), Verdict::Claim, "what is no probe");
+    }
+
+    proptest! {
+        /// Of two machines whose clocks are apart, one holds a claim and the other is asked for the same attempt. The longest
+        /// claim is that of an invocation that has just begun.
+        #[test]
+        fn whatever_the_clocks_say_what_is_to_be_done_is_claimed_or_waited_for_and_not_for_ever(
+            apart in -300_000i64..=300_000, left in 0i64..=65_000, attempt in 1u32..20,
+        ) {
+            let until = Timestamp::from_millis(NOW.as_millis() + left + apart);
+            let record = at(Status::Pending, 0, 0).claimed("other", until);
+            match verdict(Some(&record), head(0, attempt), NOW) {
+                Verdict::Claim => prop_assert!(apart <= -left, "a claim ends early by what the clocks are apart, no more"),
+                Verdict::Wait { until: end } => {
+                    prop_assert_eq!(end, until);
+                    prop_assert!(NOW.until(end).as_millis() <= 365_000);
+                    prop_assert_eq!(verdict(Some(&record), head(0, attempt), end), Verdict::Claim);
+                }
+                other => prop_assert!(false, "lost: {:?}", other),
+            }
+        }
     }
 
     #[test]
