@@ -7,7 +7,7 @@ use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
-use pombo_domain::retry::{Decision, Jitter, decide};
+use pombo_domain::retry::{Jitter, decide};
 
 use crate::http::Exchange;
 use crate::settings::App;
@@ -52,9 +52,7 @@ pub async fn attempt(
     let ended_at = attempt.ended_at();
     let decision =
         decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, exchange.retry_after, jitter);
-    // A probe takes none of the delivery's attempts: it is made for the endpoint's sake.
-    let is_spent = matches!(attempt.outcome, Outcome::Succeeded { .. } | Outcome::Expired);
-    let decision = if message.probe.is_some() && !is_spent { Decision::StillHeld } else { decision };
+    let decision = if message.probe.is_some() { decision.of_probe(&attempt.outcome) } else { decision };
     tracing::info!(
         delivery = %message.delivery, endpoint = %endpoint.id, event = %event_id, step = %message.step,
         outcome = ?attempt.outcome, duration_ms = attempt.duration_ms, redelivered, "Attempt made."

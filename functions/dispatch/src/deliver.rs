@@ -5,11 +5,13 @@ use std::time::Duration;
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
+use pombo_aws::metrics::Metric;
 use pombo_aws::protocol::SettleError;
 use pombo_aws::queue::Outgoing;
-use pombo_domain::body::{Damaged, PackedBody};
+use pombo_domain::body::Damaged;
 use pombo_domain::delivery::{DropReason, Record, Verdict, verdict};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use pombo_domain::time::Timestamp;
 use thiserror::Error;
 
 use crate::attempt;
@@ -88,7 +90,8 @@ async fn attempt_delivery(
     let (Receiver::Active(endpoint) | Receiver::Open(endpoint)) = receiver else { return Ok(()) };
     let Claimed { record, redelivered } = claimed;
     let body = body(app, &message, &record).await?;
-    let outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
+    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
+    outcome.decision = outcome.decision.before(Timestamp::from_seconds(record.expires_at));
     let attempt = outcome.attempt.clone();
     settle(app, &message, Some(record), outcome).await?;
     health::note(app, &endpoint.id, &message.delivery.event_id, &attempt, holder).await;
@@ -145,7 +148,7 @@ async fn claim(
         let wanted = match receiver {
             _ if may_go => base.claimed(holder, invocation.ends_at()),
             Receiver::Gone => base.cancelled(),
-            Receiver::Active(_) | Receiver::Open(_) | Receiver::Paused => base.held(),
+            Receiver::Active(_) | Receiver::Open(_) | Receiver::Paused => base.held(holder),
         };
         match app.protocol.deliveries.put(rev, wanted, holder).await? {
             Put::Conflict(record) => seen = record.map(|record| *record),
@@ -175,15 +178,15 @@ fn begin(message: &DeliveryMessage) -> Option<Record> {
     message.event.as_ref().map(|event| Record::begin(message.delivery.clone(), event.new.clone()))
 }
 
-/// The body as it goes over the wire: the message's, or the event's; `None` when the event has expired.
+/// The body as it goes over the wire: the message's, or, where that is left out or damaged, the event's; `None` when the event
+/// has expired.
 async fn body(app: &App, message: &DeliveryMessage, record: &Record) -> Result<Option<Vec<u8>>, Undone> {
-    let unpack = |body: &PackedBody| body.unpack().map(Some).map_err(Undone::from);
-    if let Some(body) = message.event.as_ref().and_then(|event| event.body.as_ref()) {
-        return unpack(body);
+    if let Some(body) = message.event.as_ref().and_then(|event| event.body.as_ref()?.unpack().ok()) {
+        return Ok(Some(body));
     }
     match app.events.get(&record.tenant, &record.key.event_id, clock::now()).await? {
         // An id may be used again after its event has expired; that is another event.
-        Some(event) if event.accepted_at == record.key.accepted_at => unpack(&event.body),
+        Some(event) if event.accepted_at == record.key.accepted_at => Ok(Some(event.body.unpack()?)),
         _ => Ok(None),
     }
 }
@@ -200,8 +203,9 @@ async fn settle(
         Ok(_) => Ok(()),
         Err(SettleError::Record(error)) => {
             tracing::error!(delivery = %message.delivery, %error, "The outcome could not be recorded; it is queued.");
+            app.protocol.metrics.count(Metric::OutcomesQueued, 1);
             let mut again = DeliveryMessage::outcome(message.delivery.clone(), outcome);
-            again.hops = message.hops + 1;
+            again.hops = message.hops.saturating_add(1);
             Ok(app.protocol.send(again, RECORD_AGAIN_SECONDS).await?)
         }
         Err(error @ SettleError::Next(_)) => Err(error.into()),

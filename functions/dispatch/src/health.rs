@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::health::PutHealth;
+use pombo_aws::metrics::Metric;
 use pombo_aws::queue::Outgoing;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::event::Event;
@@ -55,6 +56,7 @@ async fn try_note(
         match app.health.put(endpoint_id, &known.health, write.health, writer, write.also).await? {
             PutHealth::Stored(health) => {
                 app.endpoints.learn(endpoint_id, health);
+                app.protocol.metrics.count(Metric::CircuitsOpened, usize::from(write.drain.is_some()));
                 follow(app, write.drain.as_ref(), write.event.as_ref()).await;
                 return Ok(());
             }

@@ -23,6 +23,7 @@ mod tls;
 use std::time::Duration;
 
 use pombo_aws::clock;
+use pombo_aws::effect::effect;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::outcome::{NEWEST_ANSWER, Outcome, RefusedBy};
 use pombo_domain::retry::parse_retry_after;
@@ -148,7 +149,7 @@ async fn send_with(
     deadline: Instant,
 ) -> Result<Response, Option<reqwest::Error>> {
     let request = known.client.post(url.as_url().clone()).headers(headers.clone()).body(body.to_vec());
-    timeout_at(deadline, request.send()).await.map_err(|_| None)?.map_err(Some)
+    timeout_at(deadline, effect("http:POST endpoint", request.send())).await.map_err(|_| None)?.map_err(Some)
 }
 
 fn header_map(headers: &[(&str, String)]) -> HeaderMap {

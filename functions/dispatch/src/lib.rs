@@ -15,9 +15,15 @@ mod invocation;
 mod settings;
 mod slot;
 
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::FutureExt as _;
 use futures::future::join_all;
 use lambda_runtime::{Error, LambdaEvent};
+use pombo_aws::metrics::Metric;
 
 pub use self::settings::App;
 use crate::invocation::Invocation;
@@ -30,6 +36,7 @@ pub async fn handle(app: &App, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchR
     for failure in join_all(work).await.into_iter().flatten() {
         response.add_failure(failure);
     }
+    app.protocol.metrics.count(Metric::MessagesFailed, response.batch_item_failures.len());
     Ok(response)
 }
 
@@ -38,15 +45,56 @@ async fn handle_message(app: &App, invocation: &Invocation, message: &SqsMessage
     let id = message.message_id.clone().unwrap_or_default();
     let body = message.body.as_deref().unwrap_or_default();
     let holder = invocation.holder(&id);
-    match tokio::time::timeout(invocation.until_answer(), deliver::deliver(app, invocation, &holder, body)).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => {
+    let is_done = finishes(invocation, &id, deliver::deliver(app, invocation, &holder, body)).await;
+    (!is_done).then_some(id)
+}
+
+/// Whether the work of a message is done in time. Work that panics is not done, and the rest of its batch goes on: with the
+/// batch, requests would be given up that receivers have had already.
+async fn finishes<E: Display>(invocation: &Invocation, id: &str, work: impl Future<Output = Result<(), E>>) -> bool {
+    // What the work shares with others are clients and caches, whole between any two of their calls.
+    let work = AssertUnwindSafe(work).catch_unwind();
+    match tokio::time::timeout(invocation.until_answer(), work).await {
+        Ok(Ok(Ok(()))) => return true,
+        Ok(Ok(Err(error))) => {
             tracing::error!(message = id, %error, "A message could not be handled; it will come again.");
-            Some(id)
         }
-        Err(_) => {
-            tracing::error!(message = id, "Time ran out on a message; it will come again.");
-            Some(id)
-        }
+        Ok(Err(_)) => tracing::error!(message = id, "A message made its work panic; it will come again."),
+        Err(_) => tracing::error!(message = id, "Time ran out on a message; it will come again."),
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lambda_runtime::Context;
+    use pombo_aws::clock;
+
+    use super::*;
+
+    fn invocation(left: Duration) -> Invocation {
+        let mut context = Context::default();
+        context.deadline = clock::now().plus(left).as_millis().unsigned_abs();
+        Invocation::new(&context)
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_fails_hangs_or_is_done_leaves_the_others_of_its_batch_alone() {
+        // Of three and a half seconds, three are kept for the answer.
+        let invocation = invocation(Duration::from_millis(3500));
+        let works = ["panics", "fails", "hangs", "done"].map(|what| {
+            finishes(&invocation, what, async move {
+                tokio::task::yield_now().await;
+                match what {
+                    "panics" => panic!("poison"),
+                    "fails" => Err("failed"),
+                    "hangs" => std::future::pending().await,
+                    _ => Ok(()),
+                }
+            })
+        });
+        assert_eq!(join_all(works).await, [false, false, false, true]);
     }
 }

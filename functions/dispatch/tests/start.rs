@@ -18,6 +18,7 @@ fn last_words(name: &str, value: &str) -> String {
         "ROUTING_TABLE",
         "SCHEDULER_ROLE_ARN",
         "SCHEDULE_GROUP",
+        "STACK_NAME",
     ];
     let numbers =
         ["CIRCUIT_FAILURES", "CIRCUIT_SECONDS", "MAX_ENDPOINT_TIMEOUT_SECONDS", "PROBE_SECONDS", "RETENTION_DAYS"];

@@ -1,15 +1,18 @@
 //! Accepting an event: store it once, queue its deliveries, and only then say so.
 
+use std::collections::HashMap;
+
 use pombo_aws::events::PutEvent;
 use pombo_aws::{clock, fan_out};
 use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
-use pombo_domain::ids::{EventId, TenantId};
+use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
+use crate::Invocation;
 use crate::new_event::{NewEvent, too_large};
 use crate::settings::App;
 
@@ -26,20 +29,27 @@ struct Accepted<'a> {
 }
 
 /// `POST /v1/events`.
-pub async fn accept(app: &App, caller: &Caller, request: &Request, request_id: &str) -> Result<Response, Problem> {
+pub async fn accept(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    invocation: &Invocation,
+) -> Result<Response, Problem> {
     let new = NewEvent::read(request)?;
     let tenant = caller.tenant_for(new.tenant.clone())?;
     // One read decides who gets the event: an endpoint registered before this moment does.
     let routing = app.routing.get(&tenant).await?;
     let fan_out = routing.matching(&new.event_type).map(|route| route.endpoint_id.clone()).collect();
     let event = event(app, &new, tenant, FanOut::new(fan_out))?;
-    let (event, duplicate) = match app.events.put_new(&event, request_id, clock::now()).await? {
+    let (event, duplicate) = match app.events.put_new(&event, &invocation.request_id, clock::now()).await? {
         PutEvent::Stored => (event, false),
         PutEvent::Exists(existing) if existing.fingerprint == event.fingerprint => (*existing, true),
         PutEvent::Exists(_) => return Err(id_taken(&event)),
         PutEvent::TooLarge => return Err(too_large()),
     };
-    let unsent = fan_out::send(&app.queue, &event, |endpoint| routing.version_of(endpoint)).await;
+    let versions: HashMap<_, _> = routing.routes.iter().map(|route| (&route.endpoint_id, route.version)).collect();
+    let version_of = |endpoint: &EndpointId| versions.get(endpoint).copied();
+    let unsent = fan_out::send(&app.queue, &event, version_of, Some(invocation.last_call_at)).await;
     if unsent > 0 {
         tracing::error!(event = %event.id, tenant = %event.tenant, unsent, "Deliveries of the event could not be queued.");
         return Err(not_queued(&event, unsent));

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::Error;
+use pombo_aws::metrics::Metric;
 use pombo_domain::event::Event;
 use pombo_domain::job::JobKey;
 use pombo_domain::message::{JobMessage, JobWork};
@@ -38,6 +39,7 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
             response.add_failure(id);
         }
     }
+    app.protocol.metrics.count(Metric::MessagesFailed, response.batch_item_failures.len());
     Ok(serde_json::to_value(response)?)
 }
 

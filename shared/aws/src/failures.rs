@@ -9,6 +9,7 @@ use pombo_domain::operational::Failures;
 use crate::clock;
 use crate::deliveries::Put;
 use crate::error::AwsError;
+use crate::metrics::Metric;
 use crate::protocol::Protocol;
 
 /// How often a failure is counted anew because others were counted at the same time.
@@ -23,6 +24,14 @@ impl Protocol {
     /// When somebody subscribes to `pombo.delivery.failed`, the same transaction counts the failure in the event of its
     /// endpoint and minute: no failure is left out and none is counted twice, whatever dies.
     pub async fn put_failed(&self, seen: Option<u64>, record: Record, writer: &str) -> Result<Put, AwsError> {
+        let put = self.put_told(seen, record, writer).await?;
+        if matches!(put, Put::Stored(_)) {
+            self.metrics.count(Metric::DeliveriesFailed, 1);
+        }
+        Ok(put)
+    }
+
+    async fn put_told(&self, seen: Option<u64>, record: Record, writer: &str) -> Result<Put, AwsError> {
         let Some(fan_out) = self.operations.audience(&record.tenant, &Failures::event_type()).await? else {
             return self.deliveries.put(seen, record, writer).await;
         };

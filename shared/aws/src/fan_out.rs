@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use pombo_domain::body::PackedBody;
 use pombo_domain::event::Event;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart};
+use pombo_domain::time::Timestamp;
 
+use crate::clock;
 use crate::protocol::outgoing;
 use crate::queue::{LARGEST_BATCH, Outgoing, Queue};
 
@@ -18,26 +21,43 @@ const CONCURRENT_CALLS: usize = 16;
 const REPEATS: u32 = 3;
 
 /// Queues a message for every endpoint of the event's list; gives how many could not be queued. `version_of` is the
-/// version of an endpoint, where it is known: dispatch does not act on an older copy.
-pub async fn send(queue: &Queue, event: &Event, version_of: impl Fn(&EndpointId) -> Option<u64>) -> usize {
+/// version of an endpoint, where it is known: dispatch does not act on an older copy. No call is begun after `until`, if that
+/// is given: of many that each take long, the last would end after the caller had to answer.
+pub async fn send(
+    queue: &Queue,
+    event: &Event,
+    version_of: impl Fn(&EndpointId) -> Option<u64>,
+    until: Option<Timestamp>,
+) -> usize {
     let batches = event.fan_out.endpoints().chunks(LARGEST_BATCH).map(|endpoints| {
-        let messages = endpoints.iter().map(|endpoint| message(event, endpoint, version_of(endpoint))).collect();
-        send_batch(queue, messages)
+        // To write a large body a thousand times, only to find each time that it does not fit, would take most of ingest's time.
+        let body = Some(&event.body).filter(|body| body.bytes.len() * endpoints.len() <= LARGEST_BATCH_BYTES);
+        let messages = endpoints.iter().map(|endpoint| message(event, endpoint, version_of(endpoint), body)).collect();
+        send_batch(queue, messages, until)
     });
     stream::iter(batches).buffer_unordered(CONCURRENT_CALLS).fold(0, |sum, unsent| async move { sum + unsent }).await
 }
 
-/// The first message of a delivery.
-fn message(event: &Event, endpoint: &EndpointId, endpoint_version: Option<u64>) -> DeliveryMessage {
-    let part = EventPart { new: event.new_delivery(), endpoint_version, body: Some(event.body.clone()) };
+/// The first message of a delivery, with the body or by reference.
+fn message(
+    event: &Event,
+    endpoint: &EndpointId,
+    endpoint_version: Option<u64>,
+    body: Option<&PackedBody>,
+) -> DeliveryMessage {
+    let part = EventPart { new: event.new_delivery(), endpoint_version, body: body.cloned() };
     DeliveryMessage::first(event.delivery_to(endpoint.clone()), part)
 }
 
-async fn send_batch(queue: &Queue, messages: Vec<DeliveryMessage>) -> usize {
+async fn send_batch(queue: &Queue, messages: Vec<DeliveryMessage>, until: Option<Timestamp>) -> usize {
     let mut left = entries(&messages);
     for repeat in 0..=REPEATS {
         if repeat > 0 {
             tokio::time::sleep(Duration::from_millis(50 << repeat)).await;
+        }
+        if until.is_some_and(|until| clock::now() >= until) {
+            tracing::error!(messages = left.len(), "There is no time left to queue a batch.");
+            break;
         }
         let batch: Vec<Outgoing> = left.iter().map(|(_, entry)| entry.clone()).collect();
         let refused = match queue.send_batch(&batch).await {
@@ -81,9 +101,7 @@ fn entries(messages: &[DeliveryMessage]) -> Vec<(usize, Outgoing)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use pombo_domain::body::PackedBody;
     use pombo_domain::event::FanOut;
-    use pombo_domain::time::Timestamp;
 
     use super::*;
 
@@ -99,7 +117,7 @@ mod tests {
             fingerprint: String::new(),
             expires_at: 0,
         };
-        endpoints.iter().map(|endpoint| message(&event, endpoint, Some(1))).collect()
+        endpoints.iter().map(|endpoint| message(&event, endpoint, Some(1), Some(&event.body))).collect()
     }
 
     #[test]

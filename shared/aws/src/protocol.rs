@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::clock;
 use crate::deliveries::{DeliveriesTable, Put};
 use crate::error::AwsError;
+use crate::metrics::{Metric, Metrics};
 use crate::operations::Operations;
 use crate::queue::{Outgoing, Queue};
 use crate::scheduler::{Scheduler, SchedulerTarget};
@@ -35,6 +36,8 @@ pub struct Protocol {
     pub scheduler: Scheduler,
     /// What is told of endpoints and deliveries.
     pub operations: Operations,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// What became of an outcome.
@@ -74,6 +77,7 @@ impl Protocol {
             queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),
             scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(config), target),
             operations: Operations::from_environment(config)?,
+            metrics: Metrics::from_environment()?,
         })
     }
 
@@ -157,6 +161,7 @@ impl Protocol {
                     Ok(()) => return Ok(()),
                     Err(error) => {
                         tracing::warn!(delivery = %message.delivery, %error, "Scheduler failed; the queue carries the message.");
+                        self.metrics.count(Metric::SchedulesFailed, 1);
                         return self.send(message.waiting_until(due), fallback_delay(due, now)).await;
                     }
                 }

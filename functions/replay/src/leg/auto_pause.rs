@@ -9,6 +9,7 @@ use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::{List, Window};
 use pombo_aws::endpoints::{Change, Changed};
+use pombo_aws::metrics::Metric;
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::health::{Health, PauseReason};
@@ -60,6 +61,7 @@ pub(super) async fn pause(
         Changed::Conflict => Ok(again),
         Changed::Stored => {
             tracing::warn!(endpoint = %endpoint.id, tenant = %endpoint.tenant, ?reason, "The endpoint is paused.");
+            app.protocol.metrics.count(Metric::EndpointsPaused, 1);
             if let Some(event) = &event {
                 app.protocol.operations.announce(event).await;
             }

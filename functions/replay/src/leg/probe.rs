@@ -88,7 +88,7 @@ mod tests {
             let endpoint_id = EndpointId::generate([1; 10]);
             let key = DeliveryKey { endpoint_id, accepted_at: NOW, event_id: event.parse().unwrap() };
             let new = NewDelivery { tenant: "t".parse().unwrap(), event_type: "a".parse().unwrap(), expires_at: 9 };
-            Record::begin(key, new).held()
+            Record::begin(key, new).held("me")
         });
         let records: Vec<_> = records.collect();
         let rows = records.iter().map(|record| Row { delivery: record.key.clone(), round: 0, first: false }).collect();

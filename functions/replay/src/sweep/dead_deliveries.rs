@@ -33,6 +33,13 @@ pub(super) struct DeadDeliveries {
     pub(super) unreadable: usize,
 }
 
+impl DeadDeliveries {
+    /// Letters that are there no longer.
+    pub(super) const fn taken(&self) -> usize {
+        self.recorded + self.failed + self.ensured + self.discarded
+    }
+}
+
 /// A letter that could not be dealt with; it stays for the next sweep.
 #[derive(Debug, Error)]
 enum LetterError {

@@ -13,9 +13,11 @@ mod unqueued;
 
 use std::fmt::Display;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use futures::join;
+use futures::{FutureExt as _, join};
+use pombo_aws::metrics::Metric;
 
 use crate::invocation::Invocation;
 use crate::settings::App;
@@ -25,7 +27,7 @@ const HIDDEN_SECONDS: u32 = 60;
 /// How often a sweep asks a dead-letter queue for ten more: so many letters at most, and the rest is the next sweep's.
 const MOST_RECEIVES: usize = 50;
 
-/// Sweeps once and logs what was found.
+/// Sweeps once, and logs and counts what was found.
 pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
     let started = Instant::now();
     let (overdue, dead, dead_jobs, stalled, unqueued) = join!(
@@ -41,6 +43,7 @@ pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
     let unqueued = unqueued.unwrap_or_default();
     tracing::info!(
         overdue_queued = overdue.queued,
+        overdue_left = overdue.left,
         overdue_skipped = overdue.skipped,
         queue_too_long = overdue.queue_too_long,
         dead_recorded = dead.recorded,
@@ -52,12 +55,20 @@ pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
         jobs_dead_deleted = dead_jobs.deleted,
         jobs_dead_unreadable = dead_jobs.unreadable,
         jobs_stalled = stalled.queued,
+        jobs_left = stalled.left,
         events_published = unqueued.published,
         events_left = unqueued.left,
         whole,
         duration_ms = started.elapsed().as_millis() as u64,
         "Sweep ended."
     );
+    app.protocol.metrics.count_all(&[
+        (Metric::SweepsCompleted, usize::from(whole)),
+        (Metric::OverdueDeliveries, overdue.queued + overdue.left),
+        (Metric::StalledJobs, stalled.queued + stalled.left),
+        (Metric::UnqueuedEvents, unqueued.published + unqueued.left),
+        (Metric::DeadLettersTaken, dead.taken() + dead_jobs.deleted),
+    ]);
 }
 
 /// Runs one part within the invocation's time.
@@ -66,15 +77,48 @@ async fn part<T, E: Display>(
     invocation: &Invocation,
     work: impl Future<Output = Result<T, E>>,
 ) -> Option<T> {
+    // What the parts share are clients.
+    let work = AssertUnwindSafe(work).catch_unwind();
     match tokio::time::timeout(invocation.until_answer(), work).await {
-        Ok(Ok(found)) => Some(found),
-        Ok(Err(error)) => {
+        Ok(Ok(Ok(found))) => Some(found),
+        Ok(Ok(Err(error))) => {
             tracing::error!(part = name, %error, "The sweep's part {name:?} failed; the next sweep goes on.");
+            None
+        }
+        Ok(Err(_)) => {
+            tracing::error!(part = name, "The sweep's part {name:?} panicked; the next sweep goes on.");
             None
         }
         Err(_) => {
             tracing::error!(part = name, "The sweep's part {name:?} ran out of time; the next sweep goes on.");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use lambda_runtime::Context;
+    use pombo_aws::clock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_fails_or_hangs_keeps_none_from_its_end() {
+        let mut context = Context::default();
+        context.deadline = clock::now().plus(Duration::from_secs(1)).as_millis().unsigned_abs();
+        let invocation = Invocation::new(&context);
+        let found = join!(
+            part("panics", &invocation, async {
+                if invocation.writer().is_empty() { panic!("poison") } else { Ok::<_, String>(1) }
+            }),
+            part("fails", &invocation, async { Err::<u8, _>("failed") }),
+            part("hangs", &invocation, pending::<Result<u8, String>>()),
+            part("ends", &invocation, async { Ok::<_, String>(7) }),
+        );
+        assert_eq!(found, (None, None, None, Some(7)));
     }
 }

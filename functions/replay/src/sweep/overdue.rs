@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::future::{join_all, try_join_all};
+use futures::stream::{self, StreamExt as _};
+use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_aws::protocol::outgoing;
+use pombo_aws::queue::LARGEST_BATCH;
 use pombo_domain::delivery::{Record, SHARDS, Status};
 use pombo_domain::retry::Next;
 use pombo_domain::time::Timestamp;
 
-use crate::send::{SendError, next_attempt, send_all};
+use crate::send::{next_attempt, send_all};
 use crate::settings::App;
 
 /// The most deliveries that a sweep queues again from one shard; a thousand from all.
@@ -20,14 +22,16 @@ const MOST_OF_A_SHARD: usize = 1000 / SHARDS as usize;
 const LONG_QUEUE: u64 = 10_000;
 /// How long a delivery that was queued again is left alone.
 const LEFT_ALONE_FOR: Duration = Duration::from_secs(3600);
-/// How many records are written at one time.
-const AT_ONCE: usize = 16;
+/// How many batches are written and sent at one time.
+const AT_ONCE: usize = 4;
 
 /// What this part of a sweep found.
 #[derive(Debug, Default)]
 pub(super) struct Overdue {
     /// Deliveries that were queued again.
     pub(super) queued: usize,
+    /// Deliveries that could not be; a later sweep sees them again.
+    pub(super) left: usize,
     /// Candidates that are no longer overdue, or are being sent.
     pub(super) skipped: usize,
     /// Whether they were left alone because the queue is long.
@@ -35,7 +39,7 @@ pub(super) struct Overdue {
 }
 
 /// Queues what is overdue.
-pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Overdue, SendError> {
+pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Overdue, AwsError> {
     let before = clock::now().minus(app.overdue);
     let shards = (0..SHARDS).map(|shard| app.protocol.deliveries.due(shard, before, MOST_OF_A_SHARD));
     let candidates = try_join_all(shards).await?.concat();
@@ -45,20 +49,50 @@ pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Overdue, Send
     if app.protocol.queue.length().await? > LONG_QUEUE {
         return Ok(Overdue { skipped: candidates.len(), queue_too_long: true, ..Overdue::default() });
     }
-    let records = app.protocol.deliveries.get_many(&candidates).await?;
-    let writes = records.into_values().map(|record| async move {
-        let Some(postponed) = postponed(&record, writer, app.overdue, clock::now()) else { return Ok(None) };
-        match app.protocol.deliveries.put(Some(record.rev), postponed, writer).await? {
-            Put::Stored(stored) => Ok(Some(*stored)),
-            // It has moved: it is stuck no longer.
-            Put::Conflict(_) => Ok::<_, SendError>(None),
+    let records = app.protocol.deliveries.get_readable(&candidates).await?;
+    let records: Vec<_> = records.into_values().collect();
+    let batches = records.chunks(LARGEST_BATCH).map(|batch| queue_batch(app, batch, writer));
+    let batches: Vec<_> = stream::iter(batches).buffer_unordered(AT_ONCE).collect().await;
+    let sum = |of: fn(&Batch) -> usize| batches.iter().map(of).sum::<usize>();
+    let (queued, left) = (sum(|batch| batch.queued), sum(|batch| batch.left));
+    Ok(Overdue { queued, left, skipped: candidates.len() - queued - left, queue_too_long: false })
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Batch {
+    queued: usize,
+    left: usize,
+}
+
+/// Queues a batch of what is overdue: writes the records, then sends their messages. Whatever fails, or kills the sweep,
+/// leaves few records with an hour to wait and no message on its way.
+async fn queue_batch(app: &App, records: &[Record], writer: &str) -> Batch {
+    let written = join_all(records.iter().map(|record| postpone(app, record, writer))).await;
+    let left = written.iter().filter(|written| written.is_err()).count();
+    let written: Vec<_> = written.into_iter().flatten().flatten().collect();
+    let messages: Vec<_> = written.iter().map(|record| outgoing(&next_attempt(record), 0)).collect();
+    match send_all(&app.protocol.queue, &messages).await {
+        Ok(()) => Batch { queued: messages.len(), left },
+        Err(error) => {
+            tracing::error!(deliveries = messages.len(), %error, "Overdue deliveries could not be queued; they are seen again in an hour.");
+            Batch { queued: 0, left: left + messages.len() }
         }
-    });
-    let written: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).try_collect().await?;
-    let messages: Vec<_> = written.iter().flatten().map(|record| outgoing(&next_attempt(record), 0)).collect();
-    send_all(&app.protocol.queue, &messages).await?;
-    let skipped = candidates.len() - messages.len();
-    Ok(Overdue { queued: messages.len(), skipped, queue_too_long: false })
+    }
+}
+
+/// Moves a record's next attempt on; gives the record if its message is to be sent.
+async fn postpone(app: &App, record: &Record, writer: &str) -> Result<Option<Record>, AwsError> {
+    let Some(postponed) = postponed(record, writer, app.overdue, clock::now()) else { return Ok(None) };
+    match app.protocol.deliveries.put(Some(record.rev), postponed, writer).await {
+        Ok(Put::Stored(stored)) => Ok(Some(*stored)),
+        // It has moved: it is stuck no longer.
+        Ok(Put::Conflict(_)) => Ok(None),
+        Err(error) => {
+            tracing::error!(delivery = %record.key, %error, "An overdue delivery could not be written; the next sweep sees it again.");
+            Err(error)
+        }
+    }
 }
 
 /// The record with its next attempt moved on, so that the next sweeps leave it alone; `None` when it is not stuck. The
@@ -104,7 +138,7 @@ mod tests {
             (live, false),
             (retrying(99_100), false),
             (retrying(200_000), false),
-            (stuck.held(), false),
+            (stuck.held("me"), false),
             (stuck.cancelled(), false),
             (Record { next: None, ..stuck.clone() }, false),
         ] {

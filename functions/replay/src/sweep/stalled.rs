@@ -21,6 +21,8 @@ const MOST_OF_A_SHARD: usize = 25;
 pub(super) struct Stalled {
     /// Jobs whose leg was queued again.
     pub(super) queued: usize,
+    /// Jobs that could not be; they stay for the next sweep.
+    pub(super) left: usize,
 }
 
 /// Queues the legs of stalled jobs again.
@@ -29,8 +31,14 @@ pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Stalled, AwsE
     let shards = try_join_all((0..SHARDS).map(|shard| app.jobs.due(shard, now, MOST_OF_A_SHARD))).await?;
     let mut found = Stalled::default();
     for key in shards.concat() {
-        if queue_one(app, &key, writer).await? {
-            found.queued += 1;
+        match queue_one(app, &key, writer).await {
+            Ok(true) => found.queued += 1,
+            Ok(false) => {}
+            // One that cannot be read, of a newer version perhaps, must not keep the others stalled.
+            Err(error) => {
+                tracing::error!(job = %key, %error, "Job {key} is stalled and could not be queued again.");
+                found.left += 1;
+            }
         }
     }
     Ok(found)

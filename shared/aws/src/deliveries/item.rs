@@ -98,3 +98,80 @@ pub(super) fn from_item(mut item: Item) -> Result<Record, Box<dyn std::error::Er
     }
     Ok(record)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use pombo_domain::delivery::{NewDelivery, Status};
+    use pombo_domain::ids::EndpointId;
+    use pombo_domain::job::JobKey;
+    use pombo_domain::outcome::{Attempt, NEWEST_ANSWER, Outcome, RefusedBy, Trigger};
+    use pombo_domain::retry::{Decision, Next, Route};
+    use pombo_domain::time::Timestamp;
+
+    use super::*;
+    use crate::item::sizes::size_of;
+
+    const LARGEST: usize = 8 * 1024;
+    const LATE: Timestamp = Timestamp::from_millis(253_402_207_199_999);
+
+    /// Everything as long as it may be, tried again and again, with this outcome and answer.
+    fn largest(outcome: &Outcome, answer: Option<&str>) -> Record {
+        let longest = "x".repeat(64);
+        let key = DeliveryKey {
+            endpoint_id: EndpointId::generate([9; 10]),
+            accepted_at: LATE,
+            event_id: longest.parse().unwrap(),
+        };
+        let new = NewDelivery {
+            tenant: longest.parse().unwrap(),
+            event_type: "x".repeat(128).parse().unwrap(),
+            expires_at: i64::MAX,
+        };
+        // An invocation's and a message's id.
+        let holder = "x".repeat(36 + 1 + 36);
+        let job = JobKey::generate(Some(&new.tenant), LATE, [9; 10]).to_string();
+        let mut record = Record { rev: u64::MAX, writer: holder.clone(), ..Record::begin(key, new) };
+        record.step.round = u32::MAX / 2;
+        for _ in 0..40 {
+            record = record.round_opened(&job, LATE);
+            let attempt = Attempt {
+                step: record.step.next(),
+                started_at: LATE,
+                duration_ms: u64::MAX,
+                outcome: outcome.clone(),
+                answer: answer.map(ToOwned::to_owned),
+                redelivered: true,
+                trigger: Trigger::Replay,
+            };
+            let next = Next { at: LATE, route: Route::Scheduler };
+            record = record.record_attempt("another", attempt, Decision::Retry(next)).unwrap();
+        }
+        assert_eq!(record.status, Status::Retrying);
+        record.claimed(&holder, LATE)
+    }
+
+    #[test]
+    fn a_record_takes_8_kib_at_most_however_often_it_is_tried_and_whatever_is_answered() {
+        let (answer, detail) = ("é".repeat(NEWEST_ANSWER), "é".repeat(10_000));
+        let refused = Outcome::Refused { rule: "x".repeat(40), by: RefusedBy::Addresses, detail: detail.clone() };
+        for (outcome, answer) in [
+            (Outcome::HttpStatus { status_code: u16::MAX }, Some(answer.as_str())),
+            (Outcome::InvalidResponse { detail }, None),
+            (refused, None),
+        ] {
+            let record = largest(&outcome, answer);
+            let size = size_of(&to_item(&record).unwrap());
+            assert!((LARGEST / 3..=LARGEST).contains(&size), "{size} bytes: {record:?}");
+        }
+    }
+
+    #[test]
+    fn keys_keep_to_what_dynamodb_takes() {
+        let item = to_item(&largest(&Outcome::TimedOut, None)).unwrap();
+        for (name, most) in [("endpoint_id", 2048), ("sort_key", 1024), ("list_key", 1024), ("tenant_status", 2048)] {
+            let AttributeValue::S(key) = &item[name] else { unreachable!() };
+            assert!(key.len() <= most, "{name}: {key}");
+        }
+    }
+}
