@@ -31,4 +31,5 @@ mod view;
 mod samples;
 
 pub use self::handler::handle;
+pub use self::router::{Call, Open, ROUTES};
 pub use self::settings::{App, Rules};

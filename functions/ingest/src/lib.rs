@@ -8,21 +8,55 @@ mod accept;
 mod new_event;
 mod settings;
 
-use std::time::Instant;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::{Context, Error, LambdaEvent};
+use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_domain::api_key::Scope;
+use pombo_domain::time::Timestamp;
+use pombo_web::route::{self, Access, Route};
 use pombo_web::{Caller, Method, Problem, Request, Response};
 
 pub use self::settings::{App, IngestAuth};
 
+/// The calls of the URL that take a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Takes an event in.
+    PostEvent,
+}
+
+/// The calls of the URL.
+pub const ROUTES: [Route<Infallible, Call>; 1] =
+    [Route::key(Method::Post, "/v1/events", Scope::Ingest, Call::PostEvent)];
+
+/// The answer goes out so long before the invocation is ended: a caller that gets none does not know which id to repeat.
+const ANSWER_BEFORE_END: Duration = Duration::from_secs(3);
+
+/// One invocation of the function.
+struct Invocation {
+    /// Who writes: unique.
+    request_id: String,
+    /// When a call may begin for the last time, so as to end before the answer.
+    last_call_at: Timestamp,
+}
+
+impl Invocation {
+    /// From what Lambda says of it.
+    fn new(context: Context) -> Self {
+        let ends_at = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+        Self { request_id: context.request_id, last_call_at: ends_at.minus(ANSWER_BEFORE_END + CALL_TIMEOUT) }
+    }
+}
+
 /// Answers one request.
 pub async fn handle(app: &App, event: LambdaEvent<LambdaFunctionUrlRequest>) -> Result<serde_json::Value, Error> {
     let started = Instant::now();
-    let request_id = event.context.request_id;
+    let invocation = Invocation::new(event.context);
     let response = match Request::from_url(event.payload) {
-        Ok(request) => route(app, &request, &request_id).await.unwrap_or_else(Response::from),
+        Ok(request) => route(app, &request, &invocation).await.unwrap_or_else(Response::from),
         Err(problem) => problem.into(),
     };
     let duration_ms = started.elapsed().as_millis() as u64;
@@ -30,23 +64,22 @@ pub async fn handle(app: &App, event: LambdaEvent<LambdaFunctionUrlRequest>) -> 
     Ok(response.into())
 }
 
-async fn route(app: &App, request: &Request, request_id: &str) -> Result<Response, Problem> {
-    match (request.method, request.segments().as_slice()) {
-        (Method::Post, ["events"]) => {
-            let caller = caller(app, request).await?;
-            accept::accept(app, &caller, request, request_id).await
+async fn route(app: &App, request: &Request, invocation: &Invocation) -> Result<Response, Problem> {
+    match route::find(&ROUTES, request) {
+        Some((Access::Key(scope, Call::PostEvent), _)) => {
+            let caller = caller(app, request, scope).await?;
+            accept::accept(app, &caller, request, invocation).await
         }
-        _ => Err(request.no_route()),
+        Some((Access::Open(never), _)) => match never {},
+        None => Err(request.no_route()),
     }
 }
 
 /// Who posts: the holder of an API key, or whoever Lambda says has signed the request.
-async fn caller(app: &App, request: &Request) -> Result<Caller, Problem> {
+async fn caller(app: &App, request: &Request, scope: Scope) -> Result<Caller, Problem> {
     match (app.auth, &request.identity) {
-        (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, Scope::Ingest).await,
-        (IngestAuth::Iam, Some(identity)) => {
-            Ok(Caller { name: identity.arn.clone(), tenant: None, scope: Scope::Ingest })
-        }
+        (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, scope).await,
+        (IngestAuth::Iam, Some(identity)) => Ok(Caller { name: identity.arn.clone(), tenant: None, scope }),
         (IngestAuth::Iam, None) => Err(Problem::new(403, "Sign the request with AWS Signature Version 4.")),
     }
 }

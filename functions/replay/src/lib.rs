@@ -48,6 +48,7 @@ use serde_json::value::RawValue;
 pub use self::console::Console;
 use self::invocation::Invocation;
 pub use self::settings::App;
+pub use self::url::{Call, Open, ROUTES};
 
 /// What tells the two sources apart.
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
-use pombo_domain::api_key::Scope;
+use pombo_domain::api_key::Scope::Ops;
+use pombo_web::Method::{Get, Post};
+use pombo_web::route::{self, Access, Route};
 use pombo_web::{Method, Problem, Request, Response};
 
 use crate::invocation::Invocation;
@@ -13,21 +15,58 @@ use crate::{
     list_deliveries, list_events, list_replays, missed,
 };
 
-/// The calls.
+/// The calls that take no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
-    ListEvents,
-    GetEvent(&'a str),
-    ListDeliveries,
-    GetDelivery(&'a str),
-    CancelDelivery(&'a str),
-    GetHealth(&'a str),
-    ListDeadLetters,
-    CreateReplay,
-    ListReplays,
-    GetReplay(&'a str),
-    CancelReplay(&'a str),
+pub enum Open {
+    /// The operators' page, which asks for a key itself.
+    Console,
+    /// A receiver asks for what it missed, and proves itself by a signature.
+    Missed,
 }
+
+/// The calls that take a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Lists events.
+    ListEvents,
+    /// Shows an event and its deliveries.
+    GetEvent,
+    /// Lists deliveries.
+    ListDeliveries,
+    /// Shows a delivery.
+    GetDelivery,
+    /// Cancels a delivery.
+    CancelDelivery,
+    /// Shows how an endpoint does.
+    GetHealth,
+    /// Lists dead letters.
+    ListDeadLetters,
+    /// Orders a replay.
+    CreateReplay,
+    /// Lists jobs.
+    ListReplays,
+    /// Shows a job.
+    GetReplay,
+    /// Cancels a job.
+    CancelReplay,
+}
+
+/// The calls of the URL.
+pub const ROUTES: [Route<Open, Call>; 13] = [
+    Route::open(Get, "/", Open::Console),
+    Route::open(Post, "/v1/missed", Open::Missed),
+    Route::key(Get, "/v1/events", Ops, Call::ListEvents),
+    Route::key(Get, "/v1/events/{id}", Ops, Call::GetEvent),
+    Route::key(Get, "/v1/deliveries", Ops, Call::ListDeliveries),
+    Route::key(Get, "/v1/deliveries/{id}", Ops, Call::GetDelivery),
+    Route::key(Post, "/v1/deliveries/{id}/cancel", Ops, Call::CancelDelivery),
+    Route::key(Get, "/v1/health/{id}", Ops, Call::GetHealth),
+    Route::key(Get, "/v1/dead-letters", Ops, Call::ListDeadLetters),
+    Route::key(Post, "/v1/replays", Ops, Call::CreateReplay),
+    Route::key(Get, "/v1/replays", Ops, Call::ListReplays),
+    Route::key(Get, "/v1/replays/{id}", Ops, Call::GetReplay),
+    Route::key(Post, "/v1/replays/{id}/cancel", Ops, Call::CancelReplay),
+];
 
 /// Answers one request and logs it.
 pub(crate) async fn answer(app: &App, event: LambdaFunctionUrlRequest, invocation: &Invocation) -> Response {
@@ -53,58 +92,37 @@ async fn respond(
     invocation: &Invocation,
     name: &mut String,
 ) -> Result<Response, Problem> {
-    if is_receivers_own(request) {
-        return missed::answer(app, request, invocation, name).await;
-    }
-    if is_console(request) {
-        return Ok(app.console.answer());
-    }
-    let route = route(request)?;
-    let caller = app.authenticator.authenticate(request, Scope::Ops).await?;
+    let (scope, call, id) = match route::find(&ROUTES, request) {
+        Some((Access::Open(Open::Console), _)) => return Ok(app.console.answer()),
+        Some((Access::Open(Open::Missed), _)) => return missed::answer(app, request, invocation, name).await,
+        Some((Access::Key(scope, call), id)) => (scope, call, id),
+        None => return Err(unknown(request)),
+    };
+    let caller = app.authenticator.authenticate(request, scope).await?;
     name.clone_from(&caller.name);
-    match route {
-        Route::ListEvents => list_events::answer(app, &caller, request).await,
-        Route::GetEvent(id) => get_event::answer(app, &caller, request, id).await,
-        Route::ListDeliveries => list_deliveries::answer(app, &caller, request).await,
-        Route::GetDelivery(id) => get_delivery::answer(app, &caller, request, id).await,
-        Route::CancelDelivery(id) => cancel_delivery::answer(app, &caller, request, id, invocation).await,
-        Route::GetHealth(id) => get_health::answer(app, &caller, request, id).await,
-        Route::ListDeadLetters => list_dead_letters::answer(app, &caller, request).await,
-        Route::CreateReplay => create_replay::answer(app, &caller, request, invocation).await,
-        Route::ListReplays => list_replays::answer(app, &caller, request).await,
-        Route::GetReplay(id) => get_replay::answer(app, &caller, request, id).await,
-        Route::CancelReplay(id) => cancel_replay::answer(app, &caller, request, invocation, id).await,
+    match call {
+        Call::ListEvents => list_events::answer(app, &caller, request).await,
+        Call::GetEvent => get_event::answer(app, &caller, request, id).await,
+        Call::ListDeliveries => list_deliveries::answer(app, &caller, request).await,
+        Call::GetDelivery => get_delivery::answer(app, &caller, request, id).await,
+        Call::CancelDelivery => cancel_delivery::answer(app, &caller, request, id, invocation).await,
+        Call::GetHealth => get_health::answer(app, &caller, request, id).await,
+        Call::ListDeadLetters => list_dead_letters::answer(app, &caller, request).await,
+        Call::CreateReplay => create_replay::answer(app, &caller, request, invocation).await,
+        Call::ListReplays => list_replays::answer(app, &caller, request).await,
+        Call::GetReplay => get_replay::answer(app, &caller, request, id).await,
+        Call::CancelReplay => cancel_replay::answer(app, &caller, request, invocation, id).await,
     }
 }
 
-/// The one call below `/v1` that takes no API key: a receiver proves itself.
-fn is_receivers_own(request: &Request) -> bool {
-    request.method == Method::Post && request.segments() == ["missed"]
-}
-
-/// The page asks for a key itself.
-fn is_console(request: &Request) -> bool {
-    request.method == Method::Get && request.path.is_empty()
-}
-
-fn route(request: &Request) -> Result<Route<'_>, Problem> {
+/// 404 that names the URL of the stack where such a path is served, unless that is this one.
+fn unknown(request: &Request) -> Problem {
     match (request.method, request.segments().as_slice()) {
-        (Method::Get, ["events"]) => Ok(Route::ListEvents),
-        (Method::Get, ["events", id]) => Ok(Route::GetEvent(id)),
-        (Method::Get, ["deliveries"]) => Ok(Route::ListDeliveries),
-        (Method::Get, ["deliveries", id]) => Ok(Route::GetDelivery(id)),
-        (Method::Post, ["deliveries", id, "cancel"]) => Ok(Route::CancelDelivery(id)),
-        (Method::Get, ["health", id]) => Ok(Route::GetHealth(id)),
-        (Method::Get, ["dead-letters"]) => Ok(Route::ListDeadLetters),
-        (Method::Post, ["replays"]) => Ok(Route::CreateReplay),
-        (Method::Get, ["replays"]) => Ok(Route::ListReplays),
-        (Method::Get, ["replays", id]) => Ok(Route::GetReplay(id)),
-        (Method::Post, ["replays", id, "cancel"]) => Ok(Route::CancelReplay(id)),
         (method, ["deliveries" | "replays" | "health" | "dead-letters" | "missed", ..])
         | (method @ Method::Get, ["events", ..]) => {
-            Err(Problem::new(404, format!("{} {} is not served.", method.as_str(), request.path)))
+            Problem::new(404, format!("{} {} is not served.", method.as_str(), request.path))
         }
-        _ => Err(request.no_route()),
+        _ => request.no_route(),
     }
 }
 
@@ -126,42 +144,41 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_at_the_urls_root_alone() {
-        assert!(is_console(&request(Method::Get, "")));
-        assert!(!is_console(&request(Method::Post, "")) && !is_console(&request(Method::Get, "/console")));
-    }
-
-    #[test]
     fn each_call_has_its_path_and_what_lives_elsewhere_is_named() {
         for (method, path, expected) in [
-            (Method::Get, "/v1/events", Ok(Route::ListEvents)),
-            (Method::Get, "/v1/events/e", Ok(Route::GetEvent("e"))),
-            (Method::Get, "/v1/deliveries", Ok(Route::ListDeliveries)),
-            (Method::Get, "/v1/deliveries/d", Ok(Route::GetDelivery("d"))),
-            (Method::Post, "/v1/deliveries/d/cancel", Ok(Route::CancelDelivery("d"))),
-            (Method::Get, "/v1/health/e", Ok(Route::GetHealth("e"))),
-            (Method::Get, "/v1/dead-letters", Ok(Route::ListDeadLetters)),
+            (Method::Get, "", Ok(("", Access::Open(Open::Console)))),
+            (Method::Post, "/v1/missed", Ok(("", Access::Open(Open::Missed)))),
+            (Method::Get, "/v1/events", Ok(("", Access::Key(Ops, Call::ListEvents)))),
+            (Method::Get, "/v1/events/e", Ok(("e", Access::Key(Ops, Call::GetEvent)))),
+            (Method::Get, "/v1/deliveries", Ok(("", Access::Key(Ops, Call::ListDeliveries)))),
+            (Method::Get, "/v1/deliveries/d", Ok(("d", Access::Key(Ops, Call::GetDelivery)))),
+            (Method::Post, "/v1/deliveries/d/cancel", Ok(("d", Access::Key(Ops, Call::CancelDelivery)))),
+            (Method::Get, "/v1/health/e", Ok(("e", Access::Key(Ops, Call::GetHealth)))),
+            (Method::Get, "/v1/dead-letters", Ok(("", Access::Key(Ops, Call::ListDeadLetters)))),
             (Method::Get, "/v1/missed", Err("GET /v1/missed is not served.")),
             (Method::Get, "/v1/health", Err("GET /v1/health is not served.")),
             (Method::Get, "/v1/deliveries/d/cancel", Err("/v1/deliveries/d/cancel is not served.")),
-            (Method::Post, "/v1/replays", Ok(Route::CreateReplay)),
-            (Method::Get, "/v1/replays", Ok(Route::ListReplays)),
-            (Method::Get, "/v1/replays/r", Ok(Route::GetReplay("r"))),
-            (Method::Post, "/v1/replays/r/cancel", Ok(Route::CancelReplay("r"))),
+            (Method::Post, "/v1/replays", Ok(("", Access::Key(Ops, Call::CreateReplay)))),
+            (Method::Get, "/v1/replays", Ok(("", Access::Key(Ops, Call::ListReplays)))),
+            (Method::Get, "/v1/replays/r", Ok(("r", Access::Key(Ops, Call::GetReplay)))),
+            (Method::Post, "/v1/replays/r/cancel", Ok(("r", Access::Key(Ops, Call::CancelReplay)))),
             (Method::Post, "/v1/events", Err("ingest URL")),
             (Method::Get, "/v1/endpoints", Err("endpoints URL")),
             (Method::Post, "/v1/keys", Err("endpoints URL")),
             (Method::Delete, "/v1/deliveries/d", Err("DELETE /v1/deliveries/d is not served")),
             (Method::Get, "/v1/deliveries/d/e", Err("/v1/deliveries/d/e is not served.")),
             (Method::Get, "/deliveries", Err("is not served here")),
+            (Method::Get, "/console", Err("is not served here")),
+            (Method::Post, "", Err("is not served here")),
         ] {
             let request = request(method, path);
-            match (route(&request), expected) {
-                (Ok(route), Ok(expected)) => assert_eq!(route, expected),
-                (Err(problem), Err(says)) => {
+            match (route::find(&ROUTES, &request), expected) {
+                (Some((access, id)), Ok(expected)) => assert_eq!((id, access), expected),
+                (None, Err(says)) => {
+                    let problem = unknown(&request);
                     assert!(problem.status == 404 && problem.detail.contains(says), "{}", problem.detail);
                 }
-                (route, expected) => panic!("{path}: {route:?}, expected {expected:?}"),
+                (found, expected) => panic!("{path}: {found:?}, expected {expected:?}"),
             }
         }
     }

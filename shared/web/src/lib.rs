@@ -1,11 +1,15 @@
 //! What the three functions behind a Function URL share: requests, answers, problems, and who may call.
 
+#[cfg(feature = "aws")]
 mod caller;
 mod problem;
 mod request;
 mod response;
+pub mod route;
 
+#[cfg(feature = "aws")]
 pub use self::caller::{Authenticator, Caller};
 pub use self::problem::Problem;
 pub use self::request::{IamIdentity, Method, Request};
 pub use self::response::Response;
+pub use self::route::{Access, Route};

@@ -2,11 +2,16 @@
 //!
 //! What the log sees is another text: an AWS error goes to the log with its cause, and to the caller as a plain 503.
 
+#[cfg(feature = "aws")]
 use pombo_aws::AwsError;
 use pombo_domain::invalid::InvalidField;
 use serde_json::json;
 
 use crate::response::Response;
+
+/// The most of a field's name or a path that an answer repeats, in bytes: it may be as long as a request, and stands there
+/// twice.
+const MOST_REPEATED: usize = 200;
 
 /// A refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,7 @@ impl Problem {
     /// 400: a field breaks a rule.
     #[must_use]
     pub fn field(error: InvalidField) -> Self {
+        let error = InvalidField { field: shortened(&error.field), ..error };
         Self { errors: vec![error.clone()], ..Self::new(400, error.to_string()) }
     }
 
@@ -57,6 +63,7 @@ impl Problem {
             "endpoints" | "keys" => Some("endpoints"),
             _ => None,
         };
+        let path = shortened(path);
         let detail = match home {
             Some(home) => format!("{method} {path} is not served here. Paths of this kind live on the {home} URL."),
             None => format!("{method} {path} is not served here."),
@@ -92,12 +99,18 @@ impl Problem {
     }
 }
 
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(MOST_REPEATED);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+}
+
 impl From<InvalidField> for Problem {
     fn from(error: InvalidField) -> Self {
         Self::field(error)
     }
 }
 
+#[cfg(feature = "aws")]
 impl From<AwsError> for Problem {
     fn from(error: AwsError) -> Self {
         tracing::error!(%error, "An AWS call failed.");
@@ -145,6 +158,14 @@ mod tests {
             response.body,
             r#"{"detail":"type: must be a name","errors":[{"field":"type","rule":"must be a name"}],"status":400,"title":"Bad request","type":"about:blank"}"#
         );
+    }
+
+    #[test]
+    fn of_a_long_name_or_path_the_beginning_is_repeated() {
+        let long = "é".repeat(1_000_000);
+        for problem in [Problem::invalid(&long, "is not a field here"), Problem::no_route("GET", &format!("/{long}"))] {
+            assert!(problem.detail.contains("éé…") && Response::from(problem).body.len() < 1000);
+        }
     }
 
     #[test]

@@ -195,7 +195,15 @@ fn field_and_rule(path: &str, message: &str) -> (String, String) {
         return (field, format!("is not a field here; expected {known}"));
     }
     let path = if path == "." { "body" } else { path };
-    (path.to_owned(), message.to_owned())
+    // What was found there is the caller's own, a secret perhaps. What was expected is the rule.
+    let found = ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `"];
+    let expected = message.rsplit_once(", expected ").filter(|_| found.iter().any(|found| message.starts_with(found)));
+    let rule = match expected {
+        Some((_, expected)) if expected.starts_with("struct ") => "must be an object".to_owned(),
+        Some((_, expected)) => format!("must be {}", expected.replace('`', "")),
+        None => message.to_owned(),
+    };
+    (path.to_owned(), rule)
 }
 
 #[cfg(test)]
@@ -252,6 +260,26 @@ mod tests {
             let problem = request(body).json::<Body>().unwrap_err();
             assert!(problem.status == 400 && problem.detail.contains("not JSON"), "{body}: {problem:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_wrong_place_is_not_repeated() {
+        for (body, rule) in [
+            (r#"{"type":"a","inner":"whsec_x, expected y"}"#, "must be an object"),
+            (r#"{"type":"a","inner":{"number":"whsec_x"}}"#, "must be u32"),
+            (r#"{"type":"a","inner":{"number":-1}}"#, "must be u32"),
+            (r#"{"type":["whsec_x"]}"#, "must be a string"),
+        ] {
+            assert_eq!(request(body).json::<Body>().unwrap_err().errors[0].rule, rule, "{body}");
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum One {
+            Of,
+            Two,
+        }
+        let problem = request(r#"{"a":"whsec_x"}"#).json::<BTreeMap<String, One>>().unwrap_err();
+        assert_eq!(problem.errors[0].rule, "must be of or two", "{:?} {:?}", One::Of, One::Two);
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! Nothing secret is in a log: no key, no signing secret, no custom header, no URL's query, nothing that an app or a receiver
+//! sent. At the lowest level that the template allows.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use pombo_tests::{Stack, Template, eventually, unique};
+
+use crate::flows::{LOWEST_LEVEL, driven};
+
+/// As what a secret may be in a text: itself, what is behind its prefix, and the base64 of either.
+fn forms(secret: &str) -> Vec<String> {
+    let bare = secret.rsplit('_').next().unwrap();
+    let mut forms = Vec::new();
+    for text in [secret, bare] {
+        forms.push(text.to_owned());
+        // Without the last group, which depends on what stands behind.
+        for encoded in [STANDARD.encode(text), URL_SAFE_NO_PAD.encode(text)] {
+            forms.push(encoded[..encoded.len() / 4 * 4 - 4].to_owned());
+        }
+    }
+    forms
+}
+
+/// The lines of the log in which a secret is.
+fn leaks(log: &str, secrets: &[String]) -> Vec<String> {
+    let forms: Vec<_> = secrets.iter().flat_map(|secret| forms(secret)).collect();
+    assert!(forms.iter().all(|form| form.len() >= 12), "too short to be told from other text");
+    // The whole log first: there are many forms, and many lines.
+    let found: Vec<_> = forms.iter().filter(|form| log.contains(form.as_str())).collect();
+    let has = |line: &&str| found.iter().any(|form| line.contains(form.as_str()));
+    if found.is_empty() { Vec::new() } else { log.lines().filter(has).map(str::to_owned).collect() }
+}
+
+/// Asks for something that is not there, by a path that has this text, which is logged; gives the log with it.
+async fn log_with(stack: &Stack, text: &str) -> String {
+    let (status, _) = stack.local.replay().get(&format!("/v1/replays/{text}")).await.unwrap();
+    assert_eq!(status, 404);
+    eventually("the request's line in the log", std::time::Duration::from_secs(30), || async {
+        let log = stack.log().await;
+        log.contains(text).then_some(log)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_is_logged() {
+    let stack = driven().await;
+    // What is at the end of the log tells that the log is whole, and that a secret would be found.
+    let planted = unique("planted-secret");
+    let log = log_with(stack, &planted).await;
+    assert!(!leaks(&log, std::slice::from_ref(&planted)).is_empty(), "what was planted is not found");
+    for line in
+        ["Attempt made.", "Sweep ended.", "Request answered.", "made by direct invocation", "\"level\":\"DEBUG\""]
+    {
+        assert!(log.contains(line), "no function logged {line:?}");
+    }
+    let secrets = stack.secrets();
+    for prefix in ["pk_", "whsec_", "secret-query", "secret-header", "secret-data", "secret-answer", "secret-cut"] {
+        assert!(secrets.iter().any(|secret| secret.starts_with(prefix)), "no secret {prefix}… was made");
+    }
+    let leaks = leaks(&log, &secrets);
+    assert!(leaks.is_empty(), "{} of {} secrets' lines:\n{}", leaks.len(), secrets.len(), leaks.join("\n"));
+}
+
+#[tokio::test]
+async fn the_template_allows_no_level_at_which_secrets_would_be_logged() {
+    let template = Template::with(&[]).await;
+    let allowed = template.texts(&template.json["Parameters"]["LogLevel"]["AllowedValues"]);
+    // Below it the libraries log requests whole, with their headers and bodies.
+    let levels = ["DEBUG", "INFO", "WARN", "ERROR"];
+    assert_eq!((allowed, levels[0]), (levels.map(str::to_owned).to_vec(), LOWEST_LEVEL));
+}
