@@ -9,6 +9,7 @@ use crate::{
     paths,
     process::{self, Finished},
     progress::Progress,
+    template::Template,
     venv,
 };
 
@@ -44,18 +45,31 @@ impl Architecture {
 }
 
 /// Each function's program, by the name of its crate.
-pub(crate) type Programs = BTreeMap<String, PathBuf>;
+pub type Programs = BTreeMap<String, PathBuf>;
 
-/// Builds `functions` for this machine.
+/// Builds the template's functions for this machine, with crash points or as they are; gives each one's program. The other
+/// kind of build puts its programs in the same places.
+///
+/// # Errors
+/// When they do not build: what cargo says.
+pub async fn programs(crash_points: bool, progress: Progress) -> Result<Programs> {
+    let features: &[&str] = if crash_points { &["crash-points"] } else { &[] };
+    build(&Template::read()?.functions()?, features, progress).await
+}
+
+/// Builds `functions` for this machine, each with `features`.
 ///
 /// The build selects this crate too, though none of its programs: cargo unifies the features of what is selected, and this
 /// crate depends on all functions, so that `cargo run -p local` and this build agree on every dependency and share it.
-pub(crate) async fn build(functions: &[String], progress: Progress) -> Result<Programs> {
+async fn build(functions: &[String], features: &[&str], progress: Progress) -> Result<Programs> {
     progress.say("Building the functions ...");
     let mut cargo = cargo();
     cargo.args(["build", "--message-format", "json-render-diagnostics", "--package", env!("CARGO_PKG_NAME")]);
     for function in functions {
         cargo.args(["--package", function, "--bin", function]);
+        for feature in features {
+            cargo.arg("--features").arg(format!("{function}/{feature}"));
+        }
     }
     cargo.arg("--target-dir").arg(paths::target());
     let built = process::run(cargo, progress.is_shown()).await?.ok_or_else(no_cargo)?;

@@ -1,11 +1,12 @@
-"""Starts the emulator, with two corrections that matter where roles are enforced.
+"""Starts the emulator, with three corrections that matter where roles are enforced.
 
 It asks a role for the action that a call is named after; SQS's batch calls have none, and AWS asks for that of the single
-call. And it takes every schedule to be in the group `default`.
+call. It takes every schedule to be in the group `default`. And it checks signatures, which a proxy before it, that has its own
+address and may add to a call, cannot keep: who calls is told by the access key.
 """
 
 from ministack.app import main
-from ministack.core import iam_actions
+from ministack.core import iam_actions, sigv4
 
 SINGLE = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -33,4 +34,5 @@ def resource_as_aws_has_it(service, method, path, headers, body, parameters, reg
 
 iam_actions.extract_iam_action = action_as_aws_has_it
 iam_actions.extract_resource_arn = resource_as_aws_has_it
+sigv4.header_signature_failure = lambda *_request, **_options: None
 main()

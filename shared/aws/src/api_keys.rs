@@ -6,6 +6,7 @@ use pombo_domain::api_key::StoredKey;
 use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
 
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, text};
 
@@ -27,7 +28,7 @@ impl ApiKeysTable {
     pub async fn get(&self, id: &KeyId) -> Result<Option<StoredKey>, AwsError> {
         const CALL: &str = "dynamodb:GetItem ApiKeys";
         let request = self.client.get_item().table_name(&self.table).key("key_id", text(id)).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         answer.item.map(|item| from_item(CALL, item)).transpose()
     }
 
@@ -38,7 +39,7 @@ impl ApiKeysTable {
         item.insert("owner".into(), text(owner(key.tenant.as_ref())));
         item.insert("created_key".into(), text(created_key(key.created_at, &key.key_id)));
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        request.send().await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
+        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
     }
 
     /// A page of the keys of a tenant, or of those of the whole stack, newest first; behind `after`, a key's time and id,
@@ -69,7 +70,7 @@ impl ApiKeysTable {
             .scan_index_forward(false)
             .set_exclusive_start_key(start)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         answer.items.unwrap_or_default().into_iter().map(|item| from_item(CALL, item)).collect()
     }
 }

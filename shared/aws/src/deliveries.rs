@@ -16,11 +16,10 @@ use pombo_domain::time::Timestamp;
 
 use self::item::{from_item, key_of, table_key, to_item};
 pub use self::lists::{Counted, List, Window};
+use crate::batch;
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, Reader, number, text};
-
-/// The most keys that one `BatchGetItem` takes.
-const LARGEST_BATCH: usize = 100;
 
 /// The table of deliveries.
 #[derive(Debug, Clone)]
@@ -50,32 +49,35 @@ impl DeliveriesTable {
         const CALL: &str = "dynamodb:GetItem Deliveries";
         let request =
             self.client.get_item().table_name(&self.table).set_key(Some(table_key(key))).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         answer.item.map(from_item).transpose().map_err(|error| AwsError::unreadable(CALL, error))
     }
 
     /// The records of these keys as they are now, in no order; keys without a record are left out.
     pub async fn get_many(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Record>, AwsError> {
-        const CALL: &str = "dynamodb:BatchGetItem Deliveries";
+        let records = self.read_many(keys).await?.into_iter();
+        records.map(|record| record.map(|record| (record.key.clone(), record))).collect()
+    }
+
+    /// As [`DeliveriesTable::get_many`], but a record that cannot be read is logged and left out: one that a newer version
+    /// wrote must not stand in the way of all the others.
+    pub async fn get_readable(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Record>, AwsError> {
         let mut records = HashMap::with_capacity(keys.len());
-        for chunk in keys.chunks(LARGEST_BATCH) {
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(chunk.iter().map(table_key).collect()))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| AwsError::unreadable(CALL, error))?;
-            let mut left = Some(HashMap::from([(self.table.clone(), wanted)]));
-            while let Some(request_items) = left.take() {
-                let request = self.client.batch_get_item().set_request_items(Some(request_items));
-                let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-                for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                    let record = from_item(item).map_err(|error| AwsError::unreadable(CALL, error))?;
-                    records.insert(record.key.clone(), record);
-                }
-                left = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
+        for record in self.read_many(keys).await? {
+            match record {
+                Ok(record) => _ = records.insert(record.key.clone(), record),
+                Err(error) => tracing::error!(%error, "A delivery cannot be read; it is left as it is."),
             }
         }
         Ok(records)
+    }
+
+    async fn read_many(&self, keys: &[DeliveryKey]) -> Result<Vec<Result<Record, AwsError>>, AwsError> {
+        const CALL: &str = "dynamodb:BatchGetItem Deliveries";
+        let keys: Vec<_> = keys.iter().map(table_key).collect();
+        let items = batch::get(&self.client, CALL, &self.table, &keys, KeysAndAttributes::builder()).await?;
+        let read = |item| from_item(item).map_err(|error| AwsError::unreadable(CALL, error));
+        Ok(items.into_iter().map(read).collect())
     }
 
     /// Writes `record` in the place of the revision `seen`; with `None`, where there is no record yet.
@@ -98,7 +100,7 @@ impl DeliveriesTable {
                 request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(seen))
             }
         };
-        let error = match request.send().await {
+        let error = match effect(CALL, request.send()).await {
             Ok(_) => return Ok(Put::Stored(Box::new(record))),
             Err(error) => error,
         };
@@ -138,7 +140,7 @@ impl DeliveriesTable {
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(other)
             .client_request_token(token);
-        let error = match request.send().await {
+        let error = match effect(CALL, request.send()).await {
             Ok(_) => return Ok(Some(Put::Stored(Box::new(record)))),
             Err(error) => error,
         };
@@ -178,7 +180,7 @@ impl DeliveriesTable {
             .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":before", number(before.as_millis()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         keys_of(CALL, answer.items.unwrap_or_default())
     }
 }

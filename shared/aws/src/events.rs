@@ -19,8 +19,12 @@ use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::time::Timestamp;
 
 pub use self::by_time::{EventHead, EventPosition, EventRow, EventWindow};
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, Reader, bytes, number, text};
+
+/// Closing an event, and taking its mark off.
+const UPDATE: &str = "dynamodb:UpdateItem Events";
 
 /// The table of events.
 #[derive(Debug, Clone)]
@@ -71,7 +75,7 @@ impl EventsTable {
             .condition_expression("attribute_not_exists(event_key) OR expires_at <= :now")
             .expression_attribute_values(":now", number(now.as_seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let error = match request.send().await {
+        let error = match effect(CALL, request.send()).await {
             Ok(_) => return Ok(PutEvent::Stored),
             Err(error) => error,
         };
@@ -95,7 +99,7 @@ impl EventsTable {
         const CALL: &str = "dynamodb:GetItem Events";
         let key = text(Event::key(tenant, id));
         let request = self.client.get_item().table_name(&self.table).key("event_key", key).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let Some(item) = answer.item else { return Ok(None) };
         let marked = to_marked(tenant, item).map_err(|error| AwsError::unreadable(CALL, error))?;
         Ok(Some(marked).filter(|marked| marked.event.expires_at > now.as_seconds()))
@@ -137,7 +141,7 @@ impl EventsTable {
             .update_expression("REMOVE open_count")
             .condition_expression("open_count = :count")
             .expression_attribute_values(":count", number(count));
-        on_condition(request.send().await)
+        on_condition(effect(UPDATE, request.send()).await)
     }
 
     /// Takes the mark off an event whose deliveries are queued. Does nothing for one that has none any more.
@@ -147,7 +151,7 @@ impl EventsTable {
             .update(event)
             .update_expression("REMOVE due_shard, due_at")
             .condition_expression("attribute_exists(due_shard)");
-        on_condition(request.send().await).map(|_| ())
+        on_condition(effect(UPDATE, request.send()).await).map(|_| ())
     }
 
     fn update(&self, event: &Event) -> UpdateItemFluentBuilder {
@@ -167,7 +171,7 @@ impl EventsTable {
             .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":before", number(before.as_millis()))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let key = |item| {
             let key: String = Reader(item).take("event_key")?;
             Ok::<_, Box<dyn std::error::Error>>(Event::parse_key(&key)?)
@@ -188,7 +192,7 @@ fn on_condition(answer: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -> 
         Ok(_) => Ok(true),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-            _ => Err(AwsError::new("dynamodb:UpdateItem Events", error)),
+            _ => Err(AwsError::new(UPDATE, error)),
         },
     }
 }

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWrite
 use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
 
+use crate::effect::effect;
 use crate::endpoints;
 use crate::error::AwsError;
 use crate::item::{Item, number, text};
@@ -61,7 +62,7 @@ impl HealthTable {
             0 => request.condition_expression("attribute_not_exists(endpoint_id)"),
             rev => request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(rev)),
         };
-        let error = match request.send().await {
+        let error = match effect(CALL, request.send()).await {
             Ok(_) => return Ok(PutHealth::Stored(next)),
             Err(error) => error,
         };
@@ -83,7 +84,8 @@ impl HealthTable {
     ) -> Result<PutHealth, AwsError> {
         const CALL: &str = "dynamodb:TransactWriteItems Endpoints";
         writes.push(in_transaction(&self.table, id, seen, &next)?);
-        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        match effect(CALL, request.send()).await {
             Ok(_) => Ok(PutHealth::Stored(next)),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {

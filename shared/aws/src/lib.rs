@@ -4,8 +4,10 @@
 //! What to write is decided in `pombo-domain`. The adapters are tested against a real wire protocol, never against mocks.
 
 pub mod api_keys;
+mod batch;
 pub mod clock;
 pub mod deliveries;
+pub mod effect;
 pub mod endpoints;
 pub mod error;
 pub mod events;
@@ -14,6 +16,7 @@ pub mod fan_out;
 pub mod health;
 mod item;
 pub mod jobs;
+pub mod metrics;
 pub mod missed;
 pub mod operations;
 pub mod protocol;

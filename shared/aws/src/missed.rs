@@ -7,6 +7,7 @@ use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::missed::{NotAdmitted, Requests};
 use pombo_domain::time::Timestamp;
 
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, number, text};
 
@@ -60,7 +61,7 @@ impl MissedRequests {
         const CALL: &str = "dynamodb:GetItem Endpoints";
         let key = text(Requests::key(endpoint));
         let request = self.client.get_item().table_name(&self.table).key("endpoint_id", key).consistent_read(true);
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         answer.item.map_or_else(|| Ok(Requests::default()), |item| from_item(CALL, item))
     }
 
@@ -85,7 +86,7 @@ impl MissedRequests {
             0 => request.condition_expression("attribute_not_exists(endpoint_id)"),
             rev => request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(rev)),
         };
-        let error = match request.send().await {
+        let error = match effect(call, request.send()).await {
             Ok(_) => return Ok(Written::Stored),
             Err(error) => error,
         };

@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::{
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 
+use crate::effect::effect;
 use crate::error::AwsError;
 
 /// The most messages in one batch.
@@ -69,6 +70,7 @@ impl Queue {
 
     /// Sends one message.
     pub async fn send(&self, message: Outgoing) -> Result<(), AwsError> {
+        const CALL: &str = "sqs:SendMessage";
         let request = self
             .client
             .send_message()
@@ -76,7 +78,7 @@ impl Queue {
             .message_body(message.body)
             .set_message_group_id(message.group.map(|group| group.to_string()))
             .set_delay_seconds(delay(message.delay_seconds));
-        request.send().await.map(|_| ()).map_err(|error| AwsError::new("sqs:SendMessage", error))
+        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
     }
 
     /// Sends at most [`LARGEST_BATCH`] messages in one call; gives the entries that were refused.
@@ -93,7 +95,7 @@ impl Queue {
                 .map_err(|error| AwsError::unreadable(CALL, error))?;
             request = request.entries(entry);
         }
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let refused = answer.failed.into_iter().filter_map(|entry| {
             let index = entry.id.parse().ok()?;
             Some(Refused { index, senders_fault: entry.sender_fault, code: entry.code })
@@ -104,6 +106,7 @@ impl Queue {
     /// Takes at most ten messages, hidden from others for `hidden_seconds`. Waits a second for one: a receive that does
     /// not wait asks only some of the queue's servers, and may find nothing where there is something.
     pub async fn receive(&self, hidden_seconds: u32) -> Result<Vec<Incoming>, AwsError> {
+        const CALL: &str = "sqs:ReceiveMessage";
         let request = self
             .client
             .receive_message()
@@ -113,7 +116,7 @@ impl Queue {
             .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX))
             .message_system_attribute_names(SENT)
             .message_system_attribute_names(RECEIVED);
-        let answer = request.send().await.map_err(|error| AwsError::new("sqs:ReceiveMessage", error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
     }
 
@@ -131,13 +134,14 @@ impl Queue {
                 .map_err(|error| AwsError::unreadable(CALL, error))?;
             request = request.entries(entry);
         }
-        request.send().await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
+        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
     }
 
     /// Deletes a message that was received.
     pub async fn delete(&self, message: &Incoming) -> Result<(), AwsError> {
+        const CALL: &str = "sqs:DeleteMessage";
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&message.receipt);
-        request.send().await.map(|_| ()).map_err(|error| AwsError::new("sqs:DeleteMessage", error))
+        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
     }
 
     /// About how many messages wait to be received.
@@ -152,8 +156,9 @@ impl Queue {
     }
 
     async fn count(&self, names: &[QueueAttributeName]) -> Result<u64, AwsError> {
+        const CALL: &str = "sqs:GetQueueAttributes";
         let request = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
-        let answer = request.send().await.map_err(|error| AwsError::new("sqs:GetQueueAttributes", error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let counts = answer.attributes.unwrap_or_default();
         Ok(names.iter().filter_map(|name| counts.get(name)?.parse::<u64>().ok()).sum())
     }

@@ -16,6 +16,7 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::rate_limit::{RateLimit, Reserve, Slot, Slots, reserve};
 use pombo_domain::time::Timestamp;
 
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{BadAttribute, Item, Reader, number, text};
 
@@ -102,7 +103,7 @@ impl RateLimits {
             )
             .expression_attribute_values(":next", number(slots.next_micros))
             .expression_attribute_values(":now", number(now.as_millis() * 1000));
-        written(call, request.send().await)
+        written(call, effect(call, request.send()).await)
     }
 
     /// Takes the end of the line, wherever that is by now.
@@ -120,7 +121,7 @@ impl RateLimits {
             .condition_expression("limit_since = :since AND next_slot >= :now")
             .expression_attribute_values(":interval", number(limit.per_second.interval_micros()))
             .expression_attribute_values(":now", number(now.as_millis() * 1000));
-        written(call, request.send().await)
+        written(call, effect(call, request.send()).await)
     }
 
     fn update(

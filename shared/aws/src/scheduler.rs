@@ -7,6 +7,7 @@ use aws_sdk_scheduler::types::{
 };
 use pombo_domain::time::Timestamp;
 
+use crate::effect::effect;
 use crate::error::AwsError;
 
 /// How long Scheduler goes on trying to reach the queue, in seconds. After that the record is overdue, and the sweep
@@ -61,7 +62,7 @@ impl Scheduler {
             .flexible_time_window(window)
             .action_after_completion(ActionAfterCompletion::Delete)
             .target(target);
-        match request.send().await {
+        match effect(CALL, request.send()).await {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.as_service_error(), Some(CreateScheduleError::ConflictException(_))) => Ok(()),
             Err(error) => Err(AwsError::new(CALL, error)),

@@ -8,6 +8,7 @@ use pombo_domain::time::Timestamp;
 
 use super::item::{from_item, table_key};
 use super::{DeliveriesTable, keys_of};
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, text};
 
@@ -78,7 +79,8 @@ impl DeliveriesTable {
         let (mut count, mut start) = (0, None);
         loop {
             let left = i32::try_from(most + 1 - count).unwrap_or(i32::MAX);
-            let answer = request.clone().limit(left).set_exclusive_start_key(start).send().await;
+            let page = request.clone().limit(left).set_exclusive_start_key(start);
+            let answer = effect(CALL, page.send()).await;
             let answer = answer.map_err(|error| AwsError::new(CALL, error))?;
             count += usize::try_from(answer.count).unwrap_or_default();
             start = answer.last_evaluated_key;
@@ -127,7 +129,8 @@ async fn items(request: QueryFluentBuilder, limit: usize) -> Result<Vec<Item>, A
     let mut start = request.get_exclusive_start_key().clone();
     loop {
         let left = i32::try_from(limit - found.len()).unwrap_or(i32::MAX);
-        let answer = request.clone().limit(left).set_exclusive_start_key(start).send().await;
+        let page = request.clone().limit(left).set_exclusive_start_key(start);
+        let answer = effect(CALL, page.send()).await;
         let answer = answer.map_err(|error| AwsError::new(CALL, error))?;
         found.extend(answer.items.unwrap_or_default());
         start = answer.last_evaluated_key;

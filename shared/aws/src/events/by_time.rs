@@ -10,11 +10,10 @@ use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::time::Timestamp;
 
 use super::EventsTable;
+use crate::batch;
+use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, Reader, text};
-
-/// The most keys that one `BatchGetItem` takes.
-const LARGEST_BATCH: usize = 100;
 
 /// The part of a tenant's events that a page takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +127,7 @@ impl EventsTable {
             .scan_index_forward(window.oldest_first)
             .set_exclusive_start_key(start)
             .limit(i32::try_from(window.limit).unwrap_or(i32::MAX));
-        let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let read = |item| read(&mut Reader(item)).map_err(|error| AwsError::unreadable(CALL, error));
         answer.items.unwrap_or_default().into_iter().map(read).collect()
     }
@@ -142,27 +141,16 @@ impl EventsTable {
         now: Timestamp,
     ) -> Result<HashMap<EventId, EventHead>, AwsError> {
         const CALL: &str = "dynamodb:BatchGetItem Events";
+        let keys: Vec<_> =
+            ids.iter().map(|id| Item::from([("event_key".into(), text(Event::key(tenant, id)))])).collect();
+        let part = KeysAndAttributes::builder()
+            .projection_expression("accepted_key, #type, fan_out, expires_at")
+            .expression_attribute_names("#type", "type");
         let mut heads = HashMap::with_capacity(ids.len());
-        for chunk in ids.chunks(LARGEST_BATCH) {
-            let key = |id| Item::from([("event_key".into(), text(Event::key(tenant, id)))]);
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(chunk.iter().map(key).collect()))
-                .consistent_read(true)
-                .projection_expression("accepted_key, #type, fan_out, expires_at")
-                .expression_attribute_names("#type", "type")
-                .build()
-                .map_err(|error| AwsError::unreadable(CALL, error))?;
-            let mut left = Some(HashMap::from([(self.table.clone(), wanted)]));
-            while let Some(request_items) = left.take() {
-                let request = self.client.batch_get_item().set_request_items(Some(request_items));
-                let answer = request.send().await.map_err(|error| AwsError::new(CALL, error))?;
-                for item in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                    let head = head(item).map_err(|error| AwsError::unreadable(CALL, error))?;
-                    if head.expires_at > now.as_seconds() {
-                        heads.insert(head.id.clone(), head);
-                    }
-                }
-                left = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
+        for item in batch::get(&self.client, CALL, &self.table, &keys, part).await? {
+            let head = head(item).map_err(|error| AwsError::unreadable(CALL, error))?;
+            if head.expires_at > now.as_seconds() {
+                heads.insert(head.id.clone(), head);
             }
         }
         Ok(heads)

@@ -1,0 +1,278 @@
+//! Replays and drains.
+
+use std::time::{Duration, Instant};
+
+use pombo_aws::clock;
+use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::ids::EndpointId;
+use pombo_domain::job::{Job, JobStatus};
+use pombo_domain::signature::Secret;
+use pombo_domain::time::Timestamp;
+use pombo_tests::{Fault, unique};
+use serde_json::{Value, json};
+
+use crate::run::Run;
+
+/// So many deliveries that have failed, to an endpoint that takes everything from now on.
+async fn failed(run: &Run<'_>, count: usize) -> (EndpointId, Vec<DeliveryKey>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1]}})).await;
+    run.answers(500, 500);
+    let mut keys = Vec::new();
+    for number in 0..count {
+        keys.push(run.post(&format!("e{number}"), &endpoint).await);
+    }
+    for key in &keys {
+        run.until(key, Status::Failed).await;
+    }
+    run.answers(200, 200);
+    (endpoint, keys)
+}
+
+/// Orders a replay as an operator does: when there is no answer, a look at the list tells whether it was taken.
+async fn order(run: &Run<'_>, wanted: Value) {
+    // Of chosen deliveries the job is whose key orders it.
+    let key = json!({"name": "operator", "scopes": ["ops"], "tenant": run.tenant});
+    let key = run.endpoints("POST", "/v1/keys", key).await;
+    let api = local::Api::new(&run.ground.stack.local.urls.replay, key["key"].as_str().unwrap());
+    run.until_it("an order", || async {
+        let answered = api.post("/v1/replays", &wanted).await.ok().filter(|(status, _)| *status == 202);
+        (answered.is_some() || !run.jobs().await.is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// Each is delivered once more, and the job says so.
+async fn assert_replayed(run: &Run<'_>, keys: &[DeliveryKey]) {
+    for key in keys {
+        let record = run.until(key, Status::Succeeded).await;
+        assert_eq!(record.step.round, 1, "{record:?}");
+    }
+    let jobs = run.until_jobs_end(1).await;
+    assert_eq!(jobs.len(), 1);
+    assert_counts(&jobs[0], keys.len());
+}
+
+fn assert_counts(job: &Job, count: usize) {
+    let counts = serde_json::to_value(&job.counts).unwrap();
+    assert_eq!(job.status, JobStatus::Done);
+    assert_eq!((counts["matched"].as_u64(), counts["queued"].as_u64()), (Some(count as u64), Some(count as u64)));
+}
+
+/// Chosen deliveries, which the answer waits for.
+pub async fn chosen(run: &Run<'_>) {
+    let (_, keys) = failed(run, 3).await;
+    order(run, json!({"deliveries": keys, })).await;
+    assert_replayed(run, &keys).await;
+}
+
+/// A chosen delivery that has no record: its first message is lost. It is in flight, and can be cancelled.
+pub async fn chosen_pending(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({})).await;
+    let lost = lose_first_message(run, &endpoint).await;
+    let answer = run.replay("POST", "/v1/replays", json!({"deliveries": [lost]})).await;
+    assert_eq!(answer["deliveries"][0]["result"], "in_flight", "{answer}");
+    run.replay("GET", &format!("/v1/deliveries/{lost}"), Value::Null).await;
+    cancel(run, &lost).await;
+}
+
+/// Posts an event whose message is said to be queued, and is not.
+async fn lose_first_message(run: &Run<'_>, endpoint: &EndpointId) -> DeliveryKey {
+    let id = endpoint.to_string();
+    run.ground.stack.proxy.spoil_times(1, move |call| {
+        (call.operation == "SendMessageBatch" && call.mentions(&id)).then_some(Fault::Swallow)
+    });
+    run.post("lost", endpoint).await
+}
+
+async fn cancel(run: &Run<'_>, key: &DeliveryKey) {
+    let path = format!("/v1/deliveries/{key}/cancel");
+    let (status, answer) = run.call(&run.ground.stack.local.replay(), "POST", &path, Value::Null).await;
+    // Whoever repeats a call that went through is told that the delivery has come to its end.
+    assert!(status == 200 || (run.death.is_some() && status == 409), "{status} {answer}");
+    run.until(key, Status::Cancelled).await;
+}
+
+/// All that failed at an endpoint.
+pub async fn by_filter(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 3).await;
+    let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
+    let dry = run.replay("POST", "/v1/replays", json!({"filter": filter, "dry_run": true})).await;
+    assert!(dry.is_object(), "{dry}");
+    settle().await;
+    order(run, json!({"filter": filter})).await;
+    assert_replayed(run, &keys).await;
+}
+
+/// All that failed at a tenant.
+pub async fn by_tenant(run: &Run<'_>) {
+    let (_, keys) = failed(run, 2).await;
+    settle().await;
+    order(run, json!({"filter": {"tenant": run.tenant, "since": "2026-01-01T00:00:00Z"}})).await;
+    assert_replayed(run, &keys).await;
+}
+
+/// Events accepted a moment ago are left out of a replay.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+}
+
+/// Events from before the endpoint existed.
+pub async fn missing(run: &Run<'_>) {
+    let nobody = "ep_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let before = [run.post("a", &nobody).await, run.post("b", &nobody).await];
+    let endpoint = run.endpoint("/a", json!({})).await;
+    settle().await;
+    let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
+    order(run, json!({"filter": filter, "include": ["missing"]})).await;
+    for key in before {
+        run.until(&DeliveryKey { endpoint_id: endpoint.clone(), ..key }, Status::Succeeded).await;
+    }
+    let jobs = run.until_jobs_end(1).await;
+    assert_counts(&jobs[0], 2);
+}
+
+/// A receiver asks for what it missed: to see it, and to have it again.
+pub async fn missed_by_receiver(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 1).await;
+    let shown = run.endpoints("GET", &format!("/v1/endpoints/{endpoint}/secret"), Value::Null).await;
+    let secret: Secret = shown["secrets"][0]["secret"].as_str().unwrap().parse().unwrap();
+    settle().await;
+    let since = Timestamp::from_seconds(1_767_225_600);
+    let body = json!({"type": "pombo.missed.request", "endpoint": endpoint, "since": since});
+    let answer = ask(run, &secret, &body).await;
+    assert_eq!(answer["failed"].as_array().unwrap().len(), 1, "{answer}");
+    let body = json!({"type": "pombo.missed.request", "endpoint": endpoint, "since": since, "replay": true});
+    run.until_it("an order", || async {
+        ask_once(run, &secret, &body).await;
+        (!run.jobs().await.is_empty()).then_some(())
+    })
+    .await;
+    assert_replayed(run, &keys).await;
+}
+
+/// Asks, each time under an id of its own, until there is an answer.
+async fn ask(run: &Run<'_>, secret: &Secret, body: &Value) -> Value {
+    run.until_it("an answer", || async { ask_once(run, secret, body).await }).await
+}
+
+async fn ask_once(run: &Run<'_>, secret: &Secret, body: &Value) -> Option<Value> {
+    let (id, now, body) = (unique("req"), clock::now().as_seconds(), body.to_string());
+    let signature = secret.sign(&id.parse().unwrap(), now, body.as_bytes());
+    let request = reqwest::Client::new()
+        .post(format!("{}/v1/missed", run.ground.stack.local.urls.replay))
+        .header("content-type", "application/json")
+        .header("webhook-id", id)
+        .header("webhook-timestamp", now)
+        .header("webhook-signature", signature)
+        .body(body);
+    let answer = request.send().await.ok().filter(|answer| answer.status().is_success())?;
+    serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+}
+
+/// A slow replay that is told to stop.
+pub async fn stopped(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 2).await;
+    settle().await;
+    let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
+    order(run, json!({"filter": filter, "rate_per_second": 0.01})).await;
+    let id = run
+        .until_it("a second leg", || async { run.jobs().await.into_iter().find(|job| job.leg > 1) })
+        .await
+        .key()
+        .to_string();
+    // A leg that was passed queues the one that is next.
+    run.send("JobsQueue", json!({"v": 1, "job": id, "leg": 1})).await;
+    let listed = run.replay("GET", &format!("/v1/replays?tenant={}", run.tenant), Value::Null).await;
+    assert_eq!(listed["replays"].as_array().unwrap().len(), 1, "{listed}");
+    run.replay("GET", &format!("/v1/replays/{id}"), Value::Null).await;
+    run.replay("POST", &format!("/v1/replays/{id}/cancel"), Value::Null).await;
+    assert_eq!(run.until_jobs_end(1).await[0].status, JobStatus::Cancelled);
+    run.until(&keys[0], Status::Succeeded).await;
+    run.ground.clear().await;
+}
+
+/// Deliveries are cancelled: one that retries, and one whose first message is lost.
+pub async fn delivery_cancelled(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    run.answers(500, 500);
+    let retrying = run.post("retrying", &endpoint).await;
+    run.until(&retrying, Status::Retrying).await;
+    let lost = lose_first_message(run, &endpoint).await;
+    for key in [retrying, lost] {
+        cancel(run, &key).await;
+    }
+}
+
+/// Fails until the circuit is open; gives what failed.
+async fn broken(run: &Run<'_>) -> (EndpointId, Vec<DeliveryKey>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    run.answers(500, 500);
+    let (mut keys, begun) = (Vec::new(), Instant::now());
+    loop {
+        let key = run.post(&unique("e"), &endpoint).await;
+        run.until_it("an attempt", || async { run.record(&key).await.filter(|record| record.claim.is_none()) }).await;
+        keys.push(key);
+        // What opens it is written after the attempt is recorded.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let (_, health) = run.ground.endpoints.get_with_health(&endpoint).await.unwrap().unwrap();
+            if health.open.is_some() {
+                return (endpoint, keys);
+            }
+            if keys.len() < 8 || begun.elapsed() < Duration::from_secs(3) {
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// An endpoint fails until its circuit opens, a probe finds it back, and what was held is sent.
+pub async fn circuit(run: &Run<'_>) {
+    let (endpoint, _) = broken(run).await;
+    // With nothing held behind it the circuit closes after a moment; the next failure opens it again.
+    let held = loop {
+        let key = run.post(&unique("e"), &endpoint).await;
+        let ended = |record: &Record| record.claim.is_none();
+        let record = run.until_it("an end", || async { run.record(&key).await.filter(ended) }).await;
+        if record.status == Status::Held {
+            break key;
+        }
+    };
+    run.until_it("a failed probe", || async { run.record(&held).await.filter(|record| !record.attempts.is_empty()) })
+        .await;
+    run.answers(200, 200);
+    run.until(&held, Status::Succeeded).await;
+    let jobs = run.until_jobs_end(1).await;
+    assert!(jobs.iter().all(|job| job.status == JobStatus::Done), "{jobs:?}");
+}
+
+/// An endpoint answers that it is gone, to two events: it is paused. After a resume it gets what was held.
+pub async fn gone(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    run.answers(410, 410);
+    for id in ["a", "b"] {
+        let key = run.post(id, &endpoint).await;
+        run.until_it("an attempt", || async { run.record(&key).await.filter(|record| record.claim.is_none()) }).await;
+    }
+    run.until_it("the pause", || async {
+        run.ground.endpoints.get(&endpoint).await.unwrap().and_then(|endpoint| endpoint.pause)
+    })
+    .await;
+    run.assert_whole().await;
+    run.answers(200, 200);
+    run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/resume"), json!({})).await;
+    run.until_jobs_end(2).await;
+    run.assert_whole().await;
+}
+
+/// Nothing is held behind an open circuit: it closes.
+pub async fn still_alive(run: &Run<'_>) {
+    let (endpoint, _) = broken(run).await;
+    run.until_it("a closed circuit", || async {
+        let (_, health) = run.ground.endpoints.get_with_health(&endpoint).await.unwrap().unwrap();
+        health.open.is_none().then_some(())
+    })
+    .await;
+    run.until_jobs_end(1).await;
+}

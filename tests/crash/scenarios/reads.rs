@@ -1,0 +1,49 @@
+//! What only reads: whoever repeats the call gets its answer.
+
+use pombo_domain::delivery::Status;
+use serde_json::{Value, json};
+
+use crate::run::Run;
+
+/// Lists.
+pub async fn lists(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    run.answers(500, 500);
+    let event = run.post("e", &endpoint).await;
+    run.until(&event, Status::Retrying).await;
+    let tenant = &run.tenant;
+    for (path, list, count) in [
+        (format!("/v1/deliveries?endpoint_id={endpoint}"), "deliveries", 1),
+        (format!("/v1/deliveries?tenant={tenant}&status=retrying"), "deliveries", 1),
+        (format!("/v1/events?tenant={tenant}"), "events", 1),
+        (format!("/v1/replays?tenant={tenant}"), "replays", 0),
+    ] {
+        let answer = run.replay("GET", &path, Value::Null).await;
+        assert_eq!(answer[list].as_array().unwrap().len(), count, "{path}: {answer}");
+    }
+    run.replay("GET", "/v1/replays", Value::Null).await;
+    run.send("DeliveriesDeadLetterQueue", json!({"v": 1, "what": "is this?"})).await;
+    let answer = run.replay("GET", "/v1/dead-letters", Value::Null).await;
+    assert!(answer.is_object(), "{answer}");
+    let answer = run.endpoints("GET", &format!("/v1/endpoints?tenant={tenant}"), Value::Null).await;
+    assert_eq!(answer["endpoints"].as_array().unwrap().len(), 1);
+}
+
+/// One thing.
+pub async fn of_one(run: &Run<'_>) {
+    let endpoint =
+        run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}, "signatures": ["v1", "v1a"]})).await;
+    run.answers(500, 500);
+    let event = run.post("e", &endpoint).await;
+    run.until(&event, Status::Retrying).await;
+    for path in [
+        format!("/v1/deliveries/{event}"),
+        format!("/v1/events/e?tenant={}", run.tenant),
+        format!("/v1/health/{endpoint}"),
+    ] {
+        run.replay("GET", &path, Value::Null).await;
+    }
+    for path in ["", "/secret", "/keys.json"] {
+        run.endpoints("GET", &format!("/v1/endpoints/{endpoint}{path}"), Value::Null).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! What the sources say there is: every effect, and every line that waits for one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::point::{Line, workspace};
+
+/// Lines that wait for no effect, each by its file and a part of it, and why there is nothing to die between.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    // Start-up: a function that dies there has begun nothing, and what it was started for comes again.
+    ("settings.rs", "settings::aws().await"),
+    ("shared/aws/src/settings.rs", ".load().await"),
+    // Waits of this process alone.
+    ("", "tokio::time::sleep("),
+    ("endpoints/src/change.rs", "repeats.wait().await"),
+    ("endpoints/src/create.rs", "repeats.wait().await"),
+    // Names are looked up; nobody is changed by that.
+    ("dispatch/src/http/resolve.rs", ".await"),
+    ("endpoints/src/address.rs", ".await"),
+    ("endpoints/src/patch.rs", "address::check("),
+    ("endpoints/src/test_endpoint.rs", "address::check("),
+    ("endpoints/src/create.rs", "address::check("),
+    // The request has been made, and its answer is read: the same as right after the request.
+    ("dispatch/src/http.rs", "collect(&mut answer"),
+    ("dispatch/src/http.rs", "read(answer, started.elapsed(), deadline).await"),
+    ("dispatch/src/http.rs", "answer.chunk().await"),
+    // The first key of a stack: an invocation without a URL, which writes what `POST /v1/keys` writes.
+    ("endpoints/src/handler.rs", "admin_key::create("),
+    ("endpoints/src/admin_key.rs", "new.store("),
+];
+
+/// Lines that only a run reaches in which something else has gone wrong before: one death does not lead there. The calls
+/// behind them are died at elsewhere; what they do is in `tests/it`.
+const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
+    // A leg that goes on from a stored page.
+    ("replay/src/leg/rows.rs", "get_many(&unread)"),
+    ("replay/src/leg/rows.rs", "heads_of(app, &endpoint.tenant, &missing)"),
+    // A leg that failed while its caller waited.
+    ("replay/src/create_replay/chosen.rs", "queue_leg(app, &job)"),
+    // Another change came between.
+    ("endpoints/src/create.rs", "routing = app.routing.get("),
+    ("dispatch/src/slot.rs", "now.plus(Duration::from_secs(1))"),
+    ("dispatch/src/slot.rs", "Room::Later"),
+    // Marks of days of failures that a success refutes.
+    ("replay/src/leg/auto_pause.rs", "health.cleared(clock::now())"),
+    // A page that is sent over minutes, by Scheduler.
+    ("replay/src/send.rs", "ensured.try_next()"),
+    // An outcome that was recorded already, with its next attempt not yet sent.
+    ("aws/src/protocol.rs", "self.ensure_next(record).await.map_err(SettleError::Next)?;"),
+    // Tests alone ask for this list.
+    ("aws/src/events/by_time.rs", "window, position).await"),
+    // What was known of an endpoint is too old by the end of an attempt.
+    ("dispatch/src/endpoint_cache.rs", "None => self.read(id).await"),
+];
+
+/// Every line of the product that waits for something, but for those without an effect.
+pub fn awaits() -> BTreeSet<Line> {
+    let mut found = BTreeSet::new();
+    for path in sources() {
+        let file = name(&path);
+        if file.ends_with("/main.rs") || file.ends_with("/effect.rs") {
+            continue;
+        }
+        for (number, line) in product(&path) {
+            let waits = line.contains(".await") && !line.trim_start().starts_with("//");
+            let excused = WITHOUT_EFFECT
+                .iter()
+                .chain(AFTER_ANOTHER_FAULT)
+                .any(|(of, part)| file.contains(of) && line.contains(part));
+            if waits && !excused {
+                found.insert((file.clone(), number));
+            }
+        }
+    }
+    found
+}
+
+/// The text of a line.
+pub fn text((file, number): &Line) -> String {
+    let source = fs::read_to_string(workspace().join(file)).unwrap();
+    source.lines().nth(number - 1).unwrap_or_default().trim().to_owned()
+}
+
+/// The lines of a file that are no test's, with their numbers.
+fn product(path: &Path) -> Vec<(usize, String)> {
+    let source = fs::read_to_string(path).unwrap();
+    let lines = source.lines().take_while(|line| *line != "#[cfg(test)]" || !source.contains("mod tests {"));
+    lines.enumerate().map(|(index, line)| (index + 1, line.to_owned())).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(workspace()).unwrap().to_string_lossy().into_owned()
+}
+
+/// The product's source files: the functions, and what they share that makes calls.
+fn sources() -> Vec<PathBuf> {
+    let root = workspace();
+    let mut left: Vec<_> = ["dispatch", "endpoints", "ingest", "replay"]
+        .map(|function| root.join("functions").join(function).join("src"))
+        .into_iter()
+        .chain([root.join("shared/aws/src"), root.join("shared/web/src")])
+        .collect();
+    let mut files = Vec::new();
+    while let Some(path) = left.pop() {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && stem != "tests" {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !["tests", "samples"].contains(&&*stem)
+        {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn no_request_leaves_a_function_but_through_the_one_door() {
+    let mut doors = 0;
+    for path in sources() {
+        for (number, line) in product(&path) {
+            let sends = [".send()", ".execute(", "load_into", "into_paginator"].iter().any(|call| line.contains(call));
+            if sends && !line.trim_start().starts_with("//") {
+                assert!(line.contains("effect("), "{}:{number} goes past `effect`: {line}", name(&path));
+                doors += 1;
+            }
+        }
+    }
+    assert!(doors > 30, "only {doors} requests were found: this looks in the wrong place");
+}
+
+#[test]
+fn crash_points_are_in_one_file_and_no_default() {
+    let mentions = |path: &Path| fs::read_to_string(path).unwrap().contains("crash-points");
+    let files: Vec<_> = sources().iter().filter(|path| mentions(path)).map(|path| name(path)).collect();
+    assert_eq!(files, ["shared/aws/src/effect.rs"]);
+    for manifest in ["functions/dispatch", "functions/endpoints", "functions/ingest", "functions/replay", "shared/aws"]
+    {
+        let manifest = fs::read_to_string(workspace().join(manifest).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("\ncrash-points = ["), "{manifest}");
+        assert!(!manifest.contains("default = "), "{manifest}");
+    }
+    for build in ["infra/template.yaml", "samconfig.toml", "Cargo.toml"] {
+        assert!(!mentions(&workspace().join(build)), "{build}");
+    }
+}
