@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 31;
 
 /// What the functions read when they start; the values lead nowhere.
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 19] = [
     "ROUTING_TABLE",
     "ENDPOINTS_TABLE",
     "EVENTS_TABLE",
@@ -28,6 +28,7 @@ const SETTINGS: [&str; 18] = [
     "JOBS_DLQ_URL",
     "SCHEDULE_GROUP",
     "SCHEDULER_ROLE_ARN",
+    "STACK_NAME",
     "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_LAMBDA_FUNCTION_VERSION",
     "AWS_LAMBDA_LOG_GROUP_NAME",

@@ -13,6 +13,15 @@ use aws_sdk_cloudformation::{
     types::{Capability, Parameter, ResourceStatus, Stack, StackStatus},
 };
 
+/// A template.
+#[derive(Clone, Copy)]
+pub(crate) enum Text<'a> {
+    /// Itself: at most 51,200 bytes.
+    Body(&'a str),
+    /// Where CloudFormation finds it.
+    Url(&'a str),
+}
+
 /// A stack that stands.
 pub(crate) struct Deployed {
     /// Its outputs, by name.
@@ -28,7 +37,7 @@ pub(crate) struct Deployed {
 pub(crate) async fn deploy(
     sdk: &SdkConfig,
     name: &str,
-    template: &str,
+    template: Text<'_>,
     parameters: &[(String, String)],
 ) -> Result<Deployed> {
     let stack = Deployment { client: Client::new(sdk), name, pause: pause(sdk) };
@@ -77,8 +86,12 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    async fn create_or_update(&self, template: &str, parameters: &[(String, String)]) -> Result<()> {
+    async fn create_or_update(&self, template: Text<'_>, parameters: &[(String, String)]) -> Result<()> {
         let capabilities = [Capability::CapabilityIam, Capability::CapabilityAutoExpand];
+        let (body, url) = match template {
+            Text::Body(text) => (Some(text.to_owned()), None),
+            Text::Url(url) => (None, Some(url.to_owned())),
+        };
         let parameters: Vec<Parameter> = parameters
             .iter()
             .map(|(key, value)| Parameter::builder().parameter_key(key).parameter_value(value).build())
@@ -87,7 +100,8 @@ impl Deployment<'_> {
             .client
             .create_stack()
             .stack_name(self.name)
-            .template_body(template)
+            .set_template_body(body.clone())
+            .set_template_url(url.clone())
             .set_capabilities(Some(capabilities.to_vec()))
             .set_parameters(Some(parameters.clone()))
             .send()
@@ -102,7 +116,8 @@ impl Deployment<'_> {
             .client
             .update_stack()
             .stack_name(self.name)
-            .template_body(template)
+            .set_template_body(body)
+            .set_template_url(url)
             .set_capabilities(Some(capabilities.to_vec()))
             .set_parameters(Some(parameters))
             .send()

@@ -7,7 +7,7 @@ use crate::emulator::{ACCESS_KEY, REGION};
 
 /// Clients of the emulator at `endpoint_url`. They use no proxy, whatever the environment says: 127.0.0.1 is not behind
 /// one. A client belongs to the runtime that used it first, so each test makes its own.
-pub(crate) async fn for_emulator(endpoint_url: &str) -> SdkConfig {
+pub async fn for_emulator(endpoint_url: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(REGION))
         .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "local"))

@@ -8,8 +8,8 @@ use tokio::sync::OnceCell;
 
 use crate::{
     api::Api,
-    artifacts::{self, Archive},
-    deploy,
+    artifacts::{self, Archive, Bucket},
+    deploy::{self, Text},
     emulator::{Emulator, EmulatorOptions},
     functions::{self, Architecture},
     keys::Keys,
@@ -34,6 +34,8 @@ pub struct LocalOptions {
     pub functions_endpoint: Option<String>,
     /// Whether the functions' roles are enforced.
     pub enforce_iam: bool,
+    /// Whether the functions announce each effect, and die there when they are told to: for the tests of just that.
+    pub crash_points: bool,
     /// Whether data outlives the emulator.
     pub keep_data: bool,
     /// More variables for the emulator's and the functions' environment.
@@ -51,6 +53,7 @@ impl Default for LocalOptions {
             strict: false,
             functions_endpoint: None,
             enforce_iam: false,
+            crash_points: false,
             keep_data: false,
             environment: Vec::new(),
             progress: Progress::Quiet,
@@ -95,7 +98,6 @@ impl LocalStack {
     /// # Errors
     /// One sentence that says what went wrong and what to do.
     pub async fn start(options: LocalOptions) -> Result<Self> {
-        let template = Template::read()?;
         let emulator = Emulator::start(
             EmulatorOptions {
                 name: options.name.clone(),
@@ -107,7 +109,7 @@ impl LocalStack {
             },
             options.progress,
         );
-        let (emulator, _) = tokio::try_join!(emulator, archives(&template, options.progress))?;
+        let (emulator, _) = tokio::try_join!(emulator, archives(options.crash_points, options.progress))?;
         Self::start_in(&Arc::new(emulator), options).await
     }
 
@@ -117,7 +119,7 @@ impl LocalStack {
     /// As [`Self::start`].
     pub async fn start_in(emulator: &Arc<Emulator>, options: LocalOptions) -> Result<Self> {
         let template = Template::read()?;
-        let archives = archives(&template, options.progress).await?;
+        let archives = archives(options.crash_points, options.progress).await?;
         let sdk = sdk::for_emulator(&emulator.url()).await;
         let mut parameters = BTreeMap::from([
             ("Architecture".to_owned(), Architecture::host().name().to_owned()),
@@ -157,9 +159,11 @@ impl LocalStack {
         emulator: Option<Arc<Emulator>>,
     ) -> Result<Self> {
         options.progress.say("Deploying infra/template.yaml ...");
-        let places = artifacts::upload(sdk, archives).await?;
+        let bucket = Bucket::open(sdk).await?;
+        let template = template.packaged(&bucket.upload(archives).await?)?;
+        let template = bucket.upload_template(&template).await?;
         let parameters: Vec<_> = parameters.into_iter().collect();
-        let deployed = deploy::deploy(sdk, &options.name, &template.packaged(&places)?, &parameters).await?;
+        let deployed = deploy::deploy(sdk, &options.name, Text::Url(&template), &parameters).await?;
         let endpoint_url = sdk.endpoint_url().map(str::to_owned);
         let url = |name: &str| -> Result<String> {
             let output = deployed.outputs.get(name).with_context(|| format!("the template has no output {name}"))?;
@@ -228,14 +232,11 @@ impl LocalStack {
 }
 
 /// The functions as this machine runs them: built once in a process, however many stacks it starts.
-async fn archives(template: &Template, progress: Progress) -> Result<&'static BTreeMap<String, Archive>> {
-    static ARCHIVES: OnceCell<BTreeMap<String, Archive>> = OnceCell::const_new();
-    ARCHIVES
-        .get_or_try_init(|| async {
-            let programs = functions::build(&template.functions()?, progress).await?;
-            artifacts::pack(&programs)
-        })
-        .await
+async fn archives(crash_points: bool, progress: Progress) -> Result<&'static BTreeMap<String, Archive>> {
+    static PLAIN: OnceCell<BTreeMap<String, Archive>> = OnceCell::const_new();
+    static CRASHING: OnceCell<BTreeMap<String, Archive>> = OnceCell::const_new();
+    let built = if crash_points { &CRASHING } else { &PLAIN };
+    built.get_or_try_init(|| async { artifacts::pack(&functions::programs(crash_points, progress).await?) }).await
 }
 
 /// A Function URL as a client on this machine reaches it. An emulator gives the host names that AWS would, which lead to

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::paths;
 
-/// The most that CloudFormation takes in a request.
-const MAX_BYTES: usize = 51_200;
+/// The most that CloudFormation takes from a bucket.
+const MAX_BYTES: usize = 1_000_000;
 
 /// The template's text.
 #[derive(Clone, Debug)]

@@ -42,7 +42,7 @@ const ROLES: [(&str, &[&str], &[&str]); 5] = [
     (
         "DispatchRole",
         &[
-            "dynamodb:GetItem: RoutingTable EventsTable DeliveriesTable",
+            "dynamodb:GetItem: RoutingTable EndpointsTable EventsTable DeliveriesTable",
             "dynamodb:BatchGetItem: EndpointsTable",
             "dynamodb:PutItem: EventsTable DeliveriesTable JobsTable",
             "sqs:SendMessage: DeliveriesQueue DeliveriesDeadLetterQueue JobsQueue",
@@ -212,6 +212,7 @@ async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
         let resources = template.json["Resources"].as_object().unwrap().values();
         let kinds: BTreeSet<_> = resources.map(|resource| resource["Type"].as_str().unwrap()).collect();
         let expected = [
+            "AWS::CloudWatch::Alarm",
             "AWS::DynamoDB::Table",
             "AWS::IAM::Role",
             "AWS::Lambda::EventSourceMapping",
@@ -219,6 +220,7 @@ async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
             "AWS::Lambda::Permission",
             "AWS::Lambda::Url",
             "AWS::Logs::LogGroup",
+            "AWS::SNS::Topic",
             "AWS::SQS::Queue",
             "AWS::Scheduler::Schedule",
             "AWS::Scheduler::ScheduleGroup",
