@@ -7,13 +7,13 @@ use pombo_aws::clock;
 use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
 use pombo_domain::ids::TenantId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Stack, unique};
+use pombo_tests::{Backend, unique};
 
-use super::{FAR, direct, some_time};
+use super::{FAR, some_time};
 
-async fn table() -> ApiKeysTable {
-    let name = Stack::calm().await.resource("ApiKeysTable").to_owned();
-    ApiKeysTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+async fn table(on: &Backend) -> ApiKeysTable {
+    let name = on.resource("ApiKeysTable");
+    ApiKeysTable::new(aws_sdk_dynamodb::Client::new(&on.direct().await), name)
 }
 
 fn key(tenant: Option<&TenantId>, created_at: Timestamp) -> StoredKey {
@@ -34,9 +34,8 @@ fn place(key: &StoredKey) -> (Timestamp, &pombo_domain::ids::KeyId) {
     (key.created_at, &key.key_id)
 }
 
-#[tokio::test]
-async fn every_field_survives_a_round_trip_and_a_revocation_replaces_the_key() {
-    let table = table().await;
+async fn every_field_survives_a_round_trip_and_a_revocation_replaces_the_key(on: &Backend) {
+    let table = table(on).await;
     let tenant = unique("t").parse().unwrap();
     let key = StoredKey { valid_until: Some(FAR), ..key(Some(&tenant), clock::now()) };
     assert_eq!(table.get(&key.key_id).await.unwrap(), None);
@@ -48,9 +47,8 @@ async fn every_field_survives_a_round_trip_and_a_revocation_replaces_the_key() {
     assert_eq!(table.list(Some(&tenant), None, 10).await.unwrap(), [revoked]);
 }
 
-#[tokio::test]
-async fn a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat() {
-    let table = table().await;
+async fn a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat(on: &Backend) {
+    let table = table(on).await;
     let (tenant, time) = (unique("t").parse().unwrap(), some_time());
     let mut keys = Vec::new();
     // Two of them were made in the same millisecond.
@@ -75,9 +73,8 @@ async fn a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat() {
     }
 }
 
-#[tokio::test]
-async fn a_page_begins_behind_a_key_that_is_not_there() {
-    let table = table().await;
+async fn a_page_begins_behind_a_key_that_is_not_there(on: &Backend) {
+    let table = table(on).await;
     let (tenant, time) = (unique("t").parse().unwrap(), some_time());
     let [older, gone, newer] =
         [0, 1, 2].map(|millis| key(Some(&tenant), Timestamp::from_millis(time.as_millis() + millis)));
@@ -86,9 +83,8 @@ async fn a_page_begins_behind_a_key_that_is_not_there() {
     assert_eq!(table.list(Some(&tenant), Some(place(&gone)), 10).await.unwrap(), [older]);
 }
 
-#[tokio::test]
-async fn a_tenant_s_keys_and_those_of_the_stack_are_listed_apart() {
-    let table = table().await;
+async fn a_tenant_s_keys_and_those_of_the_stack_are_listed_apart(on: &Backend) {
+    let table = table(on).await;
     let (tenant, other) = (unique("t").parse().unwrap(), unique("t").parse().unwrap());
     let (one, everybody_s) = (key(Some(&tenant), FAR), key(None, FAR));
     table.put(&one).await.unwrap();
@@ -99,4 +95,11 @@ async fn a_tenant_s_keys_and_those_of_the_stack_are_listed_apart() {
     let all = table.list(None, None, 1000).await.unwrap();
     assert!(all.contains(&everybody_s) && !all.contains(&one));
     assert!(all.iter().all(|key| key.tenant.is_none()));
+}
+
+on_dynamodb! {
+    every_field_survives_a_round_trip_and_a_revocation_replaces_the_key,
+    a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat,
+    a_page_begins_behind_a_key_that_is_not_there,
+    a_tenant_s_keys_and_those_of_the_stack_are_listed_apart,
 }

@@ -8,19 +8,19 @@ use pombo_aws::deliveries::{DeliveriesTable, Put};
 use pombo_domain::delivery::{Claim, DeliveryKey, NewDelivery, Record, Status, Step};
 use pombo_domain::outcome::{Attempt, Outcome, RefusedBy, Trigger};
 use pombo_domain::retry::{Next, Route};
-use pombo_tests::{Fault, Stack, unique};
+use pombo_tests::{Backend, Fault, unique};
 use serde_json::json;
 
-use super::{FAR, behind_proxy, calls, direct, endpoint_id, some_time, spoil, tomorrow};
+use super::{FAR, endpoint_id, some_time, tomorrow};
 
-async fn table() -> DeliveriesTable {
-    let name = Stack::calm().await.resource("DeliveriesTable").to_owned();
-    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+async fn table(on: &Backend) -> DeliveriesTable {
+    let name = on.resource("DeliveriesTable");
+    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&on.direct().await), name)
 }
 
-async fn spoilt_table() -> DeliveriesTable {
-    let name = Stack::calm().await.resource("DeliveriesTable").to_owned();
-    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name)
+async fn spoilt_table(on: &Backend) -> DeliveriesTable {
+    let name = on.resource("DeliveriesTable");
+    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), name)
 }
 
 /// The record of a delivery that no other test has.
@@ -87,18 +87,17 @@ async fn stored(table: &DeliveriesTable, seen: Option<u64>, record: Record, writ
 }
 
 /// The attributes as they lie in the table.
-async fn item(key: &DeliveryKey) -> HashMap<String, AttributeValue> {
-    let client = aws_sdk_dynamodb::Client::new(&direct().await);
-    let get = client.get_item().table_name(Stack::calm().await.resource("DeliveriesTable"));
+async fn item(on: &Backend, key: &DeliveryKey) -> HashMap<String, AttributeValue> {
+    let client = aws_sdk_dynamodb::Client::new(&on.direct().await);
+    let get = client.get_item().table_name(on.resource("DeliveriesTable"));
     let get = get
         .key("endpoint_id", AttributeValue::S(key.endpoint_id.to_string()))
         .key("sort_key", AttributeValue::S(key.sort_key()));
     get.send().await.unwrap().item.unwrap()
 }
 
-#[tokio::test]
-async fn every_field_survives_a_round_trip() {
-    let table = table().await;
+async fn every_field_survives_a_round_trip(on: &Backend) {
+    let table = table(on).await;
     for record in [record(), full()] {
         let key = record.key.clone();
         assert_eq!(table.get(&key).await.unwrap(), None);
@@ -108,22 +107,20 @@ async fn every_field_survives_a_round_trip() {
     }
 }
 
-#[tokio::test]
-async fn a_write_replaces_the_revision_that_was_seen() {
-    let table = table().await;
+async fn a_write_replaces_the_revision_that_was_seen(on: &Backend) {
+    let table = table(on).await;
     let first = stored(&table, None, full(), "first").await;
     // What is no longer so must not be left lying in the item.
     let bare = Record { key: first.key.clone(), ..record() };
     let second = stored(&table, Some(first.rev), bare.clone(), "second").await;
     assert_eq!(second, Record { rev: 2, writer: "second".into(), ..bare });
     assert_eq!(table.get(&first.key).await.unwrap(), Some(second));
-    let names: Vec<_> = item(&first.key).await.into_keys().collect();
+    let names: Vec<_> = item(on, &first.key).await.into_keys().collect();
     assert_eq!(names.len(), 10, "{names:?}");
 }
 
-#[tokio::test]
-async fn a_new_record_meets_the_one_that_stands() {
-    let table = table().await;
+async fn a_new_record_meets_the_one_that_stands(on: &Backend) {
+    let table = table(on).await;
     let standing = stored(&table, None, full(), "other").await;
     let new = Record { key: standing.key.clone(), ..record() };
     let put = table.put(None, new, "me").await.unwrap();
@@ -131,19 +128,17 @@ async fn a_new_record_meets_the_one_that_stands() {
     assert_eq!(table.get(&standing.key).await.unwrap(), Some(standing));
 }
 
-#[tokio::test]
-async fn a_stale_revision_meets_the_one_that_stands() {
-    let table = table().await;
+async fn a_stale_revision_meets_the_one_that_stands(on: &Backend) {
+    let table = table(on).await;
     let seen = stored(&table, None, record(), "me").await;
-    let standing = stored(&table, Some(1), seen.held(), "other").await;
+    let standing = stored(&table, Some(1), seen.held("me"), "other").await;
     let put = table.put(Some(1), seen.cancelled(), "me").await.unwrap();
     assert_eq!(put, Put::Conflict(Some(Box::new(standing.clone()))));
     assert_eq!(table.get(&seen.key).await.unwrap(), Some(standing));
 }
 
-#[tokio::test]
-async fn an_earlier_or_later_write_of_ones_own_is_not_taken_for_this_one() {
-    let table = table().await;
+async fn an_earlier_or_later_write_of_ones_own_is_not_taken_for_this_one(on: &Backend) {
+    let table = table(on).await;
     let first = stored(&table, None, record(), "me").await;
     let second = stored(&table, Some(1), first.clone(), "me").await;
     for seen in [None, Some(2), Some(7)].into_iter().filter(|seen| *seen != Some(second.rev)) {
@@ -152,53 +147,48 @@ async fn an_earlier_or_later_write_of_ones_own_is_not_taken_for_this_one() {
     }
 }
 
-#[tokio::test]
-async fn a_record_that_is_gone_is_not_written_anew() {
-    let table = table().await;
+async fn a_record_that_is_gone_is_not_written_anew(on: &Backend) {
+    let table = table(on).await;
     let record = record();
     let put = table.put(Some(1), record.clone(), "me").await.unwrap();
     assert_eq!(put, Put::Conflict(None));
     assert_eq!(table.get(&record.key).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_write_whose_answer_is_lost_is_a_write() {
-    let table = spoilt_table().await;
+async fn a_write_whose_answer_is_lost_is_a_write(on: &Backend) {
+    let table = spoilt_table(on).await;
     let record = full();
     let endpoint = record.key.endpoint_id.to_string();
     for (seen, made) in [(None, 2), (Some(1), 4)] {
-        spoil(1, "PutItem", &endpoint, Fault::LoseAnswer).await;
+        on.spoil(1, "PutItem", &endpoint, Fault::LoseAnswer);
         let written = stored(&table, seen, record.clone(), "me").await;
         assert_eq!(written, Record { rev: seen.unwrap_or(0) + 1, writer: "me".into(), ..record.clone() });
-        assert_eq!(calls("PutItem", &endpoint).await.len(), made, "the SDK repeated the call");
+        assert_eq!(on.calls("PutItem", &endpoint).len(), made, "the SDK repeated the call");
     }
 }
 
-#[tokio::test]
-async fn another_s_write_during_the_repeat_is_a_conflict() {
-    let table = spoilt_table().await;
+async fn another_s_write_during_the_repeat_is_a_conflict(on: &Backend) {
+    let table = spoilt_table(on).await;
     let seen = stored(&table, None, record(), "me").await;
-    let standing = stored(&table, Some(1), seen.held(), "other").await;
-    spoil(1, "PutItem", seen.key.endpoint_id.as_str(), Fault::LoseAnswer).await;
+    let standing = stored(&table, Some(1), seen.held("me"), "other").await;
+    on.spoil(1, "PutItem", seen.key.endpoint_id.as_str(), Fault::LoseAnswer);
     let put = table.put(Some(1), seen.clone(), "me").await.unwrap();
     assert_eq!(put, Put::Conflict(Some(Box::new(standing))));
 }
 
-#[tokio::test]
-async fn a_refused_write_is_an_error_and_writes_nothing() {
-    let table = spoilt_table().await;
+async fn a_refused_write_is_an_error_and_writes_nothing(on: &Backend) {
+    let table = spoilt_table(on).await;
     let record = record();
     let fault = Fault::Refuse(400, "ProvisionedThroughputExceededException");
-    spoil(3, "PutItem", record.key.endpoint_id.as_str(), fault).await;
+    on.spoil(3, "PutItem", record.key.endpoint_id.as_str(), fault);
     let error = table.put(None, record.clone(), "me").await.unwrap_err();
     assert_eq!(error.code(), Some("ProvisionedThroughputExceededException"), "{error}");
     assert!(error.to_string().starts_with("dynamodb:PutItem Deliveries: "), "{error}");
     assert_eq!(table.get(&record.key).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn attributes_of_a_newer_version_are_read_and_written_back_as_they_are() {
-    let table = table().await;
+async fn attributes_of_a_newer_version_are_read_and_written_back_as_they_are(on: &Backend) {
+    let table = table(on).await;
     let first = stored(&table, None, record(), "old").await;
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: &str| AttributeValue::N(number.to_owned());
@@ -211,25 +201,24 @@ async fn attributes_of_a_newer_version_are_read_and_written_back_as_they_are() {
         ("list".to_owned(), AttributeValue::L(vec![text(""), number("-1"), AttributeValue::L(vec![])])),
         ("map".to_owned(), AttributeValue::M(HashMap::from([("in".to_owned(), AttributeValue::M(HashMap::new()))]))),
     ]);
-    let mut newer = item(&first.key).await;
+    let mut newer = item(on, &first.key).await;
     newer.extend(added.clone());
-    let client = aws_sdk_dynamodb::Client::new(&direct().await);
-    let put = client.put_item().table_name(Stack::calm().await.resource("DeliveriesTable"));
+    let client = aws_sdk_dynamodb::Client::new(&on.direct().await);
+    let put = client.put_item().table_name(on.resource("DeliveriesTable"));
     put.set_item(Some(newer)).send().await.unwrap();
 
     let read = table.get(&first.key).await.unwrap().unwrap();
     assert_eq!(read.unknown.len(), added.len());
     stored(&table, Some(1), read.claimed("me", FAR), "me").await;
-    let written = item(&first.key).await;
+    let written = item(on, &first.key).await;
     for (name, value) in added {
         assert_eq!(written.get(&name), Some(&value), "{name}");
     }
     assert_eq!(written["writer"], text("me"));
 }
 
-#[tokio::test]
-async fn many_are_read_at_once_and_those_that_are_not_there_left_out() {
-    let table = table().await;
+async fn many_are_read_at_once_and_those_that_are_not_there_left_out(on: &Backend) {
+    let table = table(on).await;
     let records: Vec<_> = (0..120).map(|_| record()).collect();
     let written: HashMap<_, _> =
         join_all(records.into_iter().map(async |record| stored(&table, None, record, "me").await))
@@ -241,4 +230,19 @@ async fn many_are_read_at_once_and_those_that_are_not_there_left_out() {
     keys.insert(60, record().key);
     assert_eq!(table.get_many(&keys).await.unwrap(), written);
     assert!(table.get_many(&[]).await.unwrap().is_empty());
+}
+
+on_dynamodb! {
+    every_field_survives_a_round_trip,
+    a_write_replaces_the_revision_that_was_seen,
+    a_record_that_is_gone_is_not_written_anew,
+    a_refused_write_is_an_error_and_writes_nothing,
+    attributes_of_a_newer_version_are_read_and_written_back_as_they_are,
+    many_are_read_at_once_and_those_that_are_not_there_left_out,
+    ; roto "gives no item with a condition that fails":
+    a_new_record_meets_the_one_that_stands,
+    a_stale_revision_meets_the_one_that_stands,
+    a_write_whose_answer_is_lost_is_a_write,
+    an_earlier_or_later_write_of_ones_own_is_not_taken_for_this_one,
+    another_s_write_during_the_repeat_is_a_conflict,
 }

@@ -16,9 +16,10 @@ use pombo_domain::retry::RetryPolicy;
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Fault, Stack, unique};
+use pombo_domain::unknown::Unknown;
+use pombo_tests::{Backend, Fault, unique};
 
-use super::{FAR, behind_proxy, calls, direct, endpoint_id, spoil, tomorrow};
+use super::{FAR, endpoint_id, tomorrow};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -29,10 +30,9 @@ struct Tables {
 }
 
 impl Tables {
-    async fn new(config: &aws_config::SdkConfig) -> Self {
-        let stack = Stack::calm().await;
+    fn new(on: &Backend, config: &aws_config::SdkConfig) -> Self {
         let client = aws_sdk_dynamodb::Client::new(config);
-        let name = |table: &str| stack.resource(table).to_owned();
+        let name = |table: &str| on.resource(table);
         Self {
             endpoints: EndpointsTable::new(client.clone(), name("EndpointsTable")),
             routing: RoutingTable::new(client.clone(), name("RoutingTable")),
@@ -65,7 +65,7 @@ impl Tables {
 }
 
 /// An endpoint of a tenant of its own, with something in every field.
-fn endpoint() -> Endpoint {
+pub(super) fn endpoint() -> Endpoint {
     let headers = [("x-api-key", "the receiver's own"), ("authorization", "Bearer ~")];
     let headers: BTreeMap<_, _> = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let now = clock::now();
@@ -86,6 +86,7 @@ fn endpoint() -> Endpoint {
         created_at: now,
         updated_at: FAR,
         expires_at: None,
+        unknown: Unknown::default(),
     }
 }
 
@@ -109,9 +110,8 @@ fn job(endpoint: &Endpoint) -> Job {
     Job { due: FAR, ..Job::new(key, JobKind::Drain { endpoint_id: endpoint.id.clone() }, clock::now(), DAY) }
 }
 
-#[tokio::test]
-async fn a_new_endpoint_and_its_route_survive_a_round_trip() {
-    let tables = Tables::new(&direct().await).await;
+async fn a_new_endpoint_and_its_route_survive_a_round_trip(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let nobody = endpoint();
     assert_eq!(tables.endpoints.get(&nobody.id).await.unwrap(), None);
     assert_eq!(tables.routing.get(&nobody.tenant).await.unwrap(), RoutingRecord::empty(nobody.tenant.clone()));
@@ -119,9 +119,8 @@ async fn a_new_endpoint_and_its_route_survive_a_round_trip() {
     tables.assert_standing(&endpoint, &routing).await;
 }
 
-#[tokio::test]
-async fn every_policy_and_a_tombstone_survive_a_round_trip() {
-    let tables = Tables::new(&direct().await).await;
+async fn every_policy_and_a_tombstone_survive_a_round_trip(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     for retry_policy in [RetryPolicy::Standard, RetryPolicy::Fast, RetryPolicy::Extended] {
         let endpoint = Endpoint {
             retry_policy,
@@ -138,9 +137,8 @@ async fn every_policy_and_a_tombstone_survive_a_round_trip() {
     }
 }
 
-#[tokio::test]
-async fn a_change_writes_endpoint_route_and_job_together() {
-    let tables = Tables::new(&direct().await).await;
+async fn a_change_writes_endpoint_route_and_job_together(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let (endpoint, routing) = tables.stored().await;
     let next = paused(&endpoint);
     let (routing, job) = (routing.with(next.route()).unwrap(), job(&endpoint));
@@ -159,9 +157,8 @@ async fn a_change_writes_endpoint_route_and_job_together() {
     assert!(due.contains(&job.key()), "the sweep finds the job if its first message is lost");
 }
 
-#[tokio::test]
-async fn of_a_change_that_saw_an_old_version_nothing_is_written() {
-    let tables = Tables::new(&direct().await).await;
+async fn of_a_change_that_saw_an_old_version_nothing_is_written(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let (first, seen) = tables.stored().await;
     let second = paused(&first);
     let standing = seen.with(second.route()).unwrap();
@@ -192,9 +189,8 @@ async fn of_a_change_that_saw_an_old_version_nothing_is_written() {
     }
 }
 
-#[tokio::test]
-async fn a_job_that_exists_already_stops_the_change() {
-    let tables = Tables::new(&direct().await).await;
+async fn a_job_that_exists_already_stops_the_change(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let (endpoint, routing) = tables.stored().await;
     let (next, job) = (paused(&endpoint), job(&endpoint));
     tables.jobs.put(None, job.clone(), "me").await.unwrap();
@@ -205,9 +201,8 @@ async fn a_job_that_exists_already_stops_the_change() {
     tables.assert_standing(&endpoint, &routing).await;
 }
 
-#[tokio::test]
-async fn a_change_is_made_once_under_its_token() {
-    let tables = Tables::new(&direct().await).await;
+async fn a_change_is_made_once_under_its_token(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let (endpoint, routing) = tables.stored().await;
     let next = paused(&endpoint);
     let routing = routing.with(next.route()).unwrap();
@@ -219,43 +214,40 @@ async fn a_change_is_made_once_under_its_token() {
     assert_eq!(tables.change_as(&change, &unique("another")).await, Changed::Conflict);
 }
 
-#[tokio::test]
-async fn a_change_whose_answer_is_lost_is_made_once() {
-    let tables = Tables::new(&behind_proxy().await).await;
+async fn a_change_whose_answer_is_lost_is_made_once(on: &Backend) {
+    let tables = Tables::new(on, &on.behind_proxy().await);
     let endpoint = endpoint();
     let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
-    spoil(1, "TransactWriteItems", endpoint.id.as_str(), Fault::LoseAnswer).await;
+    on.spoil(1, "TransactWriteItems", endpoint.id.as_str(), Fault::LoseAnswer);
     let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
     assert_eq!(tables.change(&change).await, Changed::Stored);
     tables.assert_standing(&endpoint, &routing).await;
-    let made = calls("TransactWriteItems", endpoint.id.as_str()).await;
+    let made = on.calls("TransactWriteItems", endpoint.id.as_str());
     assert_eq!(made.len(), 2, "the SDK repeated the call");
     assert_eq!(made[0].body["ClientRequestToken"], made[1].body["ClientRequestToken"]);
 }
 
-#[tokio::test]
-async fn a_change_that_is_still_in_progress_is_a_conflict_and_a_refused_one_an_error() {
-    let tables = Tables::new(&behind_proxy().await).await;
+async fn a_change_that_is_still_in_progress_is_a_conflict_and_a_refused_one_an_error(on: &Backend) {
+    let tables = Tables::new(on, &on.behind_proxy().await);
     let endpoint = endpoint();
     let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
     let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
     let id = endpoint.id.as_str();
-    spoil(3, "TransactWriteItems", id, Fault::Refuse(400, "TransactionInProgressException")).await;
+    on.spoil(3, "TransactWriteItems", id, Fault::Refuse(400, "TransactionInProgressException"));
     assert_eq!(tables.change(&change).await, Changed::Conflict);
     // Cancelled for no reason that names a condition: throttled, say.
     for code in ["TransactionCanceledException", "AccessDeniedException"] {
         let endpoint = self::endpoint();
         let routing = RoutingRecord::empty(endpoint.tenant.clone()).with(endpoint.route()).unwrap();
         let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
-        spoil(3, "TransactWriteItems", endpoint.id.as_str(), Fault::Refuse(400, code)).await;
+        on.spoil(3, "TransactWriteItems", endpoint.id.as_str(), Fault::Refuse(400, code));
         let changed = tables.endpoints.change(&tables.routing, None, &change, &unique("token")).await;
         assert_eq!(changed.unwrap_err().code(), Some(code));
     }
 }
 
-#[tokio::test]
-async fn many_are_read_in_the_order_asked_and_those_that_are_not_there_left_out() {
-    let tables = Tables::new(&direct().await).await;
+async fn many_are_read_in_the_order_asked_and_those_that_are_not_there_left_out(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let mut endpoints = Vec::new();
     for _ in 0..5 {
         endpoints.push(tables.stored().await.0);
@@ -265,4 +257,17 @@ async fn many_are_read_in_the_order_asked_and_those_that_are_not_there_left_out(
     ids.insert(2, endpoint_id());
     assert_eq!(tables.endpoints.get_many(&ids).await.unwrap(), endpoints);
     assert_eq!(tables.endpoints.get_many(&[]).await.unwrap(), []);
+}
+
+on_dynamodb! {
+    a_new_endpoint_and_its_route_survive_a_round_trip,
+    every_policy_and_a_tombstone_survive_a_round_trip,
+    a_change_writes_endpoint_route_and_job_together,
+    of_a_change_that_saw_an_old_version_nothing_is_written,
+    a_job_that_exists_already_stops_the_change,
+    a_change_that_is_still_in_progress_is_a_conflict_and_a_refused_one_an_error,
+    many_are_read_in_the_order_asked_and_those_that_are_not_there_left_out,
+    ; roto "does not know a token again":
+    a_change_is_made_once_under_its_token,
+    a_change_whose_answer_is_lost_is_made_once,
 }

@@ -6,22 +6,22 @@ use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
 use pombo_domain::event::{EVENT_SHARDS, Event, FanOut};
 use pombo_domain::ids::TenantId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Fault, Stack, unique};
+use pombo_tests::{Backend, Fault, unique};
 
-use super::{behind_proxy, calls, direct, endpoint_id, spoil, tomorrow};
+use super::{endpoint_id, tomorrow};
 
-async fn table() -> EventsTable {
-    let name = Stack::calm().await.resource("EventsTable").to_owned();
-    EventsTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+async fn table(on: &Backend) -> EventsTable {
+    let name = on.resource("EventsTable");
+    EventsTable::new(aws_sdk_dynamodb::Client::new(&on.direct().await), name)
 }
 
-async fn spoilt_table() -> EventsTable {
-    let name = Stack::calm().await.resource("EventsTable").to_owned();
-    EventsTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name)
+async fn spoilt_table(on: &Backend) -> EventsTable {
+    let name = on.resource("EventsTable");
+    EventsTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), name)
 }
 
 /// An event of a tenant of its own.
-fn event() -> Event {
+pub(super) fn event() -> Event {
     Event {
         tenant: unique("t").parse().unwrap(),
         id: "evt_1".parse().unwrap(),
@@ -34,9 +34,8 @@ fn event() -> Event {
     }
 }
 
-#[tokio::test]
-async fn every_field_survives_a_round_trip() {
-    let table = table().await;
+async fn every_field_survives_a_round_trip(on: &Backend) {
+    let table = table(on).await;
     let empty = PackedBody { encoding: Encoding::Identity, bytes: Vec::new() };
     for event in [event(), Event { body: empty, fan_out: FanOut::default(), ..event() }] {
         assert_eq!(table.get(&event.tenant, &event.id, clock::now()).await.unwrap(), None);
@@ -45,9 +44,8 @@ async fn every_field_survives_a_round_trip() {
     }
 }
 
-#[tokio::test]
-async fn the_heads_of_events_are_read_at_once_without_those_that_are_gone() {
-    let table = table().await;
+async fn the_heads_of_events_are_read_at_once_without_those_that_are_gone(on: &Backend) {
+    let table = table(on).await;
     let tenant = unique("t").parse().unwrap();
     let numbered = |number| {
         let id = format!("e{number}").parse().unwrap();
@@ -70,13 +68,12 @@ async fn the_heads_of_events_are_read_at_once_without_those_that_are_gone() {
     }
 }
 
-#[tokio::test]
-async fn a_stored_event_is_on_its_tenant_s_list_by_time() {
+async fn a_stored_event_is_on_its_tenant_s_list_by_time(on: &Backend) {
     use aws_sdk_dynamodb::types::AttributeValue::S;
     let event = event();
-    table().await.put_new(&event, "me", clock::now()).await.unwrap();
-    let client = aws_sdk_dynamodb::Client::new(&direct().await);
-    let query = client.query().table_name(Stack::calm().await.resource("EventsTable")).index_name("by_time");
+    table(on).await.put_new(&event, "me", clock::now()).await.unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&on.direct().await);
+    let query = client.query().table_name(on.resource("EventsTable")).index_name("by_time");
     let query = query
         .key_condition_expression("tenant_shard = :shard AND accepted_key = :key")
         .expression_attribute_values(":shard", S(event.tenant_shard()))
@@ -86,9 +83,8 @@ async fn a_stored_event_is_on_its_tenant_s_list_by_time() {
     assert_eq!(found[0]["event_key"], S(Event::key(&event.tenant, &event.id)));
 }
 
-#[tokio::test]
-async fn the_index_tells_of_an_event_all_that_a_list_shows() {
-    let (table, event) = (table().await, event());
+async fn the_index_tells_of_an_event_all_that_a_list_shows(on: &Backend) {
+    let (table, event) = (table(on).await, event());
     table.put_new(&event, "me", clock::now()).await.unwrap();
     let mut found = Vec::new();
     for shard in 0..EVENT_SHARDS {
@@ -104,9 +100,8 @@ async fn the_index_tells_of_an_event_all_that_a_list_shows() {
     assert_eq!(found, [expected]);
 }
 
-#[tokio::test]
-async fn the_second_under_an_id_gets_the_first_whole_and_changes_nothing() {
-    let table = table().await;
+async fn the_second_under_an_id_gets_the_first_whole_and_changes_nothing(on: &Backend) {
+    let table = table(on).await;
     let first = event();
     table.put_new(&first, "first", clock::now()).await.unwrap();
     let second = Event { fingerprint: "another".into(), fan_out: FanOut::default(), ..first.clone() };
@@ -115,17 +110,15 @@ async fn the_second_under_an_id_gets_the_first_whole_and_changes_nothing() {
     assert_eq!(table.get(&first.tenant, &first.id, clock::now()).await.unwrap(), Some(first));
 }
 
-#[tokio::test]
-async fn one_id_is_another_event_for_another_tenant() {
-    let table = table().await;
+async fn one_id_is_another_event_for_another_tenant(on: &Backend) {
+    let table = table(on).await;
     for event in [event(), event()] {
         assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
     }
 }
 
-#[tokio::test]
-async fn an_expired_event_that_still_lies_there_counts_as_none() {
-    let table = table().await;
+async fn an_expired_event_that_still_lies_there_counts_as_none(on: &Backend) {
+    let table = table(on).await;
     let old = event();
     table.put_new(&old, "old", clock::now()).await.unwrap();
     let end = Timestamp::from_seconds(old.expires_at);
@@ -138,9 +131,8 @@ async fn an_expired_event_that_still_lies_there_counts_as_none() {
     assert_eq!(table.get(&old.tenant, &old.id, end).await.unwrap(), Some(new));
 }
 
-#[tokio::test]
-async fn what_does_not_fit_an_item_is_too_large_and_the_largest_body_fits() {
-    let table = table().await;
+async fn what_does_not_fit_an_item_is_too_large_and_the_largest_body_fits(on: &Backend) {
+    let table = table(on).await;
     let of_size = |bytes| PackedBody { encoding: Encoding::Identity, bytes: vec![7; bytes] };
     let large = Event { body: of_size(400 * 1024), ..event() };
     assert_eq!(table.put_new(&large, "me", clock::now()).await.unwrap(), PutEvent::TooLarge);
@@ -152,24 +144,36 @@ async fn what_does_not_fit_an_item_is_too_large_and_the_largest_body_fits() {
     assert_eq!(table.get(&fits.tenant, &fits.id, clock::now()).await.unwrap(), Some(fits));
 }
 
-#[tokio::test]
-async fn a_store_whose_answer_is_lost_is_no_duplicate() {
-    let table = spoilt_table().await;
+async fn a_store_whose_answer_is_lost_is_no_duplicate(on: &Backend) {
+    let table = spoilt_table(on).await;
     let event = event();
-    spoil(1, "PutItem", event.tenant.as_str(), Fault::LoseAnswer).await;
+    on.spoil(1, "PutItem", event.tenant.as_str(), Fault::LoseAnswer);
     assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
-    assert_eq!(calls("PutItem", event.tenant.as_str()).await.len(), 2, "the SDK repeated the call");
+    assert_eq!(on.calls("PutItem", event.tenant.as_str()).len(), 2, "the SDK repeated the call");
     let put = table.put_new(&event, "another request", clock::now()).await.unwrap();
     assert_eq!(put, PutEvent::Exists(Box::new(event)));
 }
 
-#[tokio::test]
-async fn a_refusal_for_another_reason_is_an_error() {
-    let table = spoilt_table().await;
+async fn a_refusal_for_another_reason_is_an_error(on: &Backend) {
+    let table = spoilt_table(on).await;
     for code in ["ValidationException", "AccessDeniedException"] {
         let event = event();
-        spoil(1, "PutItem", event.tenant.as_str(), Fault::Refuse(400, code)).await;
+        on.spoil(1, "PutItem", event.tenant.as_str(), Fault::Refuse(400, code));
         let error = table.put_new(&event, "me", clock::now()).await.unwrap_err();
         assert_eq!(error.code(), Some(code), "{error}");
     }
+}
+
+on_dynamodb! {
+    every_field_survives_a_round_trip,
+    the_heads_of_events_are_read_at_once_without_those_that_are_gone,
+    a_stored_event_is_on_its_tenant_s_list_by_time,
+    the_index_tells_of_an_event_all_that_a_list_shows,
+    one_id_is_another_event_for_another_tenant,
+    what_does_not_fit_an_item_is_too_large_and_the_largest_body_fits,
+    a_refusal_for_another_reason_is_an_error,
+    ; roto "gives no item with a condition that fails":
+    a_store_whose_answer_is_lost_is_no_duplicate,
+    an_expired_event_that_still_lies_there_counts_as_none,
+    the_second_under_an_id_gets_the_first_whole_and_changes_nothing,
 }

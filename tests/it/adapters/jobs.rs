@@ -10,13 +10,13 @@ use pombo_domain::job::{
 };
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Fault, Stack, unique};
+use pombo_tests::{Backend, Fault, unique};
 
-use super::{FAR, behind_proxy, calls, direct, endpoint_id, spoil};
+use super::{FAR, endpoint_id};
 
-async fn table() -> JobsTable {
-    let name = Stack::calm().await.resource("JobsTable").to_owned();
-    JobsTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+async fn table(on: &Backend) -> JobsTable {
+    let name = on.resource("JobsTable");
+    JobsTable::new(aws_sdk_dynamodb::Client::new(&on.direct().await), name)
 }
 
 /// A job of a tenant of its own, due when no sweep looks.
@@ -70,9 +70,8 @@ async fn stored(table: &JobsTable, seen: Option<u64>, job: Job, writer: &str) ->
     }
 }
 
-#[tokio::test]
-async fn every_field_survives_a_round_trip() {
-    let table = table().await;
+async fn every_field_survives_a_round_trip(on: &Backend) {
+    let table = table(on).await;
     for job in [job(JobKind::Replay), job(JobKind::ReplayMatching(selection())), full()] {
         assert_eq!(table.get(&job.key()).await.unwrap(), None);
         let written = stored(&table, None, job.clone(), "me").await;
@@ -85,9 +84,8 @@ async fn every_field_survives_a_round_trip() {
     }
 }
 
-#[tokio::test]
-async fn a_new_job_or_a_stale_revision_meets_the_one_that_stands() {
-    let table = table().await;
+async fn a_new_job_or_a_stale_revision_meets_the_one_that_stands(on: &Backend) {
+    let table = table(on).await;
     let first = stored(&table, None, full(), "me").await;
     let standing = stored(&table, Some(0), Job { leg: 8, ..first.clone() }, "other").await;
     for seen in [None, Some(0), Some(2)] {
@@ -98,22 +96,20 @@ async fn a_new_job_or_a_stale_revision_meets_the_one_that_stands() {
     assert_eq!(table.put(Some(3), full(), "me").await.unwrap(), PutJob::Conflict(None));
 }
 
-#[tokio::test]
-async fn a_write_whose_answer_is_lost_is_a_write() {
-    let name = Stack::calm().await.resource("JobsTable").to_owned();
-    let table = JobsTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name);
+async fn a_write_whose_answer_is_lost_is_a_write(on: &Backend) {
+    let name = on.resource("JobsTable");
+    let table = JobsTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), name);
     let job = job(JobKind::Replay);
     for (seen, made) in [(None, 2), (Some(0), 4)] {
-        spoil(1, "PutItem", &job.created_key, Fault::LoseAnswer).await;
+        on.spoil(1, "PutItem", &job.created_key, Fault::LoseAnswer);
         let written = stored(&table, seen, job.clone(), "me").await;
         assert_eq!(written.rev, seen.map_or(0, |seen| seen + 1));
-        assert_eq!(calls("PutItem", &job.created_key).await.len(), made, "the SDK repeated the call");
+        assert_eq!(on.calls("PutItem", &job.created_key).len(), made, "the SDK repeated the call");
     }
 }
 
-#[tokio::test]
-async fn a_running_job_is_found_when_it_is_due_and_an_ended_one_is_not() {
-    let table = table().await;
+async fn a_running_job_is_found_when_it_is_due_and_an_ended_one_is_not(on: &Backend) {
+    let table = table(on).await;
     let after = Timestamp::from_millis(FAR.as_millis() + 1);
     let mut job = stored(&table, None, job(JobKind::Replay), "me").await;
     let found = async |before| {
@@ -135,9 +131,8 @@ async fn a_running_job_is_found_when_it_is_due_and_an_ended_one_is_not() {
     }
 }
 
-#[tokio::test]
-async fn a_list_goes_newest_first_page_by_page_and_gives_each_job_whole() {
-    let table = table().await;
+async fn a_list_goes_newest_first_page_by_page_and_gives_each_job_whole(on: &Backend) {
+    let table = table(on).await;
     let tenant = unique("t").parse().unwrap();
     let mut made = Vec::new();
     for number in 0..5 {
@@ -163,4 +158,13 @@ async fn a_list_goes_newest_first_page_by_page_and_gives_each_job_whole() {
     let (all, _) = table.list(None, Some(&made[0].key()), 100).await.unwrap();
     let ours: Vec<_> = all.iter().filter(|key| key.owner == tenant.as_str()).cloned().collect();
     assert_eq!(ours, made[1..].iter().map(Job::key).collect::<Vec<_>>());
+}
+
+on_dynamodb! {
+    every_field_survives_a_round_trip,
+    a_running_job_is_found_when_it_is_due_and_an_ended_one_is_not,
+    a_list_goes_newest_first_page_by_page_and_gives_each_job_whole,
+    ; roto "gives no item with a condition that fails":
+    a_new_job_or_a_stale_revision_meets_the_one_that_stands,
+    a_write_whose_answer_is_lost_is_a_write,
 }

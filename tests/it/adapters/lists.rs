@@ -5,15 +5,15 @@ use pombo_domain::delivery::{DeliveryKey, Listing, NewDelivery, Record, SHARDS, 
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Stack, unique};
+use pombo_tests::{Backend, unique};
 
-use super::{FAR, direct, endpoint_id, some_time, tomorrow};
+use super::{FAR, endpoint_id, some_time, tomorrow};
 
 const LISTING: [&str; 6] = ["endpoint_status", "tenant_status", "stack_status", "list_key", "due_shard", "due_at"];
 
-async fn table() -> DeliveriesTable {
-    let name = Stack::calm().await.resource("DeliveriesTable").to_owned();
-    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&direct().await), name)
+async fn table(on: &Backend) -> DeliveriesTable {
+    let name = on.resource("DeliveriesTable");
+    DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&on.direct().await), name)
 }
 
 const fn at(time: Timestamp, millis: i64) -> Timestamp {
@@ -50,18 +50,17 @@ fn lists_of(record: &Record, status: Status) -> [List; 3] {
 }
 
 /// The names of the attributes that put the record into indexes.
-async fn listing_attributes(key: &DeliveryKey) -> Vec<&'static str> {
+async fn listing_attributes(on: &Backend, key: &DeliveryKey) -> Vec<&'static str> {
     use aws_sdk_dynamodb::types::AttributeValue::S;
-    let client = aws_sdk_dynamodb::Client::new(&direct().await);
-    let get = client.get_item().table_name(Stack::calm().await.resource("DeliveriesTable"));
+    let client = aws_sdk_dynamodb::Client::new(&on.direct().await);
+    let get = client.get_item().table_name(on.resource("DeliveriesTable"));
     let get = get.key("endpoint_id", S(key.endpoint_id.to_string())).key("sort_key", S(key.sort_key()));
     let item = get.send().await.unwrap().item.unwrap();
     LISTING.into_iter().filter(|name| item.contains_key(*name)).collect()
 }
 
-#[tokio::test]
-async fn a_record_is_on_the_lists_of_its_status_and_on_no_others() {
-    let table = table().await;
+async fn a_record_is_on_the_lists_of_its_status_and_on_no_others(on: &Backend) {
+    let table = table(on).await;
     let time = some_time();
     let mut record = record(&endpoint_id(), &unique("t").parse().unwrap(), time, "evt_1");
     let mut seen = None;
@@ -93,7 +92,7 @@ async fn a_record_is_on_the_lists_of_its_status_and_on_no_others() {
             Status::Retrying => 6,
             _ => 4,
         };
-        assert_eq!(listing_attributes(&record.key).await, LISTING[..attributes], "{status:?}");
+        assert_eq!(listing_attributes(on, &record.key).await, LISTING[..attributes], "{status:?}");
         assert_eq!(table.get(&record.key).await.unwrap(), Some(record.clone()), "the places are no part of the record");
         let all = List::OfEndpoint(record.key.endpoint_id.clone());
         assert_eq!(table.list(&all, &from(time, at(time, 1))).await.unwrap(), [record.key.clone()], "{status:?}");
@@ -121,9 +120,8 @@ fn every_list(of: &Record) -> Vec<List> {
     lists
 }
 
-#[tokio::test]
-async fn pages_neither_skip_nor_repeat_in_either_direction() {
-    let table = table().await;
+async fn pages_neither_skip_nor_repeat_in_either_direction(on: &Backend) {
+    let table = table(on).await;
     let (time, records) = seven(&table).await;
     for list in every_list(&records[0]) {
         for oldest_first in [false, true] {
@@ -148,9 +146,8 @@ async fn pages_neither_skip_nor_repeat_in_either_direction() {
     }
 }
 
-#[tokio::test]
-async fn a_page_begins_behind_a_delivery_that_left_the_list() {
-    let table = table().await;
+async fn a_page_begins_behind_a_delivery_that_left_the_list(on: &Backend) {
+    let table = table(on).await;
     let (time, records) = seven(&table).await;
     let left = records[3].clone();
     let lists = every_list(&left);
@@ -166,9 +163,8 @@ async fn a_page_begins_behind_a_delivery_that_left_the_list() {
     }
 }
 
-#[tokio::test]
-async fn a_page_begins_behind_a_delivery_that_never_was_on_the_list() {
-    let table = table().await;
+async fn a_page_begins_behind_a_delivery_that_never_was_on_the_list(on: &Backend) {
+    let table = table(on).await;
     let (time, records) = seven(&table).await;
     // Of another endpoint, and so of another shard or none: a walk over shards goes on behind one key in all of them.
     let key = &records[0].key;
@@ -185,9 +181,8 @@ async fn a_page_begins_behind_a_delivery_that_never_was_on_the_list() {
     }
 }
 
-#[tokio::test]
-async fn a_window_has_its_first_millisecond_and_not_its_last() {
-    let table = table().await;
+async fn a_window_has_its_first_millisecond_and_not_its_last(on: &Backend) {
+    let table = table(on).await;
     let (time, records) = seven(&table).await;
     for list in every_list(&records[0]) {
         for (since, until, expected) in [
@@ -210,9 +205,8 @@ async fn a_window_has_its_first_millisecond_and_not_its_last() {
     }
 }
 
-#[tokio::test]
-async fn what_is_due_comes_longest_overdue_first_and_only_before_the_time() {
-    let table = table().await;
+async fn what_is_due_comes_longest_overdue_first_and_only_before_the_time(on: &Backend) {
+    let table = table(on).await;
     let (endpoint, tenant, time) = (endpoint_id(), unique("t").parse().unwrap(), some_time());
     let mut records = Vec::new();
     for millis in [30, 10, 20] {
@@ -231,4 +225,13 @@ async fn what_is_due_comes_longest_overdue_first_and_only_before_the_time() {
         }
     }
     assert_eq!(table.due(2, at(FAR, 31), 1).await.unwrap().len(), 1);
+}
+
+on_dynamodb! {
+    a_record_is_on_the_lists_of_its_status_and_on_no_others,
+    pages_neither_skip_nor_repeat_in_either_direction,
+    a_page_begins_behind_a_delivery_that_left_the_list,
+    a_page_begins_behind_a_delivery_that_never_was_on_the_list,
+    a_window_has_its_first_millisecond_and_not_its_last,
+    what_is_due_comes_longest_overdue_first_and_only_before_the_time,
 }

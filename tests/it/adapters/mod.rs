@@ -1,12 +1,59 @@
-//! Each adapter against the emulator's wire protocol, with the tables that the template makes.
+//! Each adapter against the wire protocol of every implementation at hand, with the tables that the template makes.
+//!
+//! A test takes the implementation, [`Backend`], and is listed at the foot of its file: the name of each run says where it
+//! ran, such as `deliveries::dynamodb_local::every_field_survives_a_round_trip`.
 //!
 //! The tables are shared with every other test, so that each test writes under ids of its own; what a function would act
 //! upon (a retry that is due, a running job) is due in a far future, where no sweep looks.
+
+/// A test of each function, on each implementation of DynamoDB. Where one differs from AWS its tests are ignored, and say why.
+macro_rules! on_dynamodb {
+    ($($test:ident,)+ $(; roto $reason:literal: $($without:ident,)+)?) => {
+        on!(ministack: $($test,)+ $($($without,)+)?);
+        on!(dynamodb_local: $($test,)+ $($($without,)+)?);
+        on!(roto: $($test,)+ $(; $reason: $($without,)+)?);
+    };
+}
+
+/// The same, on each implementation of SQS.
+macro_rules! on_sqs {
+    ($($test:ident,)+ $(; localstack and roto $reason:literal: $($without:ident,)+)?) => {
+        on!(ministack: $($test,)+ $($($without,)+)?);
+        on!(localstack: $($test,)+ $(; $reason: $($without,)+)?);
+        on!(roto: $($test,)+ $(; $reason: $($without,)+)?);
+    };
+}
+
+/// The same, on each implementation of Scheduler.
+macro_rules! on_scheduler {
+    ($($test:ident,)+ $(; localstack $reason:literal: $($without:ident,)+)?) => {
+        on!(ministack: $($test,)+ $($($without,)+)?);
+        on!(localstack: $($test,)+ $(; $reason: $($without,)+)?);
+        on!(roto: $($test,)+ $($($without,)+)?);
+    };
+}
+
+macro_rules! on {
+    ($backend:ident: $($test:ident,)+ $(; $reason:literal: $($without:ident,)+)?) => {
+        mod $backend {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(pombo_tests::Backend::$backend().await).await;
+            })+
+            $($(#[tokio::test]
+            #[ignore = $reason]
+            async fn $without() {
+                super::$without(pombo_tests::Backend::$backend().await).await;
+            })+)?
+        }
+    };
+}
 
 mod api_keys;
 mod deliveries;
 mod endpoints;
 mod events;
+mod faults;
 mod jobs;
 mod lists;
 mod queue;
@@ -18,54 +65,29 @@ mod unqueued;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use pombo_aws::clock;
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
 use pombo_aws::operations::Operations;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
-use pombo_aws::{clock, settings as functions};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Fault, Stack};
+use pombo_tests::Backend;
 
 /// In the year 2100: no sweep looks there.
 const FAR: Timestamp = Timestamp::from_seconds(4_102_444_800);
 
-/// Clients straight to the emulator.
-async fn direct() -> SdkConfig {
-    Stack::calm().await.local.sdk_config().await
-}
-
-/// Clients behind the proxy, with the time limits of the functions' own.
-async fn behind_proxy() -> SdkConfig {
-    let stack = Stack::calm().await;
-    let config = stack.local.sdk_config().await.into_builder();
-    config.endpoint_url(stack.proxy.url()).timeout_config(functions::timeouts()).build()
-}
-
 /// What operational events go through.
-async fn operations(config: &SdkConfig) -> Operations {
-    let stack = Stack::calm().await;
+fn operations(on: &Backend, config: &SdkConfig) -> Operations {
     let dynamodb = aws_sdk_dynamodb::Client::new(config);
     Operations::new(
-        RoutingTable::new(dynamodb.clone(), stack.resource("RoutingTable").to_owned()),
-        EndpointsTable::new(dynamodb.clone(), stack.resource("EndpointsTable").to_owned()),
-        EventsTable::new(dynamodb, stack.resource("EventsTable").to_owned()),
-        Queue::new(aws_sdk_sqs::Client::new(config), stack.resource("JobsQueue").to_owned()),
+        RoutingTable::new(dynamodb.clone(), on.resource("RoutingTable")),
+        EndpointsTable::new(dynamodb.clone(), on.resource("EndpointsTable")),
+        EventsTable::new(dynamodb, on.resource("EventsTable")),
+        Queue::new(aws_sdk_sqs::Client::new(config), on.resource("JobsQueue")),
         Duration::from_secs(86_400),
     )
-}
-
-/// Spoils the first `times` calls of this operation that mention `id`.
-async fn spoil(times: usize, operation: &'static str, id: &str, fault: Fault) {
-    let id = id.to_owned();
-    let wanted = move |call: &Call| call.operation == operation && call.mentions(&id);
-    Stack::calm().await.proxy.spoil_times(times, move |call| wanted(call).then(|| fault.clone()));
-}
-
-/// The calls of this operation that passed the proxy and mention `id`.
-async fn calls(operation: &str, id: &str) -> Vec<Call> {
-    Stack::calm().await.proxy.calls(|call| call.operation == operation && call.mentions(id))
 }
 
 /// An endpoint that no other test has.

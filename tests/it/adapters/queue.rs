@@ -11,27 +11,27 @@ use pombo_domain::delivery::{DeliveryKey, Step};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::Decision;
-use pombo_tests::{Fault, eventually, unique};
+use pombo_tests::{Backend, Fault, eventually, unique};
 use serde_json::Value;
 
-use super::{FAR, behind_proxy, calls, direct, endpoint_id, some_time, spoil};
+use super::{FAR, endpoint_id, some_time};
 
 const SOON: Duration = Duration::from_secs(10);
 
 /// A new queue; its name, and its URL.
-async fn new_queue() -> (String, String) {
-    let (client, name) = (Client::new(&direct().await), unique("adapters"));
+async fn new_queue(on: &Backend) -> (String, String) {
+    let (client, name) = (Client::new(&on.direct().await), unique("adapters"));
     let url = client.create_queue().queue_name(&name).send().await.unwrap().queue_url.unwrap();
     (name, url)
 }
 
-async fn queue() -> Queue {
-    Queue::new(Client::new(&direct().await), new_queue().await.1)
+async fn queue(on: &Backend) -> Queue {
+    Queue::new(Client::new(&on.direct().await), new_queue(on).await.1)
 }
 
-async fn spoilt_queue() -> (String, Queue) {
-    let (name, url) = new_queue().await;
-    (name, Queue::new(Client::new(&behind_proxy().await), url))
+pub(super) async fn spoilt_queue(on: &Backend) -> (String, Queue) {
+    let (name, url) = new_queue(on).await;
+    (name, Queue::new(Client::new(&on.behind_proxy().await), url))
 }
 
 fn message(body: &str) -> Outgoing {
@@ -42,9 +42,8 @@ fn bodies(messages: &[Incoming]) -> BTreeSet<&str> {
     messages.iter().map(|message| message.body.as_str()).collect()
 }
 
-#[tokio::test]
-async fn what_is_sent_is_received_counted_and_deleted() {
-    let queue = queue().await;
+async fn what_is_sent_is_received_counted_and_deleted(on: &Backend) {
+    let queue = queue(on).await;
     assert_eq!(queue.length().await.unwrap(), 0);
     let body = "{\"ü\u{fffd}\u{10ffff}\": \"\\u0000 \\uffff <&>\"}\t\r\n";
     queue.send(message(body)).await.unwrap();
@@ -66,9 +65,8 @@ async fn what_is_sent_is_received_counted_and_deleted() {
     assert_eq!(queue.receive(1).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn a_message_that_is_received_is_hidden_for_as_long_as_was_asked() {
-    let queue = queue().await;
+async fn a_message_that_is_received_is_hidden_for_as_long_as_was_asked(on: &Backend) {
+    let queue = queue(on).await;
     queue.send(message("one")).await.unwrap();
     assert_eq!(queue.receive(60).await.unwrap().len(), 1);
     let begun = Instant::now();
@@ -76,10 +74,9 @@ async fn a_message_that_is_received_is_hidden_for_as_long_as_was_asked() {
     assert!(begun.elapsed() >= Duration::from_millis(900), "an empty queue is waited for");
 }
 
-#[tokio::test]
-async fn a_delay_is_kept_and_a_group_is_carried() {
-    let (_, url) = new_queue().await;
-    let client = Client::new(&direct().await);
+async fn a_delay_is_kept_and_a_group_is_carried(on: &Backend) {
+    let (_, url) = new_queue(on).await;
+    let client = Client::new(&on.direct().await);
     let queue = Queue::new(client.clone(), url.clone());
     let group = endpoint_id();
     let delayed = Outgoing { body: "late".into(), group: Some(group.clone()), delay_seconds: 3 };
@@ -103,14 +100,13 @@ async fn a_delay_is_kept_and_a_group_is_carried() {
     assert!(begun.elapsed() >= Duration::from_millis(2900), "after {:?}", begun.elapsed());
 }
 
-#[tokio::test]
-async fn a_batch_is_one_call_and_leaves_out_what_is_not_set() {
-    let (name, queue) = spoilt_queue().await;
+async fn a_batch_is_one_call_and_leaves_out_what_is_not_set(on: &Backend) {
+    let (name, queue) = spoilt_queue(on).await;
     let group = endpoint_id();
     let mut messages: Vec<_> = (1..LARGEST_BATCH).map(|number| message(&number.to_string())).collect();
     messages.insert(0, Outgoing { body: "0".into(), group: Some(group.clone()), delay_seconds: 900 });
     assert_eq!(queue.send_batch(&messages).await.unwrap(), []);
-    let made = calls("SendMessageBatch", &name).await;
+    let made = on.calls("SendMessageBatch", &name);
     assert_eq!(made.len(), 1);
     let entries = made[0].body["Entries"].as_array().unwrap();
     assert_eq!(entries.len(), LARGEST_BATCH);
@@ -124,11 +120,10 @@ async fn a_batch_is_one_call_and_leaves_out_what_is_not_set() {
     }
 }
 
-#[tokio::test]
-async fn refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sent() {
+async fn refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sent(on: &Backend) {
     for (senders_fault, code) in [(false, "InternalError"), (true, "InvalidMessageContents")] {
-        let (name, queue) = spoilt_queue().await;
-        spoil(1, "SendMessageBatch", &name, Fault::RefuseEntries(vec![0, 3], senders_fault)).await;
+        let (name, queue) = spoilt_queue(on).await;
+        on.spoil(1, "SendMessageBatch", &name, Fault::RefuseEntries(vec![0, 3], senders_fault));
         let messages: Vec<_> = ["a", "b", "c", "d"].map(message).into();
         let refused = queue.send_batch(&messages).await.unwrap();
         let expected = [0, 3].map(|index| Refused { index, senders_fault, code: code.to_owned() });
@@ -137,9 +132,8 @@ async fn refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sen
     }
 }
 
-#[tokio::test]
-async fn an_outcome_can_be_queued_whatever_the_receiver_answered() {
-    let queue = queue().await;
+async fn an_outcome_can_be_queued_whatever_the_receiver_answered(on: &Backend) {
+    let queue = queue(on).await;
     let answer = "\u{0}\u{1b}\u{fffe}\u{ffff} \\uffff";
     // As it is, SQS does not take it.
     let error = queue.send(message(answer)).await.unwrap_err();
@@ -162,9 +156,8 @@ async fn an_outcome_can_be_queued_whatever_the_receiver_answered() {
     assert_eq!(DeliveryMessage::parse(&received[0].body).unwrap(), queued);
 }
 
-#[tokio::test]
-async fn what_is_put_back_is_seen_again_at_once_and_counted_all_the_while() {
-    let queue = queue().await;
+async fn what_is_put_back_is_seen_again_at_once_and_counted_all_the_while(on: &Backend) {
+    let queue = queue(on).await;
     queue.send_batch(&(0..3).map(|n| message(&n.to_string())).collect::<Vec<_>>()).await.unwrap();
     for times in 1..=3 {
         let received = queue.receive(60).await.unwrap();
@@ -177,10 +170,9 @@ async fn what_is_put_back_is_seen_again_at_once_and_counted_all_the_while() {
     }
 }
 
-#[tokio::test]
-async fn a_queue_that_is_not_there_is_an_error_of_every_call() {
-    let (_, url) = new_queue().await;
-    let missing = Queue::new(Client::new(&direct().await), format!("{url}-missing"));
+async fn a_queue_that_is_not_there_is_an_error_of_every_call(on: &Backend) {
+    let (_, url) = new_queue(on).await;
+    let missing = Queue::new(Client::new(&on.direct().await), format!("{url}-missing"));
     let incoming = Incoming { id: String::new(), body: String::new(), receipt: "x".into(), sent_at: None, received: 1 };
     for error in [
         missing.send(message("x")).await.unwrap_err(),
@@ -193,4 +185,16 @@ async fn a_queue_that_is_not_there_is_an_error_of_every_call() {
     ] {
         assert!(error.code().unwrap().contains("NonExistentQueue"), "{error}");
     }
+}
+
+on_sqs! {
+    what_is_sent_is_received_counted_and_deleted,
+    a_message_that_is_received_is_hidden_for_as_long_as_was_asked,
+    refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sent,
+    what_is_put_back_is_seen_again_at_once_and_counted_all_the_while,
+    a_queue_that_is_not_there_is_an_error_of_every_call,
+    ; localstack and roto "knows no groups on a standard queue":
+    a_batch_is_one_call_and_leaves_out_what_is_not_set,
+    a_delay_is_kept_and_a_group_is_carried,
+    an_outcome_can_be_queued_whatever_the_receiver_answered,
 }

@@ -5,14 +5,16 @@ use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::types::{ActionAfterCompletion, FlexibleTimeWindowMode};
 use pombo_aws::clock;
 use pombo_aws::deliveries::DeliveriesTable;
+use pombo_aws::metrics::Metrics;
 use pombo_aws::protocol::Protocol;
 use pombo_aws::queue::Queue;
 use pombo_aws::scheduler::{Scheduler, SchedulerTarget};
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status, Step};
 use pombo_domain::retry::{Next, Route};
-use pombo_tests::{Fault, Stack, unique};
+use pombo_domain::time::Timestamp;
+use pombo_tests::{Backend, Fault, unique};
 
-use super::{FAR, behind_proxy, calls, direct, endpoint_id, spoil, tomorrow};
+use super::{endpoint_id, tomorrow};
 
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:deliveries";
 const ROLE_ARN: &str = "arn:aws:iam::000000000000:role/scheduler";
@@ -21,56 +23,59 @@ fn target(group: &str) -> SchedulerTarget {
     SchedulerTarget { group: group.to_owned(), queue_arn: QUEUE_ARN.to_owned(), role_arn: ROLE_ARN.to_owned() }
 }
 
-async fn group() -> String {
-    Stack::calm().await.local.outputs["ScheduleGroupName"].clone()
+/// When no test is running any more.
+fn in_a_day() -> Timestamp {
+    Timestamp::from_seconds(tomorrow())
 }
 
 /// In the stack's own group, behind the proxy.
-async fn scheduler() -> Scheduler {
-    Scheduler::new(Client::new(&behind_proxy().await), target(&group().await))
+pub(super) async fn scheduler(on: &Backend) -> Scheduler {
+    Scheduler::new(Client::new(&on.behind_proxy().await), target(on.schedule_group()))
 }
 
-#[tokio::test]
-async fn a_one_shot_is_what_was_asked_for_and_deletes_itself() {
-    let (scheduler, name, group) = (scheduler().await, unique("one"), group().await);
-    scheduler.create(&name, FAR, r#"{"v":1,"ü":"\""}"#).await.unwrap();
-    let client = Client::new(&direct().await);
-    let schedule = client.get_schedule().group_name(&group).name(&name).send().await.unwrap();
-    assert_eq!(schedule.schedule_expression(), Some("at(2100-01-01T00:00:00)"));
+pub(super) fn metrics() -> Metrics {
+    Metrics::new("test".into(), "INFO".into())
+}
+
+async fn a_one_shot_is_what_was_asked_for_and_deletes_itself(on: &Backend) {
+    let (scheduler, name, group) = (scheduler(on).await, unique("one"), on.schedule_group());
+    let at = in_a_day();
+    let expression = format!("at({:.19})", at.to_string());
+    scheduler.create(&name, at, r#"{"v":1,"ü":"\""}"#).await.unwrap();
+    let client = Client::new(&on.direct().await);
+    let schedule = client.get_schedule().group_name(group).name(&name).send().await.unwrap();
+    assert_eq!(schedule.schedule_expression(), Some(expression.as_str()));
     assert_eq!(schedule.action_after_completion(), Some(&ActionAfterCompletion::Delete));
     assert_eq!(schedule.flexible_time_window().unwrap().mode(), &FlexibleTimeWindowMode::Off);
     let target = schedule.target().unwrap();
     assert_eq!((target.arn(), target.role_arn()), (QUEUE_ARN, ROLE_ARN));
     assert_eq!(target.input(), Some(r#"{"v":1,"ü":"\""}"#));
     assert_eq!(target.retry_policy().unwrap().maximum_event_age_in_seconds(), Some(3600));
-    let request = &calls("CreateSchedule", &name).await[0].body;
+    let request = &on.calls("CreateSchedule", &name)[0].body;
     for left_out in ["ScheduleExpressionTimezone", "StartDate", "EndDate", "State", "KmsKeyArn"] {
         assert!(request[left_out].is_null(), "{left_out}");
     }
 }
 
-#[tokio::test]
-async fn one_of_the_same_name_is_the_same_one() {
-    let (scheduler, name) = (scheduler().await, unique("twice"));
+async fn one_of_the_same_name_is_the_same_one(on: &Backend) {
+    let (scheduler, name) = (scheduler(on).await, unique("twice"));
     for _ in 0..2 {
-        scheduler.create(&name, FAR, "{}").await.unwrap();
+        scheduler.create(&name, in_a_day(), "{}").await.unwrap();
     }
-    spoil(1, "CreateSchedule", &name, Fault::Refuse(409, "ConflictException")).await;
-    scheduler.create(&name, FAR, "{}").await.unwrap();
-    assert_eq!(calls("CreateSchedule", &name).await.len(), 3);
+    on.spoil(1, "CreateSchedule", &name, Fault::Refuse(409, "ConflictException"));
+    scheduler.create(&name, in_a_day(), "{}").await.unwrap();
+    assert_eq!(on.calls("CreateSchedule", &name).len(), 3);
 }
 
-#[tokio::test]
-async fn one_whose_answer_is_lost_is_made() {
-    let (scheduler, name) = (scheduler().await, unique("lost"));
-    spoil(1, "CreateSchedule", &name, Fault::LoseAnswer).await;
-    scheduler.create(&name, FAR, "{}").await.unwrap();
-    assert_eq!(calls("CreateSchedule", &name).await.len(), 2, "the SDK repeated the call");
+async fn one_whose_answer_is_lost_is_made(on: &Backend) {
+    let (scheduler, name) = (scheduler(on).await, unique("lost"));
+    on.spoil(1, "CreateSchedule", &name, Fault::LoseAnswer);
+    scheduler.create(&name, in_a_day(), "{}").await.unwrap();
+    assert_eq!(on.calls("CreateSchedule", &name).len(), 2, "the SDK repeated the call");
 }
 
-#[tokio::test]
-async fn every_other_refusal_is_an_error() {
-    let scheduler = scheduler().await;
+async fn every_other_refusal_is_an_error(on: &Backend) {
+    let scheduler = scheduler(on).await;
     for (status, code) in [
         (400, "ValidationException"),
         (402, "ServiceQuotaExceededException"),
@@ -80,17 +85,16 @@ async fn every_other_refusal_is_an_error() {
         (500, "InternalServerException"),
     ] {
         let name = unique("refused");
-        spoil(3, "CreateSchedule", &name, Fault::Refuse(status, code)).await;
-        let error = scheduler.create(&name, FAR, "{}").await.unwrap_err();
+        on.spoil(3, "CreateSchedule", &name, Fault::Refuse(status, code));
+        let error = scheduler.create(&name, in_a_day(), "{}").await.unwrap_err();
         assert_eq!(error.code(), Some(code), "{error}");
         assert!(error.to_string().starts_with("scheduler:CreateSchedule: "), "{error}");
     }
 }
 
-#[tokio::test]
-async fn a_group_that_is_not_there_is_an_error() {
-    let scheduler = Scheduler::new(Client::new(&direct().await), target("missing"));
-    let error = scheduler.create(&unique("nowhere"), FAR, "{}").await.unwrap_err();
+async fn a_group_that_is_not_there_is_an_error(on: &Backend) {
+    let scheduler = Scheduler::new(Client::new(&on.direct().await), target("missing"));
+    let error = scheduler.create(&unique("nowhere"), in_a_day(), "{}").await.unwrap_err();
     assert_eq!(error.code(), Some("ResourceNotFoundException"), "{error}");
 }
 
@@ -101,15 +105,13 @@ fn is_one_shot(expression: &str) -> bool {
     expression.len() == pattern.len() && expression.bytes().zip(pattern.bytes()).all(same)
 }
 
-#[tokio::test]
-async fn the_next_attempt_of_a_retry_is_a_request_that_aws_takes() {
-    let stack = Stack::calm().await;
-    let config = behind_proxy().await;
-    let queue = Queue::new(aws_sdk_sqs::Client::new(&config), stack.resource("DeliveriesQueue").to_owned());
-    let table = stack.resource("DeliveriesTable").to_owned();
+async fn the_next_attempt_of_a_retry_is_a_request_that_aws_takes(on: &Backend) {
+    let config = on.behind_proxy().await;
+    let queue = Queue::new(aws_sdk_sqs::Client::new(&config), on.resource("DeliveriesQueue"));
+    let table = on.resource("DeliveriesTable");
     let deliveries = DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&config), table);
-    let operations = super::operations(&config).await;
-    let protocol = Protocol { deliveries, queue, scheduler: scheduler().await, operations };
+    let operations = super::operations(on, &config);
+    let protocol = Protocol { deliveries, queue, scheduler: scheduler(on).await, operations, metrics: metrics() };
     let key = DeliveryKey {
         endpoint_id: endpoint_id(),
         accepted_at: clock::now(),
@@ -123,14 +125,14 @@ async fn the_next_attempt_of_a_retry_is_a_request_that_aws_takes() {
     let record = Record {
         status: Status::Retrying,
         step: Step { round: 2, attempt: 3 },
-        next: Some(Next { at: FAR, route: Route::Scheduler }),
+        next: Some(Next { at: in_a_day(), route: Route::Scheduler }),
         ..Record::begin(key.clone(), new)
     };
     // The first time and every time: the second is no error.
     for _ in 0..2 {
         protocol.ensure_next(&record).await.unwrap();
     }
-    let made = calls("CreateSchedule", &key.to_string()).await;
+    let made = on.calls("CreateSchedule", &key.to_string());
     assert_eq!(made.len(), 2);
     assert_eq!(made[0].body["Name"], made[1].body["Name"]);
     let request = &made[0].body;
@@ -139,11 +141,21 @@ async fn the_next_attempt_of_a_retry_is_a_request_that_aws_takes() {
     assert!((1..=64).contains(&name.len()) && name.bytes().all(is_name), "{name}");
     let expression = request["ScheduleExpression"].as_str().unwrap();
     assert!(is_one_shot(expression), "{expression}");
-    assert_eq!(request["GroupName"], group().await);
+    assert_eq!(request["GroupName"], on.schedule_group());
     assert_eq!(request["ActionAfterCompletion"], "DELETE");
     assert_eq!(request["FlexibleTimeWindow"]["Mode"], "OFF");
     assert_eq!((&request["Target"]["Arn"], &request["Target"]["RoleArn"]), (&QUEUE_ARN.into(), &ROLE_ARN.into()));
     let message: serde_json::Value = serde_json::from_str(request["Target"]["Input"].as_str().unwrap()).unwrap();
     let expected = serde_json::json!({"v": 1, "delivery": key.to_string(), "round": 2, "attempt": 4});
     assert_eq!(message, expected, "ids only");
+}
+
+on_scheduler! {
+    a_one_shot_is_what_was_asked_for_and_deletes_itself,
+    one_of_the_same_name_is_the_same_one,
+    one_whose_answer_is_lost_is_made,
+    every_other_refusal_is_an_error,
+    the_next_attempt_of_a_retry_is_a_request_that_aws_takes,
+    ; localstack "fails when a group is not there":
+    a_group_that_is_not_there_is_an_error,
 }

@@ -3,25 +3,25 @@
 use std::time::{Duration, Instant};
 
 use pombo_aws::events::EventsTable;
-use pombo_aws::queue::Queue;
+use pombo_aws::queue::{Outgoing, Queue};
 use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_aws::{clock, settings};
 use pombo_domain::ids::TenantId;
-use pombo_tests::{Fault, Stack, unique};
+use pombo_tests::{Backend, Fault, unique};
 
-use super::{behind_proxy, direct, spoil};
+use super::{queue, scheduler};
 
 const HANGS: Fault = Fault::Delay(Duration::from_secs(10));
 
-async fn events() -> EventsTable {
-    let name = Stack::calm().await.resource("EventsTable").to_owned();
-    EventsTable::new(aws_sdk_dynamodb::Client::new(&behind_proxy().await), name)
+async fn events(on: &Backend) -> EventsTable {
+    EventsTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), on.resource("EventsTable"))
 }
 
 #[tokio::test]
 async fn a_call_that_hangs_ends_within_its_time() {
-    let (events, tenant) = (events().await, unique("t").parse::<TenantId>().unwrap());
-    spoil(10, "GetItem", tenant.as_str(), HANGS).await;
+    let on = Backend::ministack().await;
+    let (events, tenant) = (events(on).await, unique("t").parse::<TenantId>().unwrap());
+    on.spoil(10, "GetItem", tenant.as_str(), HANGS);
     let begun = Instant::now();
     let error = events.get(&tenant, &"e".parse().unwrap(), clock::now()).await.unwrap_err();
     let took = begun.elapsed();
@@ -31,9 +31,26 @@ async fn a_call_that_hangs_ends_within_its_time() {
 }
 
 #[tokio::test]
+async fn a_call_of_any_service_that_hangs_ends_within_its_time() {
+    let on = Backend::ministack().await;
+    let ((name, queue), scheduler) = (queue::spoilt_queue(on).await, scheduler::scheduler(on).await);
+    let schedule = unique("hangs");
+    on.spoil(10, "SendMessage", &name, HANGS);
+    on.spoil(10, "CreateSchedule", &schedule, HANGS);
+    let at = clock::now().plus(Duration::from_secs(3600));
+    let begun = Instant::now();
+    let message = Outgoing { body: "x".into(), group: None, delay_seconds: 0 };
+    let (sent, made) = tokio::join!(queue.send(message), scheduler.create(&schedule, at, "{}"));
+    let took = begun.elapsed();
+    assert_eq!((sent.unwrap_err().code(), made.unwrap_err().code()), (None, None));
+    assert!(took < CALL_TIMEOUT + Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_try_that_hangs_is_given_up_early_enough_for_another() {
-    let (events, tenant) = (events().await, unique("t").parse::<TenantId>().unwrap());
-    spoil(1, "GetItem", tenant.as_str(), HANGS).await;
+    let on = Backend::ministack().await;
+    let (events, tenant) = (events(on).await, unique("t").parse::<TenantId>().unwrap());
+    on.spoil(1, "GetItem", tenant.as_str(), HANGS);
     let begun = Instant::now();
     assert_eq!(events.get(&tenant, &"e".parse().unwrap(), clock::now()).await.unwrap(), None);
     let took = begun.elapsed();
@@ -51,7 +68,8 @@ async fn the_functions_configuration_has_these_limits() {
 #[tokio::test]
 async fn a_service_that_cannot_be_reached_is_an_error_without_a_code() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let config = direct().await.into_builder().endpoint_url(format!("http://{free}")).build();
+    let config =
+        Backend::ministack().await.direct().await.into_builder().endpoint_url(format!("http://{free}")).build();
     let queue = Queue::new(aws_sdk_sqs::Client::new(&config), format!("http://{free}/queue"));
     let error = queue.length().await.unwrap_err();
     assert_eq!(error.code(), None);

@@ -7,9 +7,9 @@ use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Fault, Stack, unique};
+use pombo_tests::{Backend, Fault, unique};
 
-use super::{FAR, behind_proxy, calls, direct, endpoint_id, spoil, tomorrow};
+use super::{FAR, endpoint_id, tomorrow};
 
 struct Tables {
     client: aws_sdk_dynamodb::Client,
@@ -18,10 +18,9 @@ struct Tables {
 }
 
 impl Tables {
-    async fn new(config: &aws_config::SdkConfig) -> Self {
-        let stack = Stack::calm().await;
+    fn new(on: &Backend, config: &aws_config::SdkConfig) -> Self {
         let client = aws_sdk_dynamodb::Client::new(config);
-        let name = |table: &str| stack.resource(table).to_owned();
+        let name = |table: &str| on.resource(table);
         Self {
             events: EventsTable::new(client.clone(), name("EventsTable")),
             deliveries: DeliveriesTable::new(client.clone(), name("DeliveriesTable")),
@@ -72,9 +71,8 @@ fn record() -> Record {
     Record::begin(key, new)
 }
 
-#[tokio::test]
-async fn an_event_is_due_until_it_is_queued() {
-    let tables = Tables::new(&direct().await).await;
+async fn an_event_is_due_until_it_is_queued(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let event = event();
     assert!(tables.write(tables.events.unqueued(&event, FAR).unwrap()).await);
     assert_eq!(tables.mark(&event).await, (true, None));
@@ -89,17 +87,15 @@ async fn an_event_is_due_until_it_is_queued() {
     assert_eq!(tables.events.get(&event.tenant, &event.id, clock::now()).await.unwrap(), Some(event));
 }
 
-#[tokio::test]
-async fn an_event_that_is_gone_does_not_come_back_as_a_key_alone() {
-    let tables = Tables::new(&direct().await).await;
+async fn an_event_that_is_gone_does_not_come_back_as_a_key_alone(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let event = event();
     tables.events.queued(&event).await.unwrap();
     assert_eq!(tables.events.marked(&event.tenant, &event.id, clock::now()).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn an_open_event_is_counted_on_one_by_one_until_it_is_closed() {
-    let tables = Tables::new(&direct().await).await;
+async fn an_open_event_is_counted_on_one_by_one_until_it_is_closed(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let first = event();
     let (second, third) = (counted(&first, 2), counted(&first, 3));
     let open = |event: &Event, count| tables.events.open(event, FAR, count).unwrap();
@@ -116,9 +112,8 @@ async fn an_open_event_is_counted_on_one_by_one_until_it_is_closed() {
     assert_eq!(tables.mark(&second).await, (true, None));
 }
 
-#[tokio::test]
-async fn a_record_and_an_event_are_written_together_or_not_at_all() {
-    let tables = Tables::new(&direct().await).await;
+async fn a_record_and_an_event_are_written_together_or_not_at_all(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
     let (record, event) = (record(), event());
     let put = async |seen, count| {
         let other = tables.events.open(&counted(&event, count), FAR, count).unwrap();
@@ -137,32 +132,36 @@ async fn a_record_and_an_event_are_written_together_or_not_at_all() {
     assert_eq!(tables.mark(&counted(&event, 2)).await, (true, Some(2)));
 }
 
-#[tokio::test]
-async fn a_transaction_whose_answer_is_lost_is_made_once() {
-    let tables = Tables::new(&behind_proxy().await).await;
+async fn a_transaction_whose_answer_is_lost_is_made_once(on: &Backend) {
+    let tables = Tables::new(on, &on.behind_proxy().await);
     let (record, event) = (record(), event());
-    spoil(1, "TransactWriteItems", record.key.endpoint_id.as_str(), Fault::LoseAnswer).await;
+    on.spoil(1, "TransactWriteItems", record.key.endpoint_id.as_str(), Fault::LoseAnswer);
     let other = tables.events.open(&event, FAR, 1).unwrap();
     let put = tables.deliveries.put_with(None, record.clone(), "me", other, &unique("token")).await.unwrap();
     assert!(matches!(put, Some(Put::Stored(_))), "{put:?}");
-    assert_eq!(
-        calls("TransactWriteItems", record.key.endpoint_id.as_str()).await.len(),
-        2,
-        "the SDK repeated the call"
-    );
+    assert_eq!(on.calls("TransactWriteItems", record.key.endpoint_id.as_str()).len(), 2, "the SDK repeated the call");
     assert_eq!(tables.mark(&event).await, (true, Some(1)));
 }
 
-#[tokio::test]
-async fn a_meeting_with_another_transaction_is_repeated_and_another_refusal_an_error() {
-    let tables = Tables::new(&behind_proxy().await).await;
+async fn a_meeting_with_another_transaction_is_repeated_and_another_refusal_an_error(on: &Backend) {
+    let tables = Tables::new(on, &on.behind_proxy().await);
     for (code, repeats) in [("TransactionInProgressException", true), ("ValidationException", false)] {
         let (record, event) = (record(), event());
         // The SDK repeats the one by itself, a few times.
-        spoil(9, "TransactWriteItems", record.key.endpoint_id.as_str(), Fault::Refuse(400, code)).await;
+        on.spoil(9, "TransactWriteItems", record.key.endpoint_id.as_str(), Fault::Refuse(400, code));
         let other = tables.events.open(&event, FAR, 1).unwrap();
         let put = tables.deliveries.put_with(None, record.clone(), "me", other, &unique("token")).await;
         assert_eq!(put.is_ok_and(|put| put.is_none()), repeats, "{code}");
         assert_eq!(tables.deliveries.get(&record.key).await.unwrap(), None);
     }
+}
+
+on_dynamodb! {
+    an_event_is_due_until_it_is_queued,
+    an_event_that_is_gone_does_not_come_back_as_a_key_alone,
+    an_open_event_is_counted_on_one_by_one_until_it_is_closed,
+    a_record_and_an_event_are_written_together_or_not_at_all,
+    a_meeting_with_another_transaction_is_repeated_and_another_refusal_an_error,
+    ; roto "does not know a token again":
+    a_transaction_whose_answer_is_lost_is_made_once,
 }
