@@ -1,0 +1,175 @@
+//! What a Function URL hands over, and the bodies that are read from it.
+//!
+//! The text is a request as it would go over the wire: a line with method and target, headers, an empty line, the body. One
+//! that begins as JSON is Lambda's own payload.
+
+use std::sync::LazyLock;
+
+use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
+use pombo_domain::delivery::Status;
+use pombo_domain::endpoint::Endpoint;
+use pombo_domain::event_type::Pattern;
+use pombo_domain::job::{Ordered, Selection};
+use pombo_domain::time::Timestamp;
+use pombo_web::{Problem, Request, Response};
+use serde_json::json;
+use serde_json::value::RawValue;
+use standardwebhooks::Webhook;
+
+use crate::new_event::NewEvent;
+use crate::order::Order;
+use crate::proof::{proved, signed};
+
+const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+static ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| {
+    let endpoint = json!({
+        "endpoint_id": "ep_aaaaaaaaaaaaaaaa", "tenant": "acme", "url": "https://example.com/", "event_types": ["*"],
+        "retry_policy": "standard", "timeout_seconds": 15, "status": "active", "version": 1,
+        "secrets": [{"secret": SECRET, "created_at": NOW}], "created_at": NOW, "updated_at": NOW,
+    });
+    serde_json::from_value(endpoint).expect("an endpoint")
+});
+
+/// Requests as callers make them.
+pub fn seeds() -> Vec<String> {
+    let now = NOW.as_seconds();
+    let missed = r#"{"type":"pombo.missed.request","endpoint":"ep_aaaaaaaaaaaaaaaa","since":"2026-01-31T09:30:00Z"}"#;
+    let webhook = Webhook::new(SECRET).expect("a secret");
+    let item = webhook.sign("msg_1", now, missed.as_bytes()).expect("a signature");
+    vec![
+        "POST /v1/events\ncontent-type: application/json; charset=utf-8\n\n{\"type\":\"student.created\",\"tenant\":\"acme\",\"id\":\"e-1\",\"timestamp\":\"2026-01-31T09:30:00Z\",\"data\":{ \"n\":1.10, \"é\":\"\\u00e9\" }}".to_owned(),
+        "POST /v1/events\n\n{\"type\":\"a\",\"data\":[1, 2]}".to_owned(),
+        "GET /v1/deliveries?status=failed&type=a.*&since=2026-01-31T09%3A30%3A00Z&limit=20\nauthorization: Bearer pk_x_y\n\n".to_owned(),
+        "POST /v1/replays/\n\n{\"filter\":{\"endpoint_id\":\"ep_aaaaaaaaaaaaaaaa\",\"since\":\"2026-01-30T09:30:00Z\"},\"include\":[\"failed\",\"held\"],\"rate_per_second\":2.5,\"dry_run\":true}".to_owned(),
+        "POST /v1/replays\n\n{\"deliveries\":[\"ZXBfYWFhYWFhYWFhYWFhYWFhYS8yMDI2LTAxLTMxVDA5OjMwOjAwLjA1MFojZXZ0XzE\"]}".to_owned(),
+        format!("POST /v1/missed\nwebhook-id: msg_1\nwebhook-timestamp: {now}\nwebhook-signature: {item}\n\n{missed}"),
+        format!("POST /v1/missed\nwebhook-id: msg_1\nwebhook-timestamp: {now}\nwebhook-signature: v1,x {item}\n\n{missed}"),
+        r#"{"version":"2.0","rawPath":"/v1/events","rawQueryString":"a=b","headers":{"Content-Type":"text/plain"},"requestContext":{"http":{"method":"POST"},"authorizer":{"iam":{"userArn":"arn:x"}}},"body":"e30=","isBase64Encoded":true}"#.to_owned(),
+    ]
+}
+
+/// Reads a text as a request, and the request as each call does.
+pub fn hold_for(text: &str) {
+    let Some(request) = read(text) else { return };
+    assert!(!request.path.ends_with('/') && request.headers.keys().all(|name| *name == name.to_ascii_lowercase()));
+    queried(&request);
+    problem(&request.no_route());
+    match NewEvent::read(&request) {
+        Ok(event) => posted(&request, &event),
+        Err(refusal) => problem(&refusal),
+    }
+    match Order::read(&request) {
+        Ok(Order::Chosen(keys)) => assert!((1..=100).contains(&keys.len())),
+        Ok(Order::Matching(order)) => {
+            let ordered = Ordered { at: NOW, settle: std::time::Duration::from_secs(120) };
+            match Selection::new(order.filter, order.include, order.rate_per_second, ordered) {
+                Ok(selection) => assert!(selection.filter.since < selection.filter.until),
+                Err(error) => problem(&error.into()),
+            }
+        }
+        Err(refusal) => problem(&refusal),
+    }
+    proof(&request);
+}
+
+fn read(text: &str) -> Option<Request> {
+    if text.starts_with('{') {
+        return from_url(serde_json::from_str(text).ok()?);
+    }
+    let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut lines = head.split('\n');
+    let (method, target) = lines.next().unwrap_or_default().split_once(' ')?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut event = LambdaFunctionUrlRequest::default();
+    event.request_context.http.method = Some(method.to_owned());
+    event.raw_path = Some(path.to_owned());
+    event.raw_query_string = Some(query.to_owned());
+    event.body = Some(body.to_owned());
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        if let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(name.as_bytes()), value.parse()) {
+            event.headers.insert(name, value);
+        }
+    }
+    let plain = from_url(event.clone())?;
+    assert_eq!(plain.body, body.as_bytes());
+    event.body = Some(STANDARD.encode(body));
+    event.is_base64_encoded = true;
+    assert_eq!(from_url(event)?.body, body.as_bytes(), "what came as base64");
+    Some(plain)
+}
+
+fn from_url(event: LambdaFunctionUrlRequest) -> Option<Request> {
+    Request::from_url(event).map_err(|refusal| problem(&refusal)).ok()
+}
+
+fn queried(request: &Request) {
+    match request.limit() {
+        Ok(limit) => assert!((1..=100).contains(&limit)),
+        Err(refusal) => problem(&refusal),
+    }
+    let known = ["status", "type", "since"];
+    match request.only_query(&known) {
+        Ok(()) => assert!(request.query.keys().all(|name| known.contains(&name.as_str()))),
+        Err(refusal) => problem(&refusal),
+    }
+    let refusals = [
+        request.query::<Status>("status").err(),
+        request.query::<Pattern>("type").err(),
+        request.query::<Timestamp>("since").err(),
+    ];
+    refusals.iter().flatten().for_each(problem);
+}
+
+/// The answer is short however long the request, and JSON.
+fn problem(problem: &Problem) {
+    let response = Response::from(problem.clone());
+    assert!((400..=503).contains(&response.status) && response.body.len() < 4096, "{}", response.body);
+    let document: serde_json::Value = serde_json::from_str(&response.body).expect("a problem document");
+    assert_eq!(document["status"], response.status);
+}
+
+/// Not a byte of `data` is changed on its way to the receiver.
+fn posted(request: &Request, event: &NewEvent<'_>) {
+    #[derive(serde::Deserialize)]
+    struct Received<'a> {
+        r#type: String,
+        timestamp: Timestamp,
+        #[serde(borrow)]
+        data: &'a RawValue,
+    }
+    assert!(!event.event_type.is_reserved() && request.body.len() <= LARGEST_BODY);
+    assert!(event.id.as_ref().is_none_or(|id| id.as_str().len() <= 64));
+    assert!(event.tenant.as_ref().is_none_or(|tenant| !tenant.is_reserved()));
+    let data = event.data.get();
+    assert!(request.body.windows(data.len()).any(|window| window == data.as_bytes()), "{data}");
+    let body = wire_body(&event.event_type, event.timestamp.unwrap_or(NOW), event.data);
+    let received: Received<'_> = serde_json::from_slice(&body).expect("what a receiver parses");
+    assert_eq!(
+        (received.r#type.as_str(), received.timestamp),
+        (event.event_type.as_str(), event.timestamp.unwrap_or(NOW))
+    );
+    assert_eq!(received.data.get(), data);
+    assert_eq!(fingerprint(&event.event_type, received.data), fingerprint(&event.event_type, event.data));
+    assert_eq!(PackedBody::pack(&body).unpack().expect("what was packed"), body);
+}
+
+/// A receiver is believed where the specification's own library gives one of the signatures, and nowhere else.
+fn proof(request: &Request) {
+    let signed = match signed(request, NOW) {
+        Ok(signed) => signed,
+        Err(refusal) => return problem(&refusal),
+    };
+    let time = request.header("webhook-timestamp").and_then(|text| text.parse().ok()).expect("a time");
+    let webhook = Webhook::new(SECRET).expect("a secret");
+    let is_right = webhook.sign(signed.id.as_str(), time, &request.body).is_ok_and(|item| {
+        let header = request.header("webhook-signature").unwrap_or_default();
+        header.split(' ').take(5).any(|given| given == item)
+    });
+    assert_eq!(proved(Some(ENDPOINT.clone()), &signed, &request.body, NOW).is_ok(), is_right);
+    assert!(proved(None, &signed, &request.body, NOW).is_err());
+}
