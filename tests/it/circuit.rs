@@ -12,6 +12,8 @@ use pombo_domain::health::{Health, HealthRules};
 use pombo_tests::{Call, Fault, Hook, Stack, eventually};
 use serde_json::{Value, json};
 
+use crate::rows;
+
 const SOON: Duration = Duration::from_secs(40);
 const PROBES: Duration = Duration::from_secs(2);
 
@@ -177,21 +179,7 @@ async fn what_is_held_arrives_though_the_process_that_opened_the_circuit_died_at
     answer.store(200, Ordering::SeqCst);
     // The drain's first message was never sent. Its job is stalled after five minutes; the test moves the time.
     let calls = stack.proxy.calls(&opening);
-    let items = calls[0].body["TransactItems"].as_array().unwrap().clone();
-    let job = items.iter().map(|item| &item["Put"]["Item"]).find(|item| item["kind"]["S"] == "drain").unwrap();
-    let client = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
-    client
-        .update_item()
-        .table_name(stack.resource("JobsTable"))
-        .key("owner", AttributeValue::S(job["owner"]["S"].as_str().unwrap().into()))
-        .key("created_key", AttributeValue::S(job["created_key"]["S"].as_str().unwrap().into()))
-        .update_expression("SET due_at = :past, #due = :due")
-        .expression_attribute_names("#due", "due")
-        .expression_attribute_values(":past", AttributeValue::N("1".into()))
-        .expression_attribute_values(":due", AttributeValue::S("2020-01-01T00:00:00.000Z".into()))
-        .send()
-        .await
-        .unwrap();
+    rows::stall_drain(stack, &calls[0]).await;
     stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
     hook.until_status(&event, "succeeded", SOON).await;
 }

@@ -15,7 +15,7 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::time::Timestamp;
-use pombo_tests::Stack;
+use pombo_tests::{Call, Stack};
 
 /// In the year 2100: no sweep looks there.
 const FAR: Timestamp = Timestamp::from_seconds(4_102_444_800);
@@ -82,6 +82,30 @@ pub async fn put_events(stack: &Stack, events: &[Event]) {
     put(stack, "EventsTable", events.iter().map(event_item).collect()).await;
 }
 
+/// Makes the drain that this transaction begins one that should have gone on long ago. Nobody else may be at it. Does
+/// nothing if another transaction was faster, and this one began none.
+pub async fn stall_drain(stack: &Stack, opening: &Call) {
+    let items = opening.body["TransactItems"].as_array().unwrap();
+    let job = items.iter().map(|item| &item["Put"]["Item"]).find(|item| item["kind"]["S"] == "drain").unwrap();
+    let client = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
+    let updated = client
+        .update_item()
+        .table_name(stack.resource("JobsTable"))
+        .key("owner", S(job["owner"]["S"].as_str().unwrap().into()))
+        .key("created_key", S(job["created_key"]["S"].as_str().unwrap().into()))
+        .update_expression("SET due_at = :past, #due = :due")
+        .expression_attribute_names("#due", "due")
+        .expression_attribute_values(":past", N("1".into()))
+        .expression_attribute_values(":due", S("2020-01-01T00:00:00.000Z".into()))
+        .condition_expression("attribute_exists(due_at)")
+        .send()
+        .await;
+    assert!(
+        updated.is_ok()
+            || updated.is_err_and(|error| error.into_service_error().is_conditional_check_failed_exception())
+    );
+}
+
 async fn put(stack: &Stack, table: &str, items: Vec<Item>) {
     let client = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
     let table = stack.resource(table);
@@ -113,6 +137,9 @@ fn delivery_item(record: &Record) -> Item {
         ("expires_at".into(), N(record.expires_at.to_string())),
         ("attempts".into(), serde_dynamo::to_attribute_value(&record.attempts).unwrap()),
     ]);
+    if let Some(claim) = &record.claim {
+        item.insert("claim".into(), serde_dynamo::to_attribute_value(claim).unwrap());
+    }
     if let Some(next) = record.next {
         item.insert("next".into(), serde_dynamo::to_attribute_value(next).unwrap());
     }

@@ -247,7 +247,7 @@ async fn a_replay_killed_five_times_opens_one_round_for_each_delivery() {
 async fn drains_killed_five_times_release_each_delivery_once() {
     let rows = rows();
     let later = Next { at: Timestamp::from_seconds(4_102_444_800), route: Route::Scheduler };
-    let field = Field::new("drained", rows, |record| tried(record, Decision::Retry(later)).held()).await;
+    let field = Field::new("drained", rows, |record| tried(record, Decision::Retry(later)).held("me")).await;
     let begun = Arc::new(AtomicBool::new(true));
     let kills = field.kill_at_random(&mut Numbers::seeded(), &begun);
     let api = field.stack.local.endpoints();

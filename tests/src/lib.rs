@@ -6,12 +6,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backend;
+mod limits;
+mod logs;
 mod proxy;
 mod reference;
 mod scenario;
 mod stack;
+mod template;
 
-pub use proxy::{Call, Fault, Proxy};
+pub use backend::Backend;
+pub use proxy::{Call, Fault, Proxy, process_of};
 pub use reference::{Signed, Verdict, ask_for_missed, assert_accepted, verdicts};
 pub use scenario::{Hook, eventually, unique};
 pub use stack::Stack;
+pub use template::Template;

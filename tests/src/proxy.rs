@@ -14,6 +14,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
+use crate::limits;
+
 /// An AWS call that a function made.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -28,6 +30,8 @@ pub struct Call {
     pub rows: usize,
     /// Whether it was spoilt.
     pub spoilt: bool,
+    /// The access key that it is signed with. Where roles are enforced each function has its own.
+    pub access_key: String,
 }
 
 impl Call {
@@ -61,23 +65,35 @@ pub enum Fault {
     LoseAnswer,
     /// It is said to be carried out, and is not: what it sent is lost on its way.
     Swallow,
+    /// It is not carried out, and this is its answer.
+    Answer(Value),
     /// It is carried out after a while.
     Delay(Duration),
     /// The process that made it is killed; it does nothing.
     KillBefore,
     /// It is carried out, then the process that made it is killed.
     KillAfter,
+    /// What it receives is hidden for so many seconds, whatever it asks for.
+    HideFor(u32),
     /// The entries of a batch at these places are refused, with whether the sender is at fault; the others are sent.
     RefuseEntries(Vec<usize>, bool),
+    /// Of the items that a batch asks for only the first so many are given; the others are left to be asked for again.
+    LeaveKeys(usize),
+    /// A transaction is cancelled, with a reason for each of its writes.
+    Cancel(Vec<&'static str>),
+    /// It is carried out on the table of this name: an older copy of the one that it is about.
+    ReadFrom(String),
 }
 
 type Rule = Box<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
+type Judge = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 struct Shared {
     address: SocketAddr,
     target: OnceLock<String>,
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
+    judge: OnceLock<Judge>,
     client: reqwest::Client,
 }
 
@@ -99,6 +115,7 @@ impl Proxy {
             target: OnceLock::new(),
             calls: Mutex::default(),
             rules: Mutex::default(),
+            judge: OnceLock::new(),
             client: reqwest::Client::builder().no_proxy().build().expect("no HTTP client"),
         });
         let serving = Arc::clone(&shared);
@@ -136,9 +153,15 @@ impl Proxy {
         });
     }
 
+    /// Hears from functions that are built with crash points where they are, and says whether they die there.
+    pub fn judge(&self, judge: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        assert!(self.shared.judge.set(Box::new(judge)).is_ok(), "the proxy has a judge already");
+    }
+
     /// The calls that passed and that `wanted` wants, in order.
     #[must_use]
     pub fn calls(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
+        limits::assert_kept();
         self.shared.calls.lock().unwrap().iter().filter(|call| wanted(call)).cloned().collect()
     }
 }
@@ -162,18 +185,30 @@ async fn handle(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if head.uri.path() == "/crash-points" {
+        let dies = shared.judge.get().is_some_and(|judge| judge(&String::from_utf8_lossy(&body)));
+        return Ok(Response::new(Bytes::from(if dies { "die" } else { "go" }).into()));
+    }
     let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut call = read_call(target, head.uri.path(), &body);
     let fault = shared.rules.lock().unwrap().iter().find_map(|rule| rule(&call));
     call.spoilt = fault.is_some();
+    call.access_key = access_key(&head.headers);
+    if let Err(code) = limits::judge(&call) {
+        return Ok(error(400, code).map(Full::new));
+    }
     let counted = target.starts_with("DynamoDB");
     let body = match &fault {
         Some(Fault::RefuseEntries(places, _)) => without_entries(&call.body, places),
+        Some(Fault::HideFor(seconds)) => hidden_for(&call.body, *seconds),
+        Some(Fault::LeaveKeys(kept)) => with_keys(&call.body, |keys| keys.drain(*kept..).count()),
+        Some(Fault::ReadFrom(table)) => with_field(&call.body, "TableName", table),
         _ if counted => with_capacity(&call.body),
         _ => body,
     };
     let answer = match &fault {
         Some(Fault::Refuse(status, code)) => error(*status, code),
+        Some(Fault::Cancel(reasons)) => cancelled(reasons),
         Some(Fault::KillBefore) => {
             kill(peer, shared.address);
             error(500, "InternalError")
@@ -181,6 +216,9 @@ async fn handle(
         Some(Fault::Swallow) => {
             let answer = json!({"MessageId": "lost", "ScheduleArn": "lost"}).to_string();
             Response::builder().status(200).body(answer.into()).unwrap_or_default()
+        }
+        Some(Fault::Answer(answer)) => {
+            Response::builder().status(200).body(answer.to_string().into()).unwrap_or_default()
         }
         Some(Fault::Delay(delay)) => {
             tokio::time::sleep(*delay).await;
@@ -195,6 +233,7 @@ async fn handle(
             error(500, "InternalError")
         }
         Some(Fault::RefuseEntries(places, senders_fault)) => with_refused(answer, &places, senders_fault),
+        Some(Fault::LeaveKeys(kept)) => with_unprocessed(answer, &call.body, kept),
         _ => answer,
     };
     if counted {
@@ -206,7 +245,7 @@ async fn handle(
 }
 
 /// The AWS JSON protocols name the operation in a header; Scheduler's REST protocol, by its path.
-fn read_call(target: &str, path: &str, body: &[u8]) -> Call {
+pub(crate) fn read_call(target: &str, path: &str, body: &[u8]) -> Call {
     let mut json: Value = serde_json::from_slice(body).unwrap_or_default();
     let operation = match (target.rsplit_once('.'), path.strip_prefix("/schedules/")) {
         (Some((_, operation)), _) => operation.to_owned(),
@@ -216,7 +255,14 @@ fn read_call(target: &str, path: &str, body: &[u8]) -> Call {
         }
         (None, None) => path.to_owned(),
     };
-    Call { operation, body: json, units: 0.0, rows: 0, spoilt: false }
+    Call { operation, body: json, units: 0.0, rows: 0, spoilt: false, access_key: String::new() }
+}
+
+/// From `AWS4-HMAC-SHA256 Credential=<access key>/<date>/…`.
+fn access_key(headers: &hyper::HeaderMap) -> String {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let credential = authorization.split_once("Credential=").map_or("", |(_, rest)| rest);
+    credential.split('/').next().unwrap_or_default().to_owned()
 }
 
 async fn forward(shared: &Shared, head: &hyper::http::request::Parts, body: Bytes) -> Response<Bytes> {
@@ -246,10 +292,42 @@ fn error(status: u16, code: &str) -> Response<Bytes> {
     builder.header("content-type", "application/x-amz-json-1.0").body(body.into()).unwrap_or_default()
 }
 
+fn cancelled(reasons: &[&str]) -> Response<Bytes> {
+    let reasons: Vec<_> = reasons.iter().map(|code| json!({"Code": code})).collect();
+    let body = json!({"__type": "TransactionCanceledException", "CancellationReasons": reasons}).to_string();
+    error(400, "TransactionCanceledException").map(|_| body.into())
+}
+
 fn with_capacity(body: &Value) -> Bytes {
+    with_field(body, "ReturnConsumedCapacity", "TOTAL")
+}
+
+fn with_field(body: &Value, field: &str, value: &str) -> Bytes {
     let mut body = body.clone();
-    body["ReturnConsumedCapacity"] = "TOTAL".into();
+    body[field] = value.into();
     body.to_string().into()
+}
+
+/// A batch's request after something was done to its only table's keys.
+fn with_keys<T>(body: &Value, change: impl FnOnce(&mut Vec<Value>) -> T) -> Bytes {
+    let mut body = body.clone();
+    let tables = body["RequestItems"].as_object_mut().into_iter().flat_map(|tables| tables.values_mut());
+    if let Some(keys) = tables.filter_map(|wanted| wanted["Keys"].as_array_mut()).next() {
+        change(keys);
+    }
+    body.to_string().into()
+}
+
+/// With all but the first `kept` keys of the request left over.
+fn with_unprocessed(answer: Response<Bytes>, request: &Value, kept: usize) -> Response<Bytes> {
+    let left = with_keys(request, |keys| keys.drain(..kept).count());
+    let left: Value = serde_json::from_slice(&left).unwrap_or_default();
+    // Asked for nothing, the service would have refused the request.
+    let mut body =
+        if kept == 0 { json!({"Responses": {}}) } else { serde_json::from_slice(answer.body()).unwrap_or_default() };
+    body["UnprocessedKeys"] = left["RequestItems"].clone();
+    let builder = Response::builder().status(200).header("content-type", "application/x-amz-json-1.0");
+    builder.body(body.to_string().into()).unwrap_or_default()
 }
 
 fn units(answer: &Bytes) -> f64 {
@@ -264,6 +342,12 @@ fn rows(call: &Call, answer: &Bytes) -> usize {
     let scanned = usize::try_from(answer["ScannedCount"].as_u64().unwrap_or_default()).unwrap_or_default();
     let tables = call.body["RequestItems"].as_object().into_iter().flatten();
     tables.filter_map(|(_, wanted)| Some(wanted["Keys"].as_array()?.len())).sum::<usize>() + scanned
+}
+
+fn hidden_for(body: &Value, seconds: u32) -> Bytes {
+    let mut body = body.clone();
+    body["VisibilityTimeout"] = seconds.into();
+    body.to_string().into()
 }
 
 fn without_entries(body: &Value, places: &[usize]) -> Bytes {
@@ -316,4 +400,22 @@ fn owner_of(peer: SocketAddr, proxy: SocketAddr) -> Option<u32> {
             .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
             .then_some(pid)
     })
+}
+
+/// The process at the other end of a connection to `proxy`, with the ports of all its connections there.
+#[must_use]
+pub fn process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<u16>)> {
+    let process = owner_of(peer, proxy)?;
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
+    let sockets: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
+    let to = format!(":{:04X}", proxy.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let ports = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let socket = format!("socket:[{}]", fields.get(9)?);
+        let is_ours = fields.get(2)?.ends_with(&to) && sockets.iter().any(|path| path.as_os_str() == socket.as_str());
+        let (_, port) = fields.get(1)?.rsplit_once(':')?;
+        is_ours.then(|| u16::from_str_radix(port, 16).ok())?
+    });
+    Some((process, ports.collect()))
 }

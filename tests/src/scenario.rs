@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use local::{Answer, Received, Receiver, Signature};
 use serde_json::{Value, json};
 
+use crate::limits;
 use crate::stack::Stack;
 
 /// A name that no other test uses.
@@ -24,6 +25,7 @@ where
 {
     let started = Instant::now();
     loop {
+        limits::assert_kept();
         if let Some(answer) = ask().await {
             return answer;
         }
@@ -32,7 +34,8 @@ where
     }
 }
 
-/// An endpoint of a tenant of its own, with its receiver.
+/// An endpoint of a tenant of its own, with its receiver. A test that has one fails at its end if AWS would have refused any
+/// request so far.
 pub struct Hook {
     /// The stack.
     pub stack: &'static Stack,
@@ -42,6 +45,14 @@ pub struct Hook {
     pub tenant: String,
     /// The endpoint's id.
     pub endpoint: String,
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            limits::assert_kept();
+        }
+    }
 }
 
 impl Hook {
@@ -66,7 +77,9 @@ impl Hook {
         }
         let (status, endpoint) = stack.local.endpoints().post("/v1/endpoints", &wanted).await.unwrap();
         assert_eq!(status, 201, "{endpoint}");
-        receiver.expect_secret(path, endpoint["secret"].as_str().unwrap());
+        let secret = endpoint["secret"].as_str().unwrap();
+        stack.keep_secret(secret);
+        receiver.expect_secret(path, secret);
         endpoint["id"].as_str().unwrap().to_owned()
     }
 

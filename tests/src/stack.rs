@@ -1,6 +1,6 @@
 //! The stacks that the tests run against, each started once in a process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use local::{Api, LocalOptions, LocalStack};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ pub struct Stack {
     pub local: LocalStack,
     /// The proxy.
     pub proxy: Arc<Proxy>,
+    secrets: Mutex<Vec<String>>,
 }
 
 impl Stack {
@@ -38,6 +39,11 @@ impl Stack {
     /// Starts a stack whose time limits suit tests: a dead function's message comes again after 16 seconds, and jobs do not
     /// wait for indexes that the emulator keeps up to date anyway.
     pub async fn start(name: &str, parameters: &[(&str, &str)]) -> Self {
+        Self::start_with(name, parameters, LocalOptions::default()).await
+    }
+
+    /// The same with more options: what they say of names and parameters is set here.
+    pub async fn start_with(name: &str, parameters: &[(&str, &str)], options: LocalOptions) -> Self {
         let proxy = Arc::new(Proxy::start());
         let quick = [
             ("MaxEndpointTimeoutSeconds", "3"),
@@ -52,11 +58,61 @@ impl Stack {
             name: unique(name),
             functions_endpoint: Some(proxy.url()),
             parameters: quick.iter().chain(parameters).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            ..LocalOptions::default()
+            enforce_iam: options.enforce_iam || std::env::var_os("POMBO_ENFORCE_ROLES").is_some(),
+            ..options
         };
         let target = Arc::clone(&proxy);
         let local = start_behind(options, &target).await;
-        Self { local, proxy }
+        Self::of(local, proxy)
+    }
+
+    /// A stack that runs already.
+    #[must_use]
+    pub fn of(local: LocalStack, proxy: Arc<Proxy>) -> Self {
+        let secrets = [&local.keys.admin, &local.keys.ops, &local.keys.ingest].map(Clone::clone).to_vec();
+        Self { local, proxy, secrets: Mutex::new(secrets) }
+    }
+
+    /// Remembers a secret that a test made: no log may have it.
+    pub fn keep_secret(&self, secret: impl Into<String>) {
+        self.secrets.lock().unwrap().push(secret.into());
+    }
+
+    /// The secrets that were made on this stack.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        self.secrets.lock().unwrap().clone()
+    }
+
+    /// Everything that was logged so far: by each function, and by the emulator itself.
+    pub async fn log(&self) -> String {
+        let file = std::fs::read(self.local.emulator().unwrap().log()).unwrap();
+        let mut log = String::from_utf8_lossy(&file).into_owned();
+        for group in ["IngestLogGroup", "DispatchLogGroup", "ReplayLogGroup", "EndpointsLogGroup"] {
+            self.append_log(group, &mut log).await;
+        }
+        log
+    }
+
+    /// A log group's lines, however many: the emulator gives no more than so many at a time, the oldest first. Those of the
+    /// last millisecond come again with the next.
+    async fn append_log(&self, group: &str, log: &mut String) {
+        let mut since = 0;
+        loop {
+            let request = json!({"logGroupName": self.resource(group), "startTime": since});
+            let answer = self.ask_emulator("logs", "Logs_20140328.FilterLogEvents", &request).await;
+            let events = answer["events"].as_array().unwrap_or_else(|| panic!("{answer}"));
+            for event in events {
+                log.push_str(event["message"].as_str().unwrap());
+                log.push('\n');
+            }
+            let last = events.last().map_or(0, |event| event["timestamp"].as_i64().unwrap());
+            if events.len() < 10_000 {
+                return;
+            }
+            assert!(last > since, "{group}: too much in one millisecond");
+            since = last;
+        }
     }
 
     /// The physical id of one of the template's resources.
@@ -77,7 +133,9 @@ impl Stack {
         let wanted = json!({"name": "test", "scopes": scopes, "tenant": tenant});
         let (status, answer) = self.local.endpoints().post("/v1/keys", &wanted).await.unwrap();
         assert_eq!(status, 201, "{answer}");
-        answer["key"].as_str().unwrap().to_owned()
+        let key = answer["key"].as_str().unwrap();
+        self.keep_secret(key);
+        key.to_owned()
     }
 
     /// Everything about an event.

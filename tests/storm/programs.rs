@@ -1,0 +1,105 @@
+//! The two programs beside the emulator: microburst, which gives faults AWS's shapes, and roto, which keeps the tables, as
+//! it is quicker than the emulator.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use local::venv::{self, Requirements};
+use local::{Emulator, Progress};
+use pombo_tests::eventually;
+use serde_json::{Value, json};
+
+const MICROBURST: Requirements = Requirements { what: "microburst", list: include_str!("requirements.txt"), npm: None };
+const ROTO: Requirements = Requirements { what: "roto", list: include_str!("../backends/roto.txt"), npm: None };
+
+/// A program that ends with this process, in whatever way that ends.
+pub struct Program {
+    pub url: String,
+    shell: Child,
+}
+
+impl Program {
+    /// microburst in front of `upstream`. It draws nothing itself: a call says in its header `x-storm` what it is to meet.
+    pub async fn microburst(upstream: &str) -> Self {
+        let program = Self::start(&MICROBURST, "microburst", &["--upstream", upstream], "/_microburst/health").await;
+        let answer = reqwest::Client::new()
+            .post(format!("{}/_microburst/rules", program.url))
+            .body(rules().to_string())
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        program
+    }
+
+    /// roto, empty.
+    pub async fn roto() -> Self {
+        Self::start(&ROTO, "roto-server", &["--ephemeral"], "/").await
+    }
+
+    async fn start(wanted: &Requirements, name: &str, arguments: &[&str], health: &str) -> Self {
+        let directory = venv::ensure(wanted, Progress::Quiet).await.unwrap().join("bin");
+        let port = Emulator::free_port().unwrap();
+        let shell = spawn(&directory.join(name), arguments, port);
+        let url = format!("http://127.0.0.1:{port}");
+        let (client, health) = (reqwest::Client::new(), format!("{url}{health}"));
+        eventually(name, Duration::from_secs(60), || async { client.get(&health).send().await.ok() }).await;
+        Self { url, shell }
+    }
+
+    /// How many faults microburst injected, by service and by its own name of the action.
+    pub async fn injected(&self) -> Vec<(String, usize)> {
+        let metrics = reqwest::get(format!("{}/_microburst/metrics", self.url)).await.unwrap().text().await.unwrap();
+        let counted = metrics.lines().filter_map(|line| line.strip_prefix("microburst_faults_total"));
+        counted
+            .map(|line| {
+                let (labels, count) = line.rsplit_once(' ').unwrap();
+                (labels.to_owned(), count.parse().unwrap())
+            })
+            .collect()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// The shell ends the program when its own input ends, which it does with this process.
+fn spawn(program: &Path, arguments: &[&str], port: u16) -> Child {
+    const SCRIPT: &str = r#""$@" > /dev/null 2>&1 & program=$!; cat > /dev/null; kill $program"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", SCRIPT, "storm"]).arg(program).args(arguments).args(["--port", &port.to_string()]);
+    shell.stdin(Stdio::piped()).spawn().unwrap()
+}
+
+/// What each word in the header means, for microburst. The codes are those that each service documents.
+fn rules() -> Value {
+    let error = |service: &str, word: &str, code: &str, status: Option<u16>| {
+        let mut error = json!({"code": code});
+        if let Some(status) = status {
+            error["status"] = status.into();
+        }
+        json!({"service": service, "headers": {"x-storm": word}, "error": error})
+    };
+    let effect =
+        |word: &str, name: &str, value: Value| json!({"service": "*", "headers": {"x-storm": word}, name: value});
+    json!([
+        error("dynamodb", "throttle", "ProvisionedThroughputExceededException", None),
+        error("sqs", "throttle", "RequestThrottled", None),
+        error("scheduler", "throttle", "ThrottlingException", None),
+        error("dynamodb", "error", "InternalServerError", None),
+        error("sqs", "error", "InternalFailure", Some(500)),
+        error("scheduler", "error", "InternalServerException", None),
+        error("*", "unavailable", "ServiceUnavailable", Some(503)),
+        effect("reset", "reset", true.into()),
+        // A function gives a call two seconds, and five with its repeats.
+        effect("hang", "timeout_ms", 6000.into()),
+        effect("slow", "latency", 500.into()),
+        effect("late", "latency", 2500.into()),
+        effect("lost", "response", json!({"abort_bytes": 0})),
+    ])
+}
