@@ -22,7 +22,7 @@ const QUICK: [(&str, &str); 11] = [
     ("JobsTimeoutSeconds", "8"),
     ("JobsVisibilitySeconds", "9"),
     ("SettleSeconds", "1"),
-    ("SweepMinutes", "1440"),
+    ("SweepMinutes", "288"),
     ("OverdueSeconds", "2"),
     ("CircuitFailures", "8"),
     ("CircuitSeconds", "2"),

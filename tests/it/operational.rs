@@ -18,8 +18,8 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// The stack of the tests that kill nothing.
 async fn told() -> &'static Stack {
-    static TOLD: OnceCell<&'static Stack> = OnceCell::const_new();
-    TOLD.get_or_init(|| Stack::own("told", &[])).await
+    static TOLD: OnceCell<Stack> = OnceCell::const_new();
+    TOLD.get_or_init(|| Stack::start("told", &[])).await
 }
 
 /// Subscribes to these types of operational events; gives the receiver and the endpoint's id.

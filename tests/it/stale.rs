@@ -26,8 +26,8 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Of these tests' own: a sweep is among them, which reads the index of all that is due.
 async fn hook() -> Hook {
-    static STACK: OnceCell<&Stack> = OnceCell::const_new();
-    let stack = STACK.get_or_init(|| Stack::own("stale", &[("OverdueSeconds", "2"), ("SettleSeconds", "6")])).await;
+    static STACK: OnceCell<Stack> = OnceCell::const_new();
+    let stack = STACK.get_or_init(|| Stack::start("stale", &[("OverdueSeconds", "2"), ("SettleSeconds", "6")])).await;
     Hook::new(stack, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(200)).await
 }
 

@@ -1,5 +1,6 @@
 //! The stacks that the tests run against, each started once in a process.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
 use local::{Api, LocalOptions, LocalStack};
@@ -18,6 +19,17 @@ pub struct Stack {
     secrets: Mutex<Vec<String>>,
 }
 
+/// Stops a stack's emulator when the thread ends that it belongs to.
+struct EndsWithTest(&'static Stack);
+
+impl Drop for EndsWithTest {
+    fn drop(&mut self) {
+        if let Some(emulator) = self.0.local.emulator() {
+            emulator.stop();
+        }
+    }
+}
+
 impl Stack {
     /// The stack that most tests share. They spoil calls about their own things only, and kill nothing.
     pub async fn calm() -> &'static Self {
@@ -31,9 +43,15 @@ impl Stack {
         FILLED.get_or_init(|| Self::start("filled", &[])).await
     }
 
-    /// A stack of the test's own: a killed function takes the deliveries of others with it.
+    /// A stack of the test's own, since a killed function takes the deliveries of others with it. It ends with the test, whose
+    /// thread must be the one that calls this: an idle emulator takes its part of the machine, too.
     pub async fn own(name: &str, parameters: &[(&str, &str)]) -> &'static Self {
-        Box::leak(Box::new(Self::start(name, parameters).await))
+        thread_local! {
+            static OWN: RefCell<Vec<EndsWithTest>> = const { RefCell::new(Vec::new()) };
+        }
+        let stack: &'static Self = Box::leak(Box::new(Self::start(name, parameters).await));
+        OWN.with_borrow_mut(|own| own.push(EndsWithTest(stack)));
+        stack
     }
 
     /// Starts a stack whose time limits suit tests: a dead function's message comes again after 16 seconds, and jobs do not

@@ -46,6 +46,8 @@ pub struct Proxy {
     weather: Mutex<Arc<Weather>>,
     targets: OnceLock<Targets>,
     client: reqwest::Client,
+    /// For microburst, which breaks connections: none is used twice, so that each fault is the one that was asked for.
+    fresh: reqwest::Client,
     /// The tables that are there already, with the names of their keys.
     copied: tokio::sync::Mutex<BTreeMap<String, Vec<String>>>,
     counts: Mutex<Counts>,
@@ -77,6 +79,7 @@ impl Proxy {
             weather: Mutex::default(),
             targets: OnceLock::new(),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            fresh: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
             copied: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
             witness: Witness::default(),
@@ -341,7 +344,8 @@ impl Proxy {
         let mut headers = head.headers.clone();
         headers.remove("content-length");
         headers.remove("host");
-        let request = self.client.request(head.method.clone(), url).headers(headers).body(body);
+        let client = if *target == self.targets().microburst { &self.fresh } else { &self.client };
+        let request = client.request(head.method.clone(), url).headers(headers).body(body);
         let answer = request.send().await.map_err(|_| Broken)?;
         let mut response = Response::builder().status(answer.status());
         for (name, value) in answer.headers() {

@@ -31,15 +31,17 @@ mod swap;
 
 use pombo_tests::Stack;
 
-/// A stack whose circuits open after 3 failures over 4 seconds.
+/// Circuits open after 3 failures over 4 seconds.
+const QUICK: [(&str, &str); 6] = [
+    ("CircuitFailures", "3"),
+    ("CircuitSeconds", "4"),
+    ("ProbeSeconds", "1"),
+    ("SettleSeconds", "2"),
+    ("JobsTimeoutSeconds", "15"),
+    ("JobsVisibilitySeconds", "16"),
+];
+
+/// A stack of the test's own.
 async fn stack(name: &str) -> &'static Stack {
-    let quick = [
-        ("CircuitFailures", "3"),
-        ("CircuitSeconds", "4"),
-        ("ProbeSeconds", "1"),
-        ("SettleSeconds", "2"),
-        ("JobsTimeoutSeconds", "15"),
-        ("JobsVisibilitySeconds", "16"),
-    ];
-    Stack::own(name, &quick).await
+    Stack::own(name, &QUICK).await
 }

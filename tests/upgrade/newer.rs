@@ -118,8 +118,8 @@ async fn what_a_newer_version_added_changes_nothing_and_is_kept() {
 
 /// The stack of the tests with values that are not known.
 async fn values() -> &'static Stack {
-    static VALUES: OnceCell<&'static Stack> = OnceCell::const_new();
-    VALUES.get_or_init(|| crate::stack("values")).await
+    static VALUES: OnceCell<Stack> = OnceCell::const_new();
+    VALUES.get_or_init(|| Stack::start("values", &crate::QUICK)).await
 }
 
 async fn hook(options: Value, responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static) -> Hook {

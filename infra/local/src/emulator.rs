@@ -55,7 +55,7 @@ pub struct EmulatorOptions {
     pub environment: Vec<(String, String)>,
 }
 
-/// A running emulator. Dropping it ends it and every function's process, and waits until they are gone.
+/// A running emulator. Dropping it stops it.
 #[derive(Debug)]
 pub struct Emulator {
     port: u16,
@@ -175,6 +175,14 @@ impl Emulator {
         matches!(self.keeper().try_wait(), Ok(None))
     }
 
+    /// Ends it and every function's process, and waits until they are gone.
+    pub fn stop(&self) {
+        // The keeper stops when its standard input ends.
+        let mut keeper = self.keeper();
+        drop(keeper.stdin.take());
+        let _ = keeper.wait();
+    }
+
     fn keeper(&self) -> MutexGuard<'_, Child> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,10 +190,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // The keeper stops when its standard input ends.
-        let mut keeper = self.keeper();
-        drop(keeper.stdin.take());
-        let _ = keeper.wait();
+        self.stop();
     }
 }
 
