@@ -209,7 +209,7 @@ fn report(what: &str, audit: &Audit) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_in_a_storm_and_every_repeat_has_a_cause() {
-    let events = std::env::var("POMBO_STORM_EVENTS").map_or(500, |events| events.parse().unwrap());
+    let events = std::env::var("POMBO_STORM_EVENTS").map_or(240, |events| events.parse().unwrap());
     let storm = Storm::start().await;
     let receivers = Receivers::register(storm.stack, &storm.dice).await;
     let client = Arc::new(Client::new(storm.stack.local.ingest(), &storm.dice));

@@ -73,7 +73,10 @@ pub async fn of_failures(run: &Run<'_>) {
 
 /// An endpoint that is gone is paused, and whoever wants to know is told.
 pub async fn of_a_pause(run: &Run<'_>) {
-    let news = run.endpoint_of("pombo", "/news", json!({"event_types": ["pombo.endpoint.paused"]})).await;
+    // The receiver may still answer as if it were gone when the news comes.
+    let options =
+        json!({"event_types": ["pombo.endpoint.paused"], "retry_policy": {"delays_seconds": [2, 2, 2, 2, 2]}});
+    let news = run.endpoint_of("pombo", "/news", options).await;
     super::jobs::gone(run).await;
     told(run, &["pombo.endpoint.paused".to_owned()]).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;
