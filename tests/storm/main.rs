@@ -190,13 +190,16 @@ impl Storm {
         .await;
     }
 
-    /// Fails unless microburst injected every fault that the chances gave it.
+    /// Fails unless functions were killed, and microburst injected the faults that the chances gave it.
     async fn assert_injected(&self) {
         let counts = self.proxy.counts();
+        assert!(counts.keys().any(|what| what.starts_with("kill: ")), "no function was killed");
         let ours = counts.iter().filter(|(what, _)| what.starts_with("fault: ") && !what.ends_with(" entries"));
         let ours: usize = ours.map(|(_, count)| count).sum();
         let injected = self.microburst.injected().await;
-        assert_eq!(injected.iter().map(|(_, count)| count).sum::<usize>(), ours, "{injected:?}");
+        let theirs = injected.iter().map(|(_, count)| count).sum::<usize>();
+        // A call that its function gives up before that is not passed on.
+        assert!(theirs <= ours && theirs * 10 >= ours * 9, "{ours} faults were asked for: {injected:?}");
     }
 }
 

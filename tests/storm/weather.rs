@@ -108,10 +108,10 @@ pub struct Weather {
 
 impl Weather {
     /// Faults of these services at this rate, and everything else that always happens in a storm.
-    fn storm(services: &[Service], rate: f64) -> Self {
+    fn storm(services: &[Service], rate: f64, kills: f64) -> Self {
         Self {
             faults: services.iter().map(|service| (*service, rate)).collect(),
-            kills: 0.002,
+            kills,
             doubles: 0.03,
             lates: 0.03,
             losses: 0.10,
@@ -150,10 +150,10 @@ pub fn phases(events: usize) -> Vec<Phase> {
         ("Scheduler", &[Scheduler]),
         ("all together", &[DynamoDb, Sqs, Scheduler]),
     ];
-    let rates: &[u32] = if events < FEW { &[20] } else { &[5, 15, 30] };
+    let (rates, kills): (&[u32], _) = if events < FEW { (&[20], 0.01) } else { (&[5, 15, 30], 0.002) };
     let phase = |name: &str, services: &[Service], percent: &u32| Phase {
         name: format!("{name} at {percent} %"),
-        weather: Weather::storm(services, f64::from(*percent) / 100.0),
+        weather: Weather::storm(services, f64::from(*percent) / 100.0, kills),
     };
     groups.iter().flat_map(|(name, services)| rates.iter().map(|percent| phase(name, services, percent))).collect()
 }
