@@ -179,12 +179,20 @@ impl Stack {
 
     /// How many messages a queue holds, waiting and being handled.
     pub async fn queue_length(&self, queue: &str) -> u64 {
+        self.count(queue, &["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]).await
+    }
+
+    /// How many messages of a queue wait for their delay to end.
+    pub async fn delayed(&self, queue: &str) -> u64 {
+        self.count(queue, &["ApproximateNumberOfMessagesDelayed"]).await
+    }
+
+    async fn count(&self, queue: &str, names: &[&str]) -> u64 {
         use aws_sdk_sqs::types::QueueAttributeName::All;
         let client = aws_sdk_sqs::Client::new(&self.local.sdk_config().await);
         let answer =
             client.get_queue_attributes().queue_url(self.resource(queue)).attribute_names(All).send().await.unwrap();
         let counts = answer.attributes.unwrap_or_default();
-        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
         names.iter().filter_map(|name| counts.get(&(*name).into())?.parse::<u64>().ok()).sum()
     }
 

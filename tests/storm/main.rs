@@ -161,7 +161,7 @@ impl Storm {
         eventually("it has settled", SETTLED_AFTER, || async {
             tokio::time::sleep(Duration::from_secs(2)).await;
             for queue in ["DeliveriesQueue", "DeliveriesDeadLetterQueue"] {
-                if self.stack.queue_length(queue).await > 0 {
+                if self.stack.queue_length(queue).await + self.stack.delayed(queue).await > 0 {
                     return None;
                 }
             }
