@@ -76,33 +76,14 @@ impl EventHead {
 }
 
 impl EventsTable {
-    /// The events of one of a tenant's [`EVENT_SHARDS`](pombo_domain::event::EVENT_SHARDS). The index is late by moments.
-    pub async fn by_time(
-        &self,
-        tenant: &TenantId,
-        shard: u8,
-        window: &EventWindow,
-    ) -> Result<Vec<EventPosition>, AwsError> {
-        self.query(tenant, shard, window, position).await
-    }
-
-    /// As [`EventsTable::by_time`], with what the index tells of each: a few hundred bytes, however large its body.
+    /// The events of one of a tenant's [`EVENT_SHARDS`](pombo_domain::event::EVENT_SHARDS), with what the index tells of
+    /// each: a few hundred bytes, however large its body. The index is late by moments.
     pub async fn rows_by_time(
         &self,
         tenant: &TenantId,
         shard: u8,
         window: &EventWindow,
     ) -> Result<Vec<EventRow>, AwsError> {
-        self.query(tenant, shard, window, row).await
-    }
-
-    async fn query<T>(
-        &self,
-        tenant: &TenantId,
-        shard: u8,
-        window: &EventWindow,
-        read: fn(&mut Reader) -> Result<T, BadItem>,
-    ) -> Result<Vec<T>, AwsError> {
         const CALL: &str = "dynamodb:Query Events/by_time";
         let partition = Event::time_partition(tenant, shard);
         // A key begins with its time, so a time alone sorts before every key of its millisecond.
@@ -128,7 +109,7 @@ impl EventsTable {
             .set_exclusive_start_key(start)
             .limit(i32::try_from(window.limit).unwrap_or(i32::MAX));
         let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        let read = |item| read(&mut Reader(item)).map_err(|error| AwsError::unreadable(CALL, error));
+        let read = |item| row(Reader(item)).map_err(|error| AwsError::unreadable(CALL, error));
         answer.items.unwrap_or_default().into_iter().map(read).collect()
     }
 
@@ -165,9 +146,9 @@ fn position(item: &mut Reader) -> Result<EventPosition, BadItem> {
     Ok(EventPosition { accepted_at: accepted_at.parse()?, id: id.parse()? })
 }
 
-fn row(item: &mut Reader) -> Result<EventRow, BadItem> {
+fn row(mut item: Reader) -> Result<EventRow, BadItem> {
     Ok(EventRow {
-        position: position(item)?,
+        position: position(&mut item)?,
         event_type: item.take("type")?,
         deliveries: item.take_optional("deliveries")?,
         expires_at: item.take("expires_at")?,
