@@ -190,6 +190,7 @@ async fn an_endpoint_that_goes_down_comes_back_and_leaves_is_told_of() {
     let closed = until(2).await;
     assert_eq!(types(&closed)[1], "pombo.circuit.closed");
     assert!(closed[1]["data"]["open_since"].as_str() < closed[1]["timestamp"].as_str(), "{closed:?}");
+    assert_eq!(closed[1]["data"]["proven"], true, "{closed:?}");
     status.store(410, Ordering::SeqCst);
     let paused = |body: &&Value| body["type"] == "pombo.endpoint.paused";
     let bodies = eventually("the pause", Duration::from_secs(60), || async {
@@ -200,6 +201,26 @@ async fn an_endpoint_that_goes_down_comes_back_and_leaves_is_told_of() {
     .await;
     let pause = bodies.iter().find(paused).unwrap();
     assert_eq!(pause["data"]["reason"], "gone", "{pause}");
+}
+
+#[tokio::test]
+async fn a_circuit_that_closes_because_nothing_is_held_is_told_of() {
+    let quick = [("CircuitFailures", "2"), ("CircuitSeconds", "2"), ("ProbeSeconds", "2"), ("SettleSeconds", "4")];
+    let stack = Stack::own("unproven", &quick).await;
+    let (receiver, _) = subscribe(stack, &["pombo.circuit.*"]).await;
+    let options = json!({"retry_policy": {"delays_seconds": [600]}});
+    let hook = Hook::new(stack, options, |_| Answer::status(500)).await;
+    for _ in 0..2 {
+        let event = hook.post().await;
+        hook.until_status(&event, "retrying", SOON).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+    }
+    let told = wait_for(&receiver, &hook.endpoint, 2).await;
+    let mut types = types(&told);
+    types.sort_unstable();
+    assert_eq!(types, ["pombo.circuit.closed", "pombo.circuit.opened"]);
+    let closed = told.iter().find(|body| body["type"] == "pombo.circuit.closed").unwrap();
+    assert_eq!(closed["data"]["proven"], false, "{closed}");
 }
 
 #[tokio::test]

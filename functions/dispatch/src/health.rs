@@ -86,7 +86,8 @@ async fn decide(app: &App, known: &Known, event_id: &EventId, attempt: &Attempt)
             Some(Change::Close(next)) => {
                 let open_since = health.open.as_ref().map_or(at, |open| open.since);
                 tracing::info!(endpoint = %endpoint.id, %open_since, "The endpoint is back; its circuit closes.");
-                Some(told(app, endpoint, next, None, &Happening::CircuitClosed { open_since }).await?)
+                let what = Happening::CircuitClosed { open_since, proven: true };
+                Some(told(app, endpoint, next, None, &what).await?)
             }
         });
     }

@@ -54,10 +54,12 @@ pub enum Happening {
         /// How many attempts failed since then, as far as they were counted.
         failures: u32,
     },
-    /// It is back, and its held deliveries are released.
+    /// Its deliveries are sent again, and those that were held are released.
     CircuitClosed {
         /// Since when the circuit was open.
         open_since: Timestamp,
+        /// Whether an attempt succeeded. Otherwise nothing was held to probe the endpoint with.
+        proven: bool,
     },
 }
 
@@ -132,6 +134,8 @@ struct Told<'a> {
     failures: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     open_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven: Option<bool>,
 }
 
 /// The event that tells of it; none when nobody subscribes, or when the endpoint is of the tenant `pombo`.
@@ -158,6 +162,7 @@ pub fn event(
         failing_since: None,
         failures: None,
         open_since: None,
+        proven: None,
     };
     match what {
         Happening::Created | Happening::Deleted | Happening::Resumed | Happening::SecretRotated => {}
@@ -170,7 +175,10 @@ pub fn event(
             told.failing_since = Some(*failing_since);
             told.failures = Some(*failures);
         }
-        Happening::CircuitClosed { open_since } => told.open_since = Some(*open_since),
+        Happening::CircuitClosed { open_since, proven } => {
+            told.open_since = Some(*open_since);
+            told.proven = Some(*proven);
+        }
     }
     let expires_at = now.plus(retention).as_seconds();
     Some(whole(TenantId::pombo(), id, event_type, &told, Times { happened: now, accepted: now, expires_at }, fan_out))

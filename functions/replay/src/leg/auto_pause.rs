@@ -18,6 +18,7 @@ use pombo_domain::job::StopReason;
 use pombo_domain::operational::Happening;
 use pombo_domain::time::Timestamp;
 
+use super::circuit;
 use super::kind::Page;
 use crate::settings::App;
 
@@ -37,8 +38,7 @@ pub(super) async fn pause(
         && has_succeeded_since(app, endpoint, since).await?
     {
         tracing::info!(endpoint = %endpoint.id, %since, "The endpoint has had a success; it is not paused.");
-        // Whether this is written or another process was faster: the next leg sees what stands.
-        app.health.put(&endpoint.id, health, health.cleared(clock::now()), writer, Vec::new()).await?;
+        circuit::close(app, endpoint, health, health.cleared(clock::now()), writer).await?;
         return Ok(again);
     }
     let now = clock::now();

@@ -63,7 +63,7 @@ pub(super) async fn next_page(
         Some(open) if open.drain != job.key().to_string() => Ok(Page::End),
         Some(open) => match health.pause_reason(&app.rules) {
             Some(reason) => auto_pause::pause(app, &endpoint, &health, reason, writer).await,
-            None => probe::probe(app, job, endpoint_id, &health, open, began, writer).await,
+            None => probe::probe(app, job, &endpoint, &health, open, began, writer).await,
         },
         None => {
             let opened_at = health.closed_at.map_or(job.created_at, |closed| closed.max(job.created_at));

@@ -9,6 +9,7 @@
 //! [`Job::plan`](pombo_domain::job::Job::plan) for one delivery.
 
 mod auto_pause;
+mod circuit;
 mod drain;
 mod kind;
 pub(crate) mod matching;

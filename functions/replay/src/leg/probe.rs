@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use pombo_aws::AwsError;
 use pombo_aws::clock;
-use pombo_aws::health::PutHealth;
 use pombo_domain::delivery::Record;
+use pombo_domain::endpoint::Endpoint;
 use pombo_domain::health::{Health, Open};
-use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, Row};
 use pombo_domain::message::DeliveryMessage;
 use pombo_domain::time::Timestamp;
 
+use super::circuit;
 use super::drain::{Look, look};
 use super::kind::Page;
 use super::rows::Records;
@@ -28,13 +28,13 @@ const TAKING_TURNS: usize = 8;
 pub(super) async fn probe(
     app: &App,
     job: &Job,
-    endpoint_id: &EndpointId,
+    endpoint: &Endpoint,
     health: &Health,
     open: &Open,
     began: Timestamp,
     writer: &str,
 ) -> Result<Page, AwsError> {
-    let look_again_in = match look(app, endpoint_id, TAKING_TURNS).await? {
+    let look_again_in = match look(app, &endpoint.id, TAKING_TURNS).await? {
         Look::Held(rows, records) => {
             let now = clock::now();
             if let Some(record) = choose(&rows, &records, job.leg, now) {
@@ -47,12 +47,8 @@ pub(super) async fn probe(
         // Deliveries come to be held for some time after the circuit opened. When none has come by then, there is nothing
         // to look after: the circuit closes with its mark left, and the next failure opens it again.
         Look::Nothing if began >= open.since.plus(app.settle) => {
-            match app.health.put(endpoint_id, health, health.closed_unproven(now()), writer, Vec::new()).await? {
-                PutHealth::Stored(_) => {
-                    tracing::info!(endpoint = %endpoint_id, "Nothing is held to probe with; the circuit closes unproven.");
-                }
-                PutHealth::Conflict => {}
-            }
+            tracing::info!(endpoint = %endpoint.id, "Nothing is held to probe with; the circuit closes unproven.");
+            circuit::close(app, endpoint, health, health.closed_unproven(clock::now()), writer).await?;
             Duration::from_secs(1)
         }
         Look::Nothing => app.rules.probe_every,
@@ -69,15 +65,12 @@ fn choose<'a>(rows: &[Row], records: &'a Records, leg: u32, now: Timestamp) -> O
     records.get(&rows.get(turn)?.delivery)
 }
 
-fn now() -> Timestamp {
-    clock::now()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use pombo_domain::delivery::{DeliveryKey, NewDelivery};
+    use pombo_domain::ids::EndpointId;
 
     use super::*;
 

@@ -66,7 +66,7 @@ fn all() -> [Happening; 8] {
         Happening::Resumed,
         Happening::SecretRotated,
         Happening::CircuitOpened { failing_since: NOW, failures: 7 },
-        Happening::CircuitClosed { open_since: NOW },
+        Happening::CircuitClosed { open_since: NOW, proven: false },
     ]
 }
 
@@ -90,7 +90,7 @@ fn each_event_tells_whose_endpoint_it_is_about_and_what_is_specific() {
         ("pombo.endpoint.resumed", json!({})),
         ("pombo.endpoint.secret_rotated", json!({})),
         ("pombo.circuit.opened", json!({"failing_since": time, "failures": 7})),
-        ("pombo.circuit.closed", json!({"open_since": time})),
+        ("pombo.circuit.closed", json!({"open_since": time, "proven": false})),
     ];
     for (what, (event_type, specific)) in all().iter().zip(specific) {
         let mut data = json!({
