@@ -2,14 +2,13 @@
 //!
 //! The functions are built with the feature `crash-points`. Before and after each effect they announce where they are, with
 //! a backtrace: while a future is polled, every future that waits for it is on the stack, so the lines of our own code name
-//! the point. Nobody lists the points: each scenario is run undisturbed, and what is announced is what there is. Then it is
-//! run once for each point that no scenario before it reached, and the process dies there. Callers repeat what was not
-//! answered, messages come again, the sweep sweeps; in the end the scenario must come out as if nothing had happened, but for
-//! the requests that the design's table lets a death repeat. At last the sources are searched for what waits: a line that no
-//! scenario has reached is a call that nobody has died at, and fails the suite.
+//! the point. Nobody lists the points: each scenario is run undisturbed, and what is announced is what there is. Then, for each
+//! point, one of the scenarios that reach it is run again, and the process dies there. Callers repeat what was not answered,
+//! messages come again, the sweep sweeps; in the end the scenario must come out as if nothing had happened, but for the
+//! requests that the design's table lets a death repeat. At last the sources are searched for what waits: a line that no
+//! process died at is a call that nobody has looked at, and fails the suite.
 //!
-//! Without more, the scenarios of deliveries run: `POMBO_CRASH=all` runs every one, and looks for lines that nobody died at,
-//! which takes several times as long. `POMBO_CRASH=jobs::circuit` runs the scenarios whose names contain that.
+//! `POMBO_CRASH=jobs::circuit,sweep` runs only the scenarios whose names contain one of these.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -24,7 +23,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::join_all;
@@ -36,97 +35,143 @@ use crate::scenarios::{ALL, Scenario};
 
 /// Emulators, and the stacks in each.
 const EMULATORS: usize = 2;
-const STACKS: usize = 5;
-/// What a process remembers may lead a run around the point: then it is run again.
-const TRIES: usize = 3;
+const STACKS: usize = 8;
+/// A run may be led around its point: then it is run again, so often in all.
+const TRIES: usize = 5;
 
-/// What is to be run: a scenario by its number, where it dies, and how often that was tried.
-type Order = (usize, Option<Point>, usize);
+/// What is to be run: a scenario undisturbed, or one of those that reach a point, with a death there.
+enum Order {
+    Undisturbed(Scenario),
+    Death { point: Point, tried: usize },
+}
 
-/// What came of all runs.
+/// What is left to be run, and what came of the rest.
 #[derive(Default)]
-struct Outcome {
-    /// The points that each scenario reached undisturbed, in their order.
-    reached: BTreeMap<usize, Vec<Point>>,
+struct Matrix {
+    orders: VecDeque<Order>,
+    /// How many undisturbed runs have not told yet which points they reach.
+    undisturbed: usize,
+    /// The scenarios that reach each point, by its name.
+    points: BTreeMap<String, Vec<Scenario>>,
     /// Every line that led to a point where a process died.
     died_at: BTreeSet<Line>,
-    /// Points that a scenario came to once, and not again: what processes remember leads around them.
+    /// Points that were reached undisturbed, and not again: what processes remember leads around them.
     missed: usize,
     failures: Vec<String>,
+}
+
+impl Matrix {
+    fn new(scenarios: impl Iterator<Item = Scenario>) -> Self {
+        let orders: VecDeque<_> = scenarios.map(Order::Undisturbed).collect();
+        Self { undisturbed: orders.len(), orders, ..Self::default() }
+    }
+
+    /// Whether nothing is left to be run, and nothing will be added.
+    fn is_over(&self) -> bool {
+        self.orders.is_empty() && self.undisturbed == 0
+    }
+
+    /// The scenario to run for an order, and where it dies. What processes remember, or how long they take, may lead a
+    /// scenario around a point: the tries take turns among those that reach it.
+    fn run_of(&self, order: &Order) -> (Scenario, Option<Point>) {
+        match order {
+            Order::Undisturbed(scenario) => (*scenario, None),
+            Order::Death { point, tried } => {
+                let scenarios = &self.points[&point.name];
+                (scenarios[tried % scenarios.len()], Some(point.clone()))
+            }
+        }
+    }
+
+    /// A scenario reaches these points.
+    fn reached(&mut self, scenario: Scenario, points: Vec<Point>) {
+        // Every scenario begins with endpoints; a registration that is repeated makes two, and one scenario is of that.
+        let is_of_creation =
+            ["endpoints::created", "endpoints::created_beside", "news::of_endpoints"].contains(&scenario.name);
+        for point in points.into_iter().filter(|point| is_of_creation || !point.is_in("create::create")) {
+            let scenarios = self.points.entry(point.name.clone()).or_default();
+            let is_new = scenarios.is_empty();
+            if !scenarios.iter().any(|other| other.name == scenario.name) {
+                scenarios.push(scenario);
+            }
+            if is_new {
+                self.orders.push_back(Order::Death { point, tried: 0 });
+            }
+        }
+    }
+
+    /// Takes in what came of an order: which scenario was run and where, how long that took, and what was wrong.
+    fn note(&mut self, order: Order, scenario: Scenario, ground: &Ground, took: Duration, failure: Option<String>) {
+        let place = match &order {
+            Order::Undisturbed(_) => "undisturbed",
+            Order::Death { point, .. } => &point.name,
+        };
+        let what = format!("{} {place}", scenario.name);
+        self.undisturbed -= usize::from(matches!(order, Order::Undisturbed(_)));
+        if let Some(failure) = failure {
+            println!("FAILED {what}: {failure}");
+            self.failures.push(format!("{what}: {failure}"));
+            return;
+        }
+        println!("{:5.1} s {what}", took.as_secs_f32());
+        match order {
+            Order::Undisturbed(_) => self.reached(scenario, ground.reached()),
+            Order::Death { point, .. } if !ground.is_armed() => self.died_at.extend(point.lines),
+            Order::Death { point, tried } if tried + 1 < TRIES => {
+                self.orders.push_back(Order::Death { point, tried: tried + 1 });
+            }
+            Order::Death { .. } => {
+                println!("MISSED {what}");
+                self.missed += 1;
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_may_die_at_any_point() {
     let begun = Instant::now();
-    let wanted = std::env::var("POMBO_CRASH").unwrap_or_else(|_| "deliveries::".to_owned());
-    let everything = wanted == "all";
+    let wanted = std::env::var("POMBO_CRASH").unwrap_or_default();
     build::assert_only_ours_have_crash_points().await;
     let mut grounds = Vec::new();
     for started in join_all((0..EMULATORS).map(|_| Ground::start(STACKS))).await {
         grounds.extend(started);
     }
     println!("{} stacks after {:?}", grounds.len(), begun.elapsed());
-    let outcome = Mutex::new(Outcome::default());
-    let scenarios = ALL.iter().enumerate().filter(|(_, scenario)| everything || scenario.name.contains(&wanted));
-    run_all(&grounds, scenarios.map(|(number, _)| (number, None, 0)).collect(), &outcome).await;
-    let mut names = BTreeSet::new();
-    let mut orders = VecDeque::new();
-    for (number, points) in &outcome.lock().unwrap().reached {
-        // Every scenario begins with endpoints; a registration that is repeated makes two, and one scenario is of that.
-        let is_own = |point: &&Point| {
-            !point.is_in("create::create") || ["endpoints::created", "news::of_endpoints"].contains(&ALL[*number].name)
-        };
-        for point in points.iter().filter(is_own).filter(|point| names.insert(point.name.clone())) {
-            orders.push_back((*number, Some(point.clone()), 0));
-        }
-    }
-    println!("{} points after {:?}", orders.len(), begun.elapsed());
-    run_all(&grounds, orders, &outcome).await;
-    println!("{} points in {:?}", names.len(), begun.elapsed());
-    let mut outcome = outcome.into_inner().unwrap();
-    if everything {
-        let unreached = sources::awaits().into_iter().filter(|line| !outcome.died_at.contains(line));
+    let matrix = Mutex::new(Matrix::new(
+        ALL.iter().filter(|scenario| wanted.split(',').any(|part| scenario.name.contains(part))).copied(),
+    ));
+    join_all(grounds.iter().map(|ground| work(ground, &matrix))).await;
+    let mut matrix = matrix.into_inner().unwrap();
+    println!("{} points in {:?}", matrix.points.len(), begun.elapsed());
+    if wanted.is_empty() {
+        let unreached = sources::awaits().into_iter().filter(|line| !matrix.died_at.contains(line));
         let told = unreached.map(|line| format!("nobody dies at {}:{}: {}", line.0, line.1, sources::text(&line)));
-        outcome.failures.extend(told.collect::<Vec<_>>());
+        matrix.failures.extend(told.collect::<Vec<_>>());
     }
-    assert!(outcome.missed * 20 <= names.len(), "{} of {} points were missed", outcome.missed, names.len());
-    assert!(outcome.failures.is_empty(), "{} failures:\n{}", outcome.failures.len(), outcome.failures.join("\n\n"));
+    let (missed, points) = (matrix.missed, matrix.points.len());
+    assert!(missed * 20 <= points, "{missed} of {points} points were missed");
+    assert!(matrix.failures.is_empty(), "{} failures:\n{}", matrix.failures.len(), matrix.failures.join("\n\n"));
 }
 
-/// Runs each order, as many at a time as there are stacks.
-async fn run_all(grounds: &[Ground], orders: VecDeque<Order>, outcome: &Mutex<Outcome>) {
-    let orders = &Mutex::new(orders);
-    let work = grounds.iter().map(|ground| async move {
-        loop {
-            let Some((number, death, tried)) = orders.lock().unwrap().pop_front() else { break };
-            let scenario = ALL[number];
-            let begun = Instant::now();
-            let failure = run_one(ground, scenario, death.clone()).await;
-            let took = begun.elapsed();
-            let missed = ground.is_armed() && failure.is_none();
-            let mut outcome = outcome.lock().unwrap();
-            match (failure, death) {
-                (Some(failure), death) => {
-                    let place = death.map_or_else(|| "undisturbed".to_owned(), |point| point.name);
-                    println!("FAILED {}, {place}: {failure}", scenario.name);
-                    outcome.failures.push(format!("{}, {place}: {failure}", scenario.name));
-                }
-                (None, None) => drop(outcome.reached.insert(number, ground.reached())),
-                (None, Some(point)) if !missed => {
-                    println!("{:5.1} s {} {}", took.as_secs_f32(), scenario.name, point.name);
-                    outcome.died_at.extend(point.lines);
-                }
-                (None, Some(point)) if tried + 1 < TRIES => {
-                    orders.lock().unwrap().push_back((number, Some(point), tried + 1));
-                }
-                (None, Some(point)) => {
-                    println!("MISSED {}, {}", scenario.name, point.name);
-                    outcome.missed += 1;
-                }
+/// Runs what is to be run, one after the other, until nothing is left.
+async fn work(ground: &Ground, matrix: &Mutex<Matrix>) {
+    loop {
+        let next = {
+            let mut matrix = matrix.lock().unwrap();
+            if matrix.is_over() {
+                return;
             }
-        }
-    });
-    join_all(work).await;
+            matrix.orders.pop_front().map(|order| (matrix.run_of(&order), order))
+        };
+        let Some(((scenario, death), order)) = next else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let begun = Instant::now();
+        let failure = run_one(ground, scenario, death).await;
+        matrix.lock().unwrap().note(order, scenario, ground, begun.elapsed(), failure);
+    }
 }
 
 /// Runs a scenario; gives what was wrong in the end.
@@ -141,7 +186,7 @@ async fn run_one(ground: &Ground, scenario: Scenario, death: Option<Point>) -> O
     ground.clear().await;
     if ended.is_err() {
         // What is under way may run on into the next.
-        tokio::time::sleep(std::time::Duration::from_secs(12)).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
         ground.clear().await;
     }
     ended.err().map(said)

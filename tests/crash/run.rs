@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use local::{Answer, Api, Receiver, Signature};
 use pombo_aws::clock;
-use pombo_aws::deliveries::{List, Window};
+use pombo_aws::deliveries::{List, Put, Window};
 use pombo_aws::jobs::PutJob;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -183,15 +183,12 @@ impl<'a> Run<'a> {
 
     /// Makes overdue what waits for a time that is far away, and sweeps.
     async fn pass_hours(&self) {
+        let far = clock::now().plus(Duration::from_secs(1800));
         for key in self.keys().await {
-            let Some(record) = self.record(&key).await.filter(|record| record.status == Status::Retrying) else {
-                continue;
-            };
-            let Some(next) = record.next.filter(|next| next.at > clock::now().plus(Duration::from_secs(1800))) else {
-                continue;
-            };
-            let due = Next { at: clock::now().minus(Duration::from_secs(60)), ..next };
-            let _ = self.ground.deliveries.put(Some(record.rev), Record { next: Some(due), ..record }, "hours").await;
+            if let Some(record) = self.record(&key).await.filter(|record| record.next.is_some_and(|next| next.at > far))
+            {
+                self.make_overdue(record).await;
+            }
         }
         for job in self.jobs().await.into_iter().filter(|job| job.status == JobStatus::Running) {
             let due = clock::now().minus(Duration::from_secs(60));
@@ -199,6 +196,15 @@ impl<'a> Run<'a> {
         }
         self.sweep().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    /// Makes a delivery's next attempt overdue; gives whether it still waited for that.
+    pub async fn make_overdue(&self, record: Record) -> bool {
+        let Some(next) = record.next.filter(|_| record.status == Status::Retrying) else { return false };
+        let overdue = Next { at: clock::now().minus(Duration::from_secs(60)), ..next };
+        let written =
+            self.ground.deliveries.put(Some(record.rev), Record { next: Some(overdue), ..record }, "hours").await;
+        matches!(written, Ok(Put::Stored(_)))
     }
 
     /// Asks for a sweep.

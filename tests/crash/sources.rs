@@ -33,23 +33,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 /// Lines that only a run reaches in which something else has gone wrong before: one death does not lead there. The calls
 /// behind them are died at elsewhere; what they do is in `tests/it`.
 const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
-    // A leg that goes on from a stored page.
-    ("replay/src/leg/rows.rs", "get_many(&unread)"),
-    ("replay/src/leg/rows.rs", "heads_of(app, &endpoint.tenant, &missing)"),
-    // A leg that failed while its caller waited.
-    ("replay/src/create_replay/chosen.rs", "queue_leg(app, &job)"),
-    // Another change came between.
-    ("endpoints/src/create.rs", "routing = app.routing.get("),
-    ("dispatch/src/slot.rs", "now.plus(Duration::from_secs(1))"),
-    ("dispatch/src/slot.rs", "Room::Later"),
-    // Marks of days of failures that a success refutes.
-    ("replay/src/leg/auto_pause.rs", "health.cleared(clock::now())"),
-    // A page that is sent over minutes, by Scheduler.
-    ("replay/src/send.rs", "ensured.try_next()"),
-    // An outcome that was recorded already, with its next attempt not yet sent.
-    ("aws/src/protocol.rs", "self.ensure_next(record).await.map_err(SettleError::Next)?;"),
-    // Tests alone ask for this list.
-    ("aws/src/events/by_time.rs", "window, position).await"),
     // What was known of an endpoint is too old by the end of an attempt.
     ("dispatch/src/endpoint_cache.rs", "None => self.read(id).await"),
 ];

@@ -1,11 +1,15 @@
 //! Events in, and their deliveries.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode};
 use pombo_aws::clock;
 use pombo_domain::delivery::{DeliveryKey, Status};
+use pombo_domain::ids::EndpointId;
+use pombo_domain::message::QueuedOutcome;
+use pombo_domain::retry::Decision;
 use pombo_tests::Fault;
 use serde_json::{Value, json};
 
@@ -121,14 +125,35 @@ pub async fn limited(run: &Run<'_>) {
 
 /// An event that waits for more than a minute: that is in the record. A process may remember no other limit by then.
 pub async fn waiting_long(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"rate_limit": 0.01})).await;
+    // A slot each twenty seconds: of five, two at least wait for longer than a minute.
+    let endpoint = run.endpoint("/a", json!({"rate_limit": 0.05})).await;
     let first = run.post("first", &endpoint).await;
     run.until(&first, Status::Succeeded).await;
-    let second = run.post("second", &endpoint).await;
-    let waiting = run.until(&second, Status::Retrying).await;
-    assert!(waiting.attempts.is_empty() && waiting.next.is_some(), "{waiting:?}");
-    run.until_it("the message of the wait", || async { (!run.ground.is_quiet().await).then_some(()) }).await;
-    run.replay("POST", &format!("/v1/deliveries/{second}/cancel"), Value::Null).await;
+    let mut others = Vec::new();
+    for id in ["a", "b", "c", "d", "e"] {
+        others.push(run.post(id, &endpoint).await);
+    }
+    let waiting = run
+        .until_it("a long wait", || async {
+            for key in &others {
+                let record = run.record(key).await.filter(|record| record.status == Status::Retrying);
+                if record.is_some_and(|record| record.attempts.is_empty() && record.next.is_some()) {
+                    return Some(key);
+                }
+            }
+            None
+        })
+        .await;
+    run.until_it("every message to wait", || async {
+        let mut left = 0;
+        for key in &others {
+            let has_come = run.record(key).await.is_some_and(|record| record.status == Status::Succeeded);
+            left += u64::from(!has_come);
+        }
+        (run.ground.stack.delayed("DeliveriesQueue").await >= left).then_some(())
+    })
+    .await;
+    run.replay("POST", &format!("/v1/deliveries/{waiting}/cancel"), Value::Null).await;
     run.ground.clear().await;
 }
 
@@ -257,4 +282,49 @@ pub async fn slot_refused(run: &Run<'_>) {
     });
     let event = run.post("e", &endpoint).await;
     run.until(&event, Status::Succeeded).await;
+}
+
+/// A slot comes soon, and the invocation ends before an attempt after it would.
+pub async fn slot_too_late(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"rate_limit": 0.25, "timeout_seconds": 2})).await;
+    let first = run.post("first", &endpoint).await;
+    run.until(&first, Status::Succeeded).await;
+    delay_reservation(run, &endpoint);
+    let second = run.post("second", &endpoint).await;
+    run.until(&second, Status::Succeeded).await;
+}
+
+/// Lets the next reservation of a slot take long; gives whether it was made.
+fn delay_reservation(run: &Run<'_>, endpoint: &EndpointId) -> Arc<AtomicBool> {
+    let (id, made) = (endpoint.to_string(), Arc::new(AtomicBool::new(false)));
+    let makes = Arc::clone(&made);
+    run.ground.stack.proxy.spoil_times(1, move |call| {
+        let reserves = call.operation == "UpdateItem" && call.mentions(&id);
+        makes.fetch_or(reserves, Ordering::SeqCst);
+        reserves.then_some(Fault::Delay(Duration::from_millis(2500)))
+    });
+    made
+}
+
+/// The rate limit changes while a slot is reserved under the old one.
+pub async fn limit_changed(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"rate_limit": 10})).await;
+    let made = delay_reservation(run, &endpoint);
+    let event = run.post("e", &endpoint).await;
+    run.until_it("a reservation", || async { made.load(Ordering::SeqCst).then_some(()) }).await;
+    run.endpoints("PATCH", &format!("/v1/endpoints/{endpoint}"), json!({"rate_limit": 5})).await;
+    run.until(&event, Status::Succeeded).await;
+}
+
+/// An outcome comes that has been recorded: what follows it may not have been sent.
+pub async fn outcome_again(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    run.answers(500, 200);
+    let event = run.post("e", &endpoint).await;
+    let record = run.until(&event, Status::Retrying).await;
+    let (attempt, next) = (record.attempts[0].clone(), record.next.unwrap());
+    let outcome = QueuedOutcome { holder: "dead".to_owned(), attempt, decision: Decision::Retry(next) };
+    run.send("DeliveriesQueue", json!({"v": 1, "delivery": event, "round": 0, "attempt": 1, "record": outcome})).await;
+    run.until_it("the end of the message", || async { run.ground.is_quiet().await.then_some(()) }).await;
+    run.replay("POST", &format!("/v1/deliveries/{event}/cancel"), Value::Null).await;
 }

@@ -1,6 +1,7 @@
 //! Endpoints and keys: a change is whole, or it is not there.
 
 use pombo_domain::delivery::Status;
+use pombo_tests::Fault;
 use serde_json::{Value, json};
 
 use crate::run::Run;
@@ -22,6 +23,16 @@ pub async fn keys(run: &Run<'_>) {
     let keys = run.endpoints("GET", &path, Value::Null).await;
     let revoked = keys["keys"].as_array().unwrap().iter().find(|listed| listed["id"] == made["id"]).unwrap();
     assert!(revoked["revoked_at"].is_string(), "{keys}");
+}
+
+/// An endpoint is registered, and another change of its tenant comes between.
+pub async fn created_beside(run: &Run<'_>) {
+    let tenant = run.tenant.clone();
+    run.ground.stack.proxy.spoil_times(1, move |call| {
+        let changes = call.operation == "TransactWriteItems" && call.mentions(&tenant);
+        changes.then(|| Fault::Cancel(vec!["None", "TransactionConflict"]))
+    });
+    created(run).await;
 }
 
 /// An endpoint is registered.

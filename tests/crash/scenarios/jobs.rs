@@ -1,9 +1,11 @@
 //! Replays and drains.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pombo_aws::clock;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::health::{Health, HealthRules};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, JobStatus};
 use pombo_domain::signature::Secret;
@@ -65,6 +67,23 @@ pub async fn chosen(run: &Run<'_>) {
     assert_replayed(run, &keys).await;
 }
 
+/// The same, and the messages cannot be sent while the caller waits: the queue carries the rest.
+pub async fn chosen_unsent(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 2).await;
+    refuse_messages(run, &endpoint);
+    order(run, json!({"deliveries": keys})).await;
+    assert_replayed(run, &keys).await;
+}
+
+/// Refuses the next batch of messages to an endpoint, as often as one caller sends it.
+fn refuse_messages(run: &Run<'_>, endpoint: &EndpointId) {
+    let id = endpoint.to_string();
+    run.ground.stack.proxy.spoil_times(3, move |call| {
+        let sends = call.operation == "SendMessageBatch" && call.mentions(&id);
+        sends.then_some(Fault::Refuse(503, "ServiceUnavailable"))
+    });
+}
+
 /// A chosen delivery that has no record: its first message is lost. It is in flight, and can be cancelled.
 pub async fn chosen_pending(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({})).await;
@@ -103,6 +122,38 @@ pub async fn by_filter(run: &Run<'_>) {
     assert_replayed(run, &keys).await;
 }
 
+/// The same, and a leg cannot send its page: the next goes on from it.
+pub async fn by_filter_unsent(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 2).await;
+    settle().await;
+    refuse_messages(run, &endpoint);
+    order(run, json!({"filter": {"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"}})).await;
+    assert_replayed(run, &keys).await;
+}
+
+/// A leg sends its page and cannot write so. The next finds a delivery that has been tried and waits for its retry.
+pub async fn page_sent_twice(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    run.answers(500, 500);
+    let key = run.post("e", &endpoint).await;
+    run.until(&key, Status::Retrying).await;
+    settle().await;
+    let (tenant, id) = (run.tenant.clone(), endpoint.to_string());
+    let sent = AtomicBool::new(false);
+    run.ground.stack.proxy.spoil_times(3, move |call| {
+        sent.fetch_or(call.operation == "SendMessageBatch" && call.mentions(&id), Ordering::SeqCst);
+        let writes = call.operation == "PutItem" && call.mentions(&tenant) && call.mentions("counts");
+        (writes && sent.load(Ordering::SeqCst)).then_some(Fault::Refuse(400, "ProvisionedThroughputExceededException"))
+    });
+    let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
+    order(run, json!({"filter": filter, "include": ["retrying"]})).await;
+    let tried = |record: &Record| record.step.round == 1 && record.status == Status::Retrying && record.claim.is_none();
+    run.until_it("the second round", || async { run.record(&key).await.filter(tried) }).await;
+    let jobs = run.until_jobs_end(1).await;
+    assert_counts(&jobs[0], 1);
+    cancel(run, &key).await;
+}
+
 /// All that failed at a tenant.
 pub async fn by_tenant(run: &Run<'_>) {
     let (_, keys) = failed(run, 2).await;
@@ -129,6 +180,19 @@ pub async fn missing(run: &Run<'_>) {
     }
     let jobs = run.until_jobs_end(1).await;
     assert_counts(&jobs[0], 2);
+}
+
+/// The same, and a leg cannot send its page.
+pub async fn missing_unsent(run: &Run<'_>) {
+    let nobody = "ep_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let before = run.post("a", &nobody).await;
+    let endpoint = run.endpoint("/a", json!({})).await;
+    settle().await;
+    refuse_messages(run, &endpoint);
+    let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
+    order(run, json!({"filter": filter, "include": ["missing"]})).await;
+    run.until(&DeliveryKey { endpoint_id: endpoint, ..before }, Status::Succeeded).await;
+    assert_counts(&run.until_jobs_end(1).await[0], 1);
 }
 
 /// A receiver asks for what it missed: to see it, and to have it again.
@@ -229,6 +293,11 @@ async fn broken(run: &Run<'_>) -> (EndpointId, Vec<DeliveryKey>) {
 
 /// An endpoint fails until its circuit opens, a probe finds it back, and what was held is sent.
 pub async fn circuit(run: &Run<'_>) {
+    circuit_open_for(run, Duration::ZERO).await;
+}
+
+/// As [`circuit`]; the endpoint stays away for so long after the first probe.
+pub async fn circuit_open_for(run: &Run<'_>, time: Duration) {
     let (endpoint, _) = broken(run).await;
     // With nothing held behind it the circuit closes after a moment; the next failure opens it again.
     let held = loop {
@@ -241,6 +310,7 @@ pub async fn circuit(run: &Run<'_>) {
     };
     run.until_it("a failed probe", || async { run.record(&held).await.filter(|record| !record.attempts.is_empty()) })
         .await;
+    tokio::time::sleep(time).await;
     run.answers(200, 200);
     run.until(&held, Status::Succeeded).await;
     let jobs = run.until_jobs_end(1).await;
@@ -249,7 +319,8 @@ pub async fn circuit(run: &Run<'_>) {
 
 /// An endpoint answers that it is gone, to two events: it is paused. After a resume it gets what was held.
 pub async fn gone(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    // When a process dies before it notes the second of them, the retries, hours later, tell it again.
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
     run.answers(410, 410);
     for id in ["a", "b"] {
         let key = run.post(id, &endpoint).await;
@@ -264,6 +335,32 @@ pub async fn gone(run: &Run<'_>) {
     run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/resume"), json!({})).await;
     run.until_jobs_end(2).await;
     run.assert_whole().await;
+}
+
+/// An endpoint fails that has had failures on each of the days before, and a success meanwhile: it is not paused.
+pub async fn refuted(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    let event = run.post("before", &endpoint).await;
+    run.until(&event, Status::Succeeded).await;
+    let now = clock::now();
+    let marked = Health {
+        failing_since: Some(now.minus(Duration::from_secs(4 * 86_400))),
+        failures: 1,
+        last_day: now.as_seconds() / 86_400 - 1,
+        days: HealthRules::DEFAULT.pauses_after_days - 1,
+        expires_at: 4_000_000_000,
+        ..Health::good()
+    };
+    run.ground.health.put(&endpoint, &Health::good(), marked, "days", Vec::new()).await.unwrap();
+    run.answers(500, 500);
+    run.post("after", &endpoint).await;
+    run.until_it("a refutation", || async {
+        let (_, health) = run.ground.endpoints.get_with_health(&endpoint).await.unwrap().unwrap();
+        (health.failing_since.is_none() && health.closed_at.is_some()).then_some(())
+    })
+    .await;
+    run.until_jobs_end(1).await;
+    run.endpoints("DELETE", &format!("/v1/endpoints/{endpoint}"), Value::Null).await;
 }
 
 /// Nothing is held behind an open circuit: it closes.

@@ -25,7 +25,7 @@ pub struct Scenario {
 
 macro_rules! scenarios {
     ($($module:ident: $($name:ident),+;)+) => {
-        /// All of them. A point that several reach is died at in the first.
+        /// All of them. A point that several reach is died at in one of them.
         pub const ALL: &[Scenario] = &[$($(
             Scenario { name: concat!(stringify!($module), "::", stringify!($name)), run: |run| Box::pin($module::$name(run)) },
         )+)+];
@@ -33,13 +33,13 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    endpoints: keys, created, patched, rotated, paused, resumed, resumed_with_missed, deleted, tested;
+    endpoints: keys, created, created_beside, patched, rotated, paused, resumed, resumed_with_missed, deleted, tested;
     deliveries: posted, fanned_out, retried_by_the_queue, retried_by_scheduler, given_up, held, cancelled, limited,
         waiting_long, outcome_queued, unreadable, came_early, came_twice, too_late_for_an_attempt, ensured, broken_idle,
-        scheduler_down, slot_refused;
+        scheduler_down, slot_refused, slot_too_late, limit_changed, outcome_again;
     reads: lists, of_one;
-    jobs: chosen, chosen_pending, by_filter, by_tenant, missing, missed_by_receiver, stopped, delivery_cancelled, circuit,
-        gone, still_alive;
+    jobs: chosen, chosen_pending, chosen_unsent, by_filter, by_filter_unsent, missing_unsent, page_sent_twice, by_tenant, missing, missed_by_receiver, stopped, delivery_cancelled, circuit,
+        gone, refuted, still_alive;
     sweep: overdue, overdue_by_scheduler, dead_letters, dead_jobs, stalled, unqueued;
-    news: of_endpoints, of_circuits, of_failures, of_a_pause;
+    news: of_endpoints, of_circuits, of_an_unproven_circuit, of_failures, of_a_pause;
 }

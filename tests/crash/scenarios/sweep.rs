@@ -51,15 +51,18 @@ pub async fn overdue(run: &Run<'_>) {
     sweep_until_status(run, &event, Status::Succeeded).await;
 }
 
-/// A retry waits for hours.
+/// The schedule of a retry is lost.
 pub async fn overdue_by_scheduler(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({})).await;
+    lose(run, 1, "CreateSchedule", endpoint.to_string());
     run.answers(500, 200);
     let event = run.post("e", &endpoint).await;
-    run.until(&event, Status::Retrying).await;
-    run.replay("POST", &format!("/v1/deliveries/{event}/cancel"), Value::Null).await;
-    run.ground.clear().await;
-    run.until(&event, Status::Cancelled).await;
+    run.until_it("an overdue delivery", || async {
+        let record = run.record(&event).await?;
+        run.make_overdue(record).await.then_some(())
+    })
+    .await;
+    sweep_until_status(run, &event, Status::Succeeded).await;
 }
 
 /// Dead letters: an outcome that was not recorded, a delivery whose attempts were not made, one whose step is recorded, and
