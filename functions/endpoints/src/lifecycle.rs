@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::change::{Wanted, change, change_and_tell};
-use crate::router::optional_body;
 use crate::view::EndpointView;
 
 /// A body without fields.
@@ -69,14 +68,14 @@ struct Resumed<'a> {
 
 /// `POST /v1/endpoints/{id}/pause`.
 pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    optional_body::<Nothing>(request)?;
+    request.json_or_default::<Nothing>()?;
     let endpoint = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }
 
 /// `POST /v1/endpoints/{id}/resume`.
 pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    let missed = optional_body::<Resume>(request)?.missed.unwrap_or_default();
+    let missed = request.json_or_default::<Resume>()?.missed.unwrap_or_default();
     let done = change_and_tell(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
     let replay_id = done.replay.map(|key| key.to_string());
     Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id }))
@@ -157,7 +156,7 @@ mod tests {
     #[test]
     fn resume_leaves_or_replays_what_was_missed_and_takes_nothing_else() {
         let check = |body: &str| {
-            let read = optional_body::<Resume>(&samples::request(body)).map_err(|problem| {
+            let read = samples::request(body).json_or_default::<Resume>().map_err(|problem| {
                 let (status, field) = samples::named(&problem);
                 (status, field.to_owned())
             });

@@ -4,7 +4,6 @@ use pombo_domain::api_key::Scope::Admin;
 use pombo_web::Method::{Delete, Get, Patch, Post};
 use pombo_web::route::{self, Access, Route};
 use pombo_web::{Method, Problem, Request, Response};
-use serde::de::DeserializeOwned;
 
 use crate::{App, create, keys, lifecycle, list, patch, public_keys, secrets, test_endpoint};
 
@@ -120,11 +119,6 @@ fn unknown(request: &Request) -> Problem {
     }
 }
 
-/// The body of a call whose fields all have defaults: it may be left out.
-pub fn optional_body<T: DeserializeOwned + Default>(request: &Request) -> Result<T, Problem> {
-    if request.body.trim_ascii().is_empty() { Ok(T::default()) } else { request.json() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,19 +155,5 @@ mod tests {
         assert!(detail("/v1/events").contains("ingest URL"));
         assert!(detail("/v1/deliveries").contains("replay URL"));
         assert!(!detail("/v1/endpoints/ep_x/other").contains("URL"));
-    }
-
-    #[test]
-    fn a_body_of_defaults_may_be_left_out_but_not_be_wrong() {
-        #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Body {
-            number: Option<u32>,
-        }
-        for empty in ["", " \n", "{}"] {
-            assert_eq!(optional_body::<Body>(&samples::request(empty)).unwrap(), Body::default());
-        }
-        assert_eq!(optional_body::<Body>(&samples::request(r#"{"number":3}"#)).unwrap().number, Some(3));
-        assert_eq!(optional_body::<Body>(&samples::request(r#"{"numbr":3}"#)).unwrap_err().errors[0].field, "numbr");
     }
 }

@@ -20,7 +20,6 @@ use serde_json::Number;
 
 use crate::App;
 use crate::change::{Wanted, change, find};
-use crate::router::optional_body;
 use crate::settings::random;
 use crate::view::EndpointView;
 
@@ -67,7 +66,7 @@ struct ShownSecret<'a> {
 
 /// Gives an endpoint a new secret and, if `v1a` signs, a new key; those it has go on signing for the grace period.
 pub async fn rotate(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    let body: Rotate = optional_body(request)?;
+    let body: Rotate = request.json_or_default()?;
     let grace = grace(body.grace_hours.as_ref())?;
     let imported = body.secret.is_some();
     let secret = match body.secret {
@@ -233,7 +232,7 @@ mod tests {
     #[test]
     fn grace_is_whole_hours_up_to_a_week() {
         let read = |body: &str| {
-            let body: Rotate = optional_body(&samples::request(body))?;
+            let body: Rotate = samples::request(body).json_or_default()?;
             grace(body.grace_hours.as_ref())
         };
         for (body, hours) in [("", 24), ("{}", 24), (r#"{"grace_hours":0}"#, 0), (r#"{"grace_hours":168}"#, 168)] {

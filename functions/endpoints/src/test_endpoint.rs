@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::App;
 use crate::address::{self, SystemResolver};
 use crate::change::find;
-use crate::router::optional_body;
 use crate::settings::random;
 
 /// A body without fields.
@@ -36,7 +35,7 @@ struct Sent<'a> {
 
 /// Stores a ping and queues its delivery.
 pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    optional_body::<Nothing>(request)?;
+    request.json_or_default::<Nothing>()?;
     let endpoint = find(app, caller, id).await?;
     check_active(&endpoint)?;
     address::check(&endpoint.url, &app.rules.addresses, &SystemResolver).await?;

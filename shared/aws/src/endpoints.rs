@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
@@ -15,7 +15,7 @@ use crate::batch;
 use crate::effect::effect;
 use crate::error::AwsError;
 use crate::health;
-use crate::item::{Item, number, text};
+use crate::item::{Item, put_versioned, text};
 use crate::jobs::JobsTable;
 use crate::routing::{self, RoutingTable};
 
@@ -115,9 +115,9 @@ impl EndpointsTable {
         const CALL: &str = "dynamodb:TransactWriteItems Endpoints";
         let unreadable = |error: &dyn std::fmt::Display| AwsError::unreadable(CALL, error);
         let endpoint_item: Item = serde_dynamo::to_item(change.endpoint).map_err(|error| unreadable(&error))?;
-        let endpoint = put(&self.table, endpoint_item, "endpoint_id", "version", change.seen)?;
+        let endpoint = put_versioned(&self.table, endpoint_item, "endpoint_id", "version", change.seen)?;
         let seen = Some(change.routing.version.saturating_sub(1)).filter(|version| *version > 0);
-        let route = put(
+        let route = put_versioned(
             routing.table(),
             routing::to_item(change.routing).map_err(|error| unreadable(&error))?,
             "tenant",
@@ -148,26 +148,6 @@ impl EndpointsTable {
             },
         }
     }
-}
-
-/// A put in the place of the version `seen`, or of nothing.
-pub(crate) fn put(
-    table: &str,
-    item: Item,
-    key: &str,
-    version: &str,
-    seen: Option<u64>,
-) -> Result<TransactWriteItem, AwsError> {
-    let put = Put::builder().table_name(table).set_item(Some(item));
-    let put = match seen {
-        None => put.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", key),
-        Some(seen) => put
-            .condition_expression("#version = :seen")
-            .expression_attribute_names("#version", version)
-            .expression_attribute_values(":seen", number(seen)),
-    };
-    let put = put.build().map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems", error))?;
-    Ok(TransactWriteItem::builder().put(put).build())
 }
 
 fn from_item(call: &str, item: HashMap<String, AttributeValue>) -> Result<Endpoint, AwsError> {

@@ -8,9 +8,8 @@ use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
 
 use crate::effect::effect;
-use crate::endpoints;
 use crate::error::AwsError;
-use crate::item::{Item, number, text};
+use crate::item::{Item, number, put_versioned, text};
 
 /// Writes the health of endpoints, in the table of endpoints. They are read together, by
 /// [`get_with_health`](crate::endpoints::EndpointsTable::get_with_health).
@@ -111,7 +110,7 @@ pub(crate) fn in_transaction(
 ) -> Result<TransactWriteItem, AwsError> {
     let next = Health { rev: seen.rev + 1, ..next.clone() };
     let item = to_item("dynamodb:TransactWriteItems Endpoints", id, &next)?;
-    endpoints::put(table, item, "endpoint_id", "rev", Some(seen.rev).filter(|rev| *rev > 0))
+    put_versioned(table, item, "endpoint_id", "rev", Some(seen.rev).filter(|rev| *rev > 0))
 }
 
 fn to_item(call: &str, id: &EndpointId, health: &Health) -> Result<Item, AwsError> {

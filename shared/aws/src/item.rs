@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use pombo_domain::unknown::Unknown;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use crate::error::AwsError;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -97,6 +99,26 @@ impl Reader {
 }
 
 /// How large items are, as DynamoDB counts.
+/// A put, in a transaction, in the place of the version `seen`, or of nothing.
+pub(crate) fn put_versioned(
+    table: &str,
+    item: Item,
+    key: &str,
+    version: &str,
+    seen: Option<u64>,
+) -> Result<TransactWriteItem, AwsError> {
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = match seen {
+        None => put.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", key),
+        Some(seen) => put
+            .condition_expression("#version = :seen")
+            .expression_attribute_names("#version", version)
+            .expression_attribute_values(":seen", number(seen)),
+    };
+    let put = put.build().map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems", error))?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
 #[cfg(test)]
 #[allow(clippy::panic)]
 pub(crate) mod sizes {

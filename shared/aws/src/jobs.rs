@@ -12,9 +12,8 @@ use pombo_domain::time::Timestamp;
 
 use crate::batch;
 use crate::effect::effect;
-use crate::endpoints;
 use crate::error::AwsError;
-use crate::item::{BadAttribute, Item, Reader, number, text, unknown_to_item};
+use crate::item::{BadAttribute, Item, Reader, number, put_versioned, text, unknown_to_item};
 
 /// The one partition of the index of all jobs by time. There are few jobs, and only a new one is written there.
 const ALL_JOBS: &str = "jobs";
@@ -154,7 +153,7 @@ impl JobsTable {
     /// A new job as a part of a transaction.
     pub fn new_in_transaction(&self, job: &Job) -> Result<TransactWriteItem, AwsError> {
         let item = to_item(job).map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems Jobs", error))?;
-        endpoints::put(&self.table, item, "created_key", "rev", None)
+        put_versioned(&self.table, item, "created_key", "rev", None)
     }
 }
 

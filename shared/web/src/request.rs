@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pombo_domain::invalid::Invalid;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
@@ -122,6 +123,11 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// The body of a call whose fields all have defaults: it may be left out.
+    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.body.trim_ascii().is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body, a JSON object. The problem names the field at fault.
@@ -311,5 +317,20 @@ mod tests {
         assert_eq!((request.query["a"].as_str(), request.query["b"].as_str()), ("2", "é x"));
         assert_eq!((request.header("authorization"), request.body.as_slice()), (Some("Bearer x"), b"{}".as_slice()));
         assert_eq!(request.identity.unwrap().arn, "arn:aws:iam::1:role/app");
+    }
+
+    #[test]
+    fn a_body_of_defaults_may_be_left_out_but_not_be_wrong() {
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Defaults {
+            number: Option<u32>,
+        }
+        let read = |body: &str| request(body).json_or_default::<Defaults>();
+        for empty in ["", " \n", "{}"] {
+            assert_eq!(read(empty).unwrap(), Defaults::default());
+        }
+        assert_eq!(read(r#"{"number":3}"#).unwrap().number, Some(3));
+        assert_eq!(read(r#"{"numbr":3}"#).unwrap_err().errors[0].field, "numbr");
     }
 }

@@ -19,7 +19,7 @@ use pombo_domain::operational::Happening;
 use pombo_domain::time::Timestamp;
 
 use super::circuit;
-use super::kind::Page;
+use super::page::Page;
 use crate::settings::App;
 
 /// How many of its newest deliveries are looked through.

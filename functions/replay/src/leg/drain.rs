@@ -18,7 +18,7 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, LARGEST_PAGE, Row, StopReason};
 use pombo_domain::time::Timestamp;
 
-use super::kind::Page;
+use super::page::Page;
 use super::rows::{Known, Records};
 use super::{auto_pause, probe};
 use crate::settings::App;

@@ -13,6 +13,7 @@ mod circuit;
 mod drain;
 mod kind;
 pub(crate) mod matching;
+mod page;
 mod probe;
 mod rows;
 
@@ -25,6 +26,7 @@ use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::job::{Job, JobKey, JobStatus, LegVerdict, RowResult};
 use thiserror::Error;
 
+use self::page::Page;
 pub(crate) use self::rows::{Known, Records};
 use crate::send::{SendError, leg_message, send_next};
 use crate::settings::App;
@@ -108,17 +110,17 @@ pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Known, wri
             let (kind, page) = kind::next_page(app, &job, began, writer).await?;
             let moved = Job { kind, ..job.clone() };
             match page {
-                kind::Page::Rows { rows, known: read, spacing } => {
+                Page::Rows { rows, known: read, spacing } => {
                     known = read;
                     page_only = true;
                     moved.with_page(rows, spacing, clock::now())
                 }
-                kind::Page::Nothing { look_again_in } => {
+                Page::Nothing { look_again_in } => {
                     pause = look_again_in;
                     moved.leg_done([], pause, clock::now())
                 }
-                kind::Page::End => moved.ended(JobStatus::Done, clock::now()),
-                kind::Page::Stop(reason) => moved.stopped(reason, clock::now()),
+                Page::End => moved.ended(JobStatus::Done, clock::now()),
+                Page::Stop(reason) => moved.stopped(reason, clock::now()),
             }
         };
         match app.jobs.put(Some(job.rev), changed, writer).await? {

@@ -17,7 +17,7 @@ use pombo_domain::time::Timestamp;
 
 use super::circuit;
 use super::drain::{Look, look};
-use super::kind::Page;
+use super::page::Page;
 use super::rows::Records;
 use crate::settings::App;
 

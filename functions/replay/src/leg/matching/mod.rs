@@ -18,7 +18,7 @@ use pombo_domain::time::Timestamp;
 
 pub(crate) use self::gather::{Gathered, gather};
 use super::drain;
-use super::kind::Page;
+use super::page::Page;
 use crate::settings::App;
 
 /// From one delivery to the next when they are of many endpoints and nothing else is asked for: 500 a second.
