@@ -37,6 +37,9 @@ use crate::weather::{Weather, phases};
 /// With more messages waiting than this the client waits too, so that each phase meets its own events.
 const LONG_QUEUE: u64 = 300;
 
+/// What is due later than this is not waited for.
+const SOON: Duration = Duration::from_secs(600);
+
 /// How long the system may take until nothing moves any more.
 const SETTLED_AFTER: Duration = Duration::from_secs(1500);
 
@@ -155,8 +158,8 @@ impl Storm {
         }
     }
 
-    /// Waits until nothing moves: the queues are empty, nothing is held, and nothing is due soon. (A sweep that was killed
-    /// has left what it took for an hour to the next.)
+    /// Waits until nothing moves: the queues are empty, nothing is held, and nothing is due soon. What is due later waits
+    /// where it is seen: for the last retry of its policy, or for an hour since a sweep that could not queue it.
     async fn settle(&self) {
         eventually("it has settled", SETTLED_AFTER, || async {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -165,7 +168,7 @@ impl Storm {
                     return None;
                 }
             }
-            let soon = clock::now().plus(Duration::from_secs(45 * 60)).to_string();
+            let soon = clock::now().plus(SOON).to_string();
             let retrying = list(self.stack, "status=retrying").await;
             let is_soon = |delivery: &Value| delivery["next_attempt_at"].as_str().unwrap() < soon.as_str();
             let is_still = !retrying.iter().any(is_soon) && list(self.stack, "status=held").await.is_empty();
