@@ -9,6 +9,7 @@ use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
 use pombo_aws::health::HealthTable;
 use pombo_aws::jobs::JobsTable;
+use pombo_aws::rate_limit::RateLimits;
 use pombo_aws::routing::RoutingTable;
 use pombo_tests::{Fault, Proxy, Stack, eventually, unique};
 
@@ -40,6 +41,8 @@ pub struct Ground {
     pub endpoints: EndpointsTable,
     /// What is known of their health.
     pub health: HealthTable,
+    /// The slots of their rate limits.
+    pub rate_limits: RateLimits,
     /// The routing records.
     pub routing: RoutingTable,
     /// The events.
@@ -123,6 +126,7 @@ impl Ground {
             deliveries: DeliveriesTable::new(dynamodb.clone(), table("DeliveriesTable")),
             endpoints: EndpointsTable::new(dynamodb.clone(), table("EndpointsTable")),
             health: HealthTable::new(dynamodb.clone(), table("EndpointsTable")),
+            rate_limits: RateLimits::new(dynamodb.clone(), table("EndpointsTable")),
             routing: RoutingTable::new(dynamodb.clone(), table("RoutingTable")),
             events: EventsTable::new(dynamodb.clone(), table("EventsTable")),
             jobs: JobsTable::new(dynamodb, table("JobsTable")),

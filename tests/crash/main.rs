@@ -36,8 +36,8 @@ use crate::scenarios::{ALL, Scenario};
 /// Emulators, and the stacks in each.
 const EMULATORS: usize = 2;
 const STACKS: usize = 8;
-/// A run may be led around its point: then it is run again, so often in all.
-const TRIES: usize = 5;
+/// A run may be led around its point: then each of the scenarios that reach it is run, and so often more.
+const MORE_TRIES: usize = 4;
 
 /// What is to be run: a scenario undisturbed, or one of those that reach a point, with a death there.
 enum Order {
@@ -117,7 +117,7 @@ impl Matrix {
         match order {
             Order::Undisturbed(_) => self.reached(scenario, ground.reached()),
             Order::Death { point, .. } if !ground.is_armed() => self.died_at.extend(point.lines),
-            Order::Death { point, tried } if tried + 1 < TRIES => {
+            Order::Death { point, tried } if tried < self.points[&point.name].len() + MORE_TRIES => {
                 self.orders.push_back(Order::Death { point, tried: tried + 1 });
             }
             Order::Death { .. } => {

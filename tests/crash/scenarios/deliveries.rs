@@ -1,14 +1,13 @@
 //! Events in, and their deliveries.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode};
 use pombo_aws::clock;
 use pombo_domain::delivery::{DeliveryKey, Status};
-use pombo_domain::ids::EndpointId;
 use pombo_domain::message::QueuedOutcome;
+use pombo_domain::rate_limit::RateLimit;
 use pombo_domain::retry::Decision;
 use pombo_tests::Fault;
 use serde_json::{Value, json};
@@ -289,37 +288,31 @@ pub async fn slot_too_late(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({"rate_limit": 0.25, "timeout_seconds": 2})).await;
     let first = run.post("first", &endpoint).await;
     run.until(&first, Status::Succeeded).await;
-    delay_reservation(run, &endpoint);
+    let id = endpoint.to_string();
+    run.ground.stack.proxy.spoil_times(1, move |call| {
+        let reserves = call.operation == "UpdateItem" && call.mentions(&id);
+        reserves.then_some(Fault::Delay(Duration::from_millis(2500)))
+    });
     let second = run.post("second", &endpoint).await;
     run.until(&second, Status::Succeeded).await;
 }
 
-/// Lets the next reservation of a slot take long; gives whether it was made.
-fn delay_reservation(run: &Run<'_>, endpoint: &EndpointId) -> Arc<AtomicBool> {
-    let (id, made) = (endpoint.to_string(), Arc::new(AtomicBool::new(false)));
-    let makes = Arc::clone(&made);
-    run.ground.stack.proxy.spoil_times(1, move |call| {
-        let reserves = call.operation == "UpdateItem" && call.mentions(&id);
-        makes.fetch_or(reserves, Ordering::SeqCst);
-        reserves.then_some(Fault::Delay(Duration::from_millis(2500)))
-    });
-    made
-}
-
-/// The rate limit changes while a slot is reserved under the old one.
+/// A slot was reserved under a newer limit than the one that is known.
 pub async fn limit_changed(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({"rate_limit": 10})).await;
-    let made = delay_reservation(run, &endpoint);
+    let known = run.ground.endpoints.get(&endpoint).await.unwrap().unwrap();
+    let newer = RateLimit { since: known.version + 1, ..known.rate_limit.unwrap() };
+    run.ground.rate_limits.reserve(&endpoint, &newer, None, clock::now()).await.unwrap();
     let event = run.post("e", &endpoint).await;
-    run.until_it("a reservation", || async { made.load(Ordering::SeqCst).then_some(()) }).await;
+    run.until_it("a wait", || async { (run.ground.stack.delayed("DeliveriesQueue").await > 0).then_some(()) }).await;
     run.endpoints("PATCH", &format!("/v1/endpoints/{endpoint}"), json!({"rate_limit": 5})).await;
     run.until(&event, Status::Succeeded).await;
 }
 
 /// An outcome comes that has been recorded: what follows it may not have been sent.
 pub async fn outcome_again(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
-    run.answers(500, 200);
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    run.answers(500, 500);
     let event = run.post("e", &endpoint).await;
     let record = run.until(&event, Status::Retrying).await;
     let (attempt, next) = (record.attempts[0].clone(), record.next.unwrap());

@@ -133,7 +133,7 @@ pub async fn by_filter_unsent(run: &Run<'_>) {
 
 /// A leg sends its page and cannot write so. The next finds a delivery that has been tried and waits for its retry.
 pub async fn page_sent_twice(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
     run.answers(500, 500);
     let key = run.post("e", &endpoint).await;
     run.until(&key, Status::Retrying).await;
@@ -182,13 +182,17 @@ pub async fn missing(run: &Run<'_>) {
     assert_counts(&jobs[0], 2);
 }
 
-/// The same, and a leg cannot send its page.
-pub async fn missing_unsent(run: &Run<'_>) {
+/// The same, and a leg cannot write what it found: the next reads the event again.
+pub async fn missing_unwritten(run: &Run<'_>) {
     let nobody = "ep_aaaaaaaaaaaaaaaa".parse().unwrap();
     let before = run.post("a", &nobody).await;
     let endpoint = run.endpoint("/a", json!({})).await;
     settle().await;
-    refuse_messages(run, &endpoint);
+    let id = endpoint.to_string();
+    run.ground.stack.proxy.spoil_times(3, move |call| {
+        let writes = call.operation == "PutItem" && call.attribute("endpoint_id") == id;
+        writes.then_some(Fault::Refuse(400, "ProvisionedThroughputExceededException"))
+    });
     let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
     order(run, json!({"filter": filter, "include": ["missing"]})).await;
     run.until(&DeliveryKey { endpoint_id: endpoint, ..before }, Status::Succeeded).await;
