@@ -6,14 +6,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use local::{Answer, Receiver};
 use pombo_domain::api_key::Scope;
-use pombo_tests::{Stack, eventually, unique};
+use pombo_tests::{SOON, Stack, eventually, unique};
 use pombo_web::{Access, Route};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::lines::{Gets, Line, OPEN, Url, lines};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// What an id in a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,12 +8,11 @@ use std::time::Duration;
 use local::{Answer, LocalOptions, Receiver};
 use pombo_aws::clock;
 use pombo_domain::signature::Secret;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-const SOON: Duration = Duration::from_secs(120);
 /// Since then everything was accepted.
 const SINCE: &str = "2026-01-31T09:30:00Z";
 

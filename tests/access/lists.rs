@@ -1,12 +1,8 @@
 //! A key that is bound to a tenant: what its lists show, and what it can do with ids and cursors of another tenant.
 
-use std::time::Duration;
-
 use local::{Answer, Api};
-use pombo_tests::{Hook, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, unique};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A tenant with two of everything that is listed, and a key of its own.
 struct Tenant {

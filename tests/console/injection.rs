@@ -1,15 +1,11 @@
 //! Apps, receivers and whoever sends a link may write what they like: it is seen as they wrote it, and nothing of it runs.
 
-use std::time::Duration;
-
 use local::Answer;
-use pombo_tests::{Hook, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, unique};
 use serde_json::json;
 
 use crate::browser::Browser;
 use crate::operator::Operator;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Whichever way a text might become markup, one of these would show it.
 const MARKUP: &str = r#"</script></style></textarea></title><script>globalThis.broken=1;alert(1)</script><img src=x onerror="globalThis.broken=1"><svg onload="globalThis.broken=1"><broken-in>{{7*7}}${7*7}"'`&lt;&#106;"#;

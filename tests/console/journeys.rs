@@ -7,14 +7,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use local::{Answer, Receiver};
-use pombo_tests::{Hook, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, unique};
 use serde_json::json;
 
 use crate::axe::assert_accessible;
 use crate::browser::Browser;
 use crate::operator::Operator;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A hook whose receiver fails until it is repaired.
 async fn broken_hook() -> (Hook, Arc<AtomicBool>) {

@@ -1,17 +1,13 @@
 //! Each view, light and dark, on a phone and on a desktop: accessible, no wider than the screen, and its picture kept.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 use local::Answer;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
 
 use crate::axe::assert_accessible;
 use crate::browser::Browser;
 use crate::operator::Operator;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A tenant with something in every state.
 struct Scene {

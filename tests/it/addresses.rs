@@ -5,18 +5,16 @@
 mod cases;
 
 use std::net::TcpListener;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use futures::StreamExt;
 use local::Answer;
-use pombo_tests::{Hook, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use self::cases::{ADDRESSES, LITERAL_HOSTS, NAMES, OK, URLS};
 
-const SOON: Duration = Duration::from_secs(30);
 /// A name that resolves nowhere, and so is accepted.
 const ACCEPTED: &str = "https://receiver.example.com/hook";
 

@@ -7,12 +7,10 @@ use pombo_aws::clock;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
 
 use crate::rows::{event, put_events};
-
-const SOON: Duration = Duration::from_secs(30);
 
 async fn cancel(hook: &Hook, id: &str) -> (u16, Value) {
     hook.stack.local.replay().post(&format!("/v1/deliveries/{id}/cancel"), &json!({})).await.unwrap()

@@ -9,12 +9,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::StreamExt;
 use local::Answer;
 use pombo_domain::health::{Health, HealthRules};
-use pombo_tests::{Call, Fault, Hook, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
 
 use crate::rows;
 
-const SOON: Duration = Duration::from_secs(40);
 const PROBES: Duration = Duration::from_secs(2);
 
 /// A stack whose circuits open after 3 failures over 4 seconds.

@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(30);
 /// A dead function's message comes again after the queue's visibility timeout.
 const AFTER_A_DEATH: Duration = Duration::from_secs(60);
 

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 async fn sweep(stack: &Stack) {
     stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;

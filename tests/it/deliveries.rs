@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Hook, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, unique};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_event_is_delivered_signed_and_recorded() {

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use local::Answer;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, SOON, Stack};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn the_same_event_again_is_accepted_and_sent_once() {

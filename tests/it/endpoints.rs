@@ -1,12 +1,8 @@
 //! Endpoints: registered, read, changed, their secrets rotated.
 
-use std::time::Duration;
-
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Hook, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, unique};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_endpoint_is_shown_without_its_secrets() {

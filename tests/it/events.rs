@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use local::{Answer, Receiver};
-use pombo_tests::{Hook, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, unique};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_event_shows_its_data_and_every_delivery_also_those_still_pending() {

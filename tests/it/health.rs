@@ -7,12 +7,10 @@ use pombo_aws::clock;
 use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, SOON, Stack};
 use serde_json::{Value, json};
 
 use crate::rows::{delivery, put_deliveries};
-
-const SOON: Duration = Duration::from_secs(30);
 
 async fn health(hook: &Hook) -> Value {
     let (status, health) = hook.stack.local.replay().get(&format!("/v1/health/{}", hook.endpoint)).await.unwrap();

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Call, Hook, Stack, eventually};
+use pombo_tests::{Call, Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn message(delivery: &Value, round: u32, attempt: u32) -> String {
     json!({"v": 1, "delivery": delivery["id"], "round": round, "attempt": attempt}).to_string()

@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use local::{Answer, Receiver};
 use pombo_aws::metrics::Metric;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 
 use crate::rows;
 
-const SOON: Duration = Duration::from_secs(60);
 const THROTTLED: Fault = Fault::Refuse(400, "ProvisionedThroughputExceededException");
 /// More often than the SDK repeats a call.
 const TOO_OFTEN: usize = 4;

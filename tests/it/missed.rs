@@ -8,12 +8,10 @@ use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::signature::Secret;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack, ask_for_missed, unique};
+use pombo_tests::{Hook, SOON, Stack, ask_for_missed, unique};
 use serde_json::{Value, json};
 
 use crate::rows::{delivery, event, put_deliveries, put_events};
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// A receiver, with its secret.
 struct Asking {

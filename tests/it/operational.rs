@@ -10,11 +10,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// The stack of the tests that kill nothing.
 async fn told() -> &'static Stack {

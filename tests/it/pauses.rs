@@ -1,12 +1,8 @@
 //! Endpoints that are paused, resumed and deleted while deliveries are on their way.
 
-use std::time::Duration;
-
 use local::Answer;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, SOON, Stack};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// A hook with one delivery that has failed once, and is due again when every process has forgotten what it knew of the
 /// endpoint.

@@ -1,13 +1,9 @@
 //! `POST /v1/endpoints/{id}/test`: a real request down the real path, or a refusal that says why not.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use local::Answer;
-use pombo_tests::{Fault, Hook, Stack};
+use pombo_tests::{Fault, Hook, SOON, Stack};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
 
 async fn test(hook: &Hook, body: &Value) -> (u16, Value) {
     let path = format!("/v1/endpoints/{}/test", hook.endpoint);

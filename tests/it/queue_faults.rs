@@ -1,12 +1,8 @@
 //! SQS takes some entries of a batch and refuses others.
 
-use std::time::Duration;
-
 use local::{Answer, Receiver};
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// Three endpoints of a new tenant.
 async fn three(receiver: &Receiver) -> (String, Vec<String>) {

@@ -11,10 +11,9 @@ use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery};
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The reservations of an endpoint's slots.

@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, SOON, Stack};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// A hook whose receiver is out of order until told otherwise.
 async fn broken_hook(delays: serde_json::Value) -> (Hook, Arc<AtomicBool>) {

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use local::Answer;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Hook, Stack, eventually};
+use pombo_tests::{Call, Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// From the end of the newest attempt to the time that the record says, in milliseconds.
 fn delay_of(delivery: &Value) -> i64 {

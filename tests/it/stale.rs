@@ -16,13 +16,11 @@ use pombo_domain::delivery::{Claim, Record, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::rows::{delivery, event, put_deliveries, put_events};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Of these tests' own: a sweep is among them, which reads the index of all that is due.
 async fn hook() -> Hook {
@@ -204,7 +202,7 @@ async fn a_replay_over_an_old_index_sends_each_once_and_what_succeeded_not_at_al
     let lag = Lag::of_endpoint(&hook).await;
     put_deliveries(hook.stack, &[moved(&records[1], Status::Succeeded), moved(&records[6], Status::Cancelled)]).await;
     // The second one sees the index as it was before the first, as a later leg may see it as it was before an earlier one.
-    let filter = json!({"endpoint_id": hook.endpoint, "since": begin().minus(SOON).to_string()});
+    let filter = json!({"endpoint_id": hook.endpoint, "since": begin().minus(Duration::from_secs(60)).to_string()});
     for expected in [6, 0] {
         let wanted = json!({"filter": filter, "include": ["failed"], "rate_per_second": 50});
         let (status, job) = hook.stack.local.replay().post("/v1/replays", &wanted).await.unwrap();

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use local::{Answer, Receiver};
-use pombo_tests::{Call, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Hook, SOON, Stack, eventually, unique};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// Operation, table and capacity units of each call, in order of time, with the number of entries for a batch.
 fn bill(stack: &Stack, calls: &[Call]) -> Vec<String> {

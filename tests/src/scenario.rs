@@ -18,6 +18,10 @@ pub fn unique(stem: &str) -> String {
     format!("{stem}-{:x}-{}", since.as_millis() & 0xff_ffff, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// How long a test waits for what comes within seconds on a machine that does nothing else. How late a thing may be is
+/// asserted where it matters.
+pub const SOON: Duration = Duration::from_secs(120);
+
 /// Asks again and again until there is an answer; fails with `what` when there is none in time.
 pub async fn eventually<T, F>(what: &str, at_most: Duration, mut ask: impl FnMut() -> F) -> T
 where

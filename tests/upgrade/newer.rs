@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use local::Answer;
 use pombo_domain::job::JobKey;
-use pombo_tests::{Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Fault, Hook, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::older;
 use crate::stand::{Stand, put, scan};
 
-const SOON: Duration = Duration::from_secs(60);
 /// A message that could not be handled comes again after 16 seconds, so that it may take a few of them.
 const AGAIN: Duration = Duration::from_secs(90);
 

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Stack, eventually};
+use pombo_tests::{SOON, Stack, eventually};
 use serde_json::{Value, json};
 
 use crate::made;
 use crate::stand::{Stand, scan};
-
-const SOON: Duration = Duration::from_secs(90);
 
 /// Takes a stand up: puts it into a stack, sends what was to come, lets the paused endpoint go on, and checks that all of it
 /// comes to the end that it would have come to. Gives the receiver.

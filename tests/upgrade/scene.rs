@@ -10,13 +10,11 @@ use std::time::Duration;
 
 use local::{Answer, Receiver};
 use pombo_domain::delivery::DeliveryKey;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
 
 use crate::made;
 use crate::stand::Stand;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// The messages that a call sends, each with the name of its queue or `schedules`.
 fn sent(call: &Call) -> Vec<(String, Value)> {

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use aws_sdk_lambda::types::Environment;
 use local::Answer;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(120);
 const FUNCTIONS: [&str; 4] = ["DispatchFunction", "ReplayFunction", "IngestFunction", "EndpointsFunction"];
 const EVENTS: usize = 12;
 

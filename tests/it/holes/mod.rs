@@ -17,10 +17,8 @@ use pombo_aws::events::{EventsTable, PutEvent};
 use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::event::Event;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, SOON, Stack};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// So long ago.
 fn ago(seconds: u64) -> Timestamp {

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::Received;
-use pombo_tests::{Stack, eventually};
+use pombo_tests::{SOON, Stack, eventually};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// The answer to an order, with its status.
 async fn answer(stack: &Stack, order: Value) -> (u16, Value) {

@@ -10,12 +10,10 @@ use pombo_aws::clock;
 use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, unique};
 use serde_json::{Value, json};
 
 use crate::rows::{delivery, event, put_deliveries, put_events};
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn endpoint_id() -> EndpointId {
     EndpointId::generate(clock::random().unwrap())

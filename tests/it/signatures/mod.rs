@@ -5,13 +5,11 @@ mod public_keys;
 mod rotation;
 mod traps;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use local::{Answer, Received, Receiver};
-use pombo_tests::{Hook, Signed, Stack, assert_accepted, unique};
+use pombo_tests::{Hook, SOON, Signed, Stack, assert_accepted, unique};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// The secrets and public keys that sign for an endpoint now, as its receiver would get them.
 async fn known(stack: &Stack, endpoint: &str) -> (Vec<String>, Vec<String>) {
