@@ -20,7 +20,7 @@ mod scenarios;
 mod sources;
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -48,7 +48,9 @@ enum Order {
 /// What is left to be run, and what came of the rest.
 #[derive(Default)]
 struct Matrix {
-    orders: VecDeque<Order>,
+    orders: Vec<Order>,
+    /// How long each scenario took undisturbed, by its name.
+    took: BTreeMap<&'static str, Duration>,
     /// How many undisturbed runs have not told yet which points they reach.
     undisturbed: usize,
     /// The scenarios that reach each point, by its name.
@@ -62,13 +64,20 @@ struct Matrix {
 
 impl Matrix {
     fn new(scenarios: impl Iterator<Item = Scenario>) -> Self {
-        let orders: VecDeque<_> = scenarios.map(Order::Undisturbed).collect();
+        let orders: Vec<_> = scenarios.map(Order::Undisturbed).collect();
         Self { undisturbed: orders.len(), orders, ..Self::default() }
     }
 
     /// Whether nothing is left to be run, and nothing will be added.
     fn is_over(&self) -> bool {
         self.orders.is_empty() && self.undisturbed == 0
+    }
+
+    /// Takes the order that will take longest, so that none of those is left to the end: undisturbed runs first.
+    fn next(&mut self) -> Option<Order> {
+        let time = |order: &Order| self.took.get(self.run_of(order).0.name).copied().unwrap_or(Duration::MAX);
+        let longest = (0..self.orders.len()).max_by_key(|place| time(&self.orders[*place]))?;
+        Some(self.orders.swap_remove(longest))
     }
 
     /// The scenario to run for an order, and where it dies. What processes remember, or how long they take, may lead a
@@ -95,7 +104,7 @@ impl Matrix {
                 scenarios.push(scenario);
             }
             if is_new {
-                self.orders.push_back(Order::Death { point, tried: 0 });
+                self.orders.push(Order::Death { point, tried: 0 });
             }
         }
     }
@@ -115,10 +124,13 @@ impl Matrix {
         }
         println!("{:5.1} s {what}", took.as_secs_f32());
         match order {
-            Order::Undisturbed(_) => self.reached(scenario, ground.reached()),
+            Order::Undisturbed(_) => {
+                self.took.insert(scenario.name, took);
+                self.reached(scenario, ground.reached());
+            }
             Order::Death { point, .. } if !ground.is_armed() => self.died_at.extend(point.lines),
             Order::Death { point, tried } if tried < self.points[&point.name].len() + MORE_TRIES => {
-                self.orders.push_back(Order::Death { point, tried: tried + 1 });
+                self.orders.push(Order::Death { point, tried: tried + 1 });
             }
             Order::Death { .. } => {
                 println!("MISSED {what}");
@@ -162,7 +174,7 @@ async fn work(ground: &Ground, matrix: &Mutex<Matrix>) {
             if matrix.is_over() {
                 return;
             }
-            matrix.orders.pop_front().map(|order| (matrix.run_of(&order), order))
+            matrix.next().map(|order| (matrix.run_of(&order), order))
         };
         let Some(((scenario, death), order)) = next else {
             tokio::time::sleep(Duration::from_millis(100)).await;
