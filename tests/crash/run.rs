@@ -234,6 +234,14 @@ impl<'a> Run<'a> {
         .await
     }
 
+    /// Deletes the endpoints: those that a run which failed has left would get the news of the next.
+    pub async fn leave(&self) {
+        let endpoints: Vec<_> = self.endpoints.lock().unwrap().values().cloned().collect();
+        for endpoint in endpoints {
+            let _ = self.ground.stack.local.endpoints().delete(&format!("/v1/endpoints/{endpoint}")).await;
+        }
+    }
+
     /// Every delivery that has a record.
     async fn keys(&self) -> Vec<DeliveryKey> {
         let endpoints: Vec<_> = self.endpoints.lock().unwrap().values().cloned().collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pombo_aws::clock;
 use pombo_domain::delivery::Status;
 use pombo_domain::event::Event;
-use pombo_domain::ids::TenantId;
+use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::operational::{Failures, Minute};
 use serde_json::{Value, json};
 
@@ -14,9 +14,16 @@ use crate::run::Run;
 /// A process remembers for ten seconds who subscribes. After that it asks again, and can die there.
 const FORGOTTEN: Duration = Duration::from_secs(11);
 
+/// Subscribes to types of news; every process knows it then. Gives the endpoint.
+pub async fn subscribe(run: &Run<'_>, options: Value) -> EndpointId {
+    let news = run.endpoint_of("pombo", "/news", options).await;
+    tokio::time::sleep(FORGOTTEN).await;
+    news
+}
+
 /// An endpoint is registered and paused, and whoever wants to know is told.
 pub async fn of_endpoints(run: &Run<'_>) {
-    let news = run.endpoint_of("pombo", "/news", json!({"event_types": ["pombo.endpoint.*"]})).await;
+    let news = subscribe(run, json!({"event_types": ["pombo.endpoint.*"]})).await;
     let endpoint = run.endpoint("/a", json!({})).await;
     run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/pause"), json!({})).await;
     told(run, &["created", "paused"].map(|what| format!("pombo.endpoint.{what}"))).await;
@@ -36,7 +43,7 @@ async fn told(run: &Run<'_>, types: &[String]) {
 
 /// A circuit opens and closes.
 pub async fn of_circuits(run: &Run<'_>) {
-    let news = run.endpoint_of("pombo", "/news", json!({"event_types": ["pombo.circuit.*"]})).await;
+    let news = subscribe(run, json!({"event_types": ["pombo.circuit.*"]})).await;
     super::jobs::circuit_open_for(run, FORGOTTEN).await;
     told(run, &["opened", "closed"].map(|what| format!("pombo.circuit.{what}"))).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;
@@ -44,8 +51,7 @@ pub async fn of_circuits(run: &Run<'_>) {
 
 /// A circuit opens, and closes because nothing is held behind it.
 pub async fn of_an_unproven_circuit(run: &Run<'_>) {
-    let news = run.endpoint_of("pombo", "/news", json!({"event_types": ["pombo.circuit.*"]})).await;
-    tokio::time::sleep(FORGOTTEN).await;
+    let news = subscribe(run, json!({"event_types": ["pombo.circuit.*"]})).await;
     super::jobs::still_alive(run).await;
     told(run, &["opened", "closed"].map(|what| format!("pombo.circuit.{what}"))).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;
@@ -53,8 +59,7 @@ pub async fn of_an_unproven_circuit(run: &Run<'_>) {
 
 /// A delivery fails for good: it is counted once, in the event of its minute.
 pub async fn of_failures(run: &Run<'_>) {
-    let news = run.endpoint_of("pombo", "/news", json!({"event_types": ["pombo.delivery.failed"]})).await;
-    tokio::time::sleep(FORGOTTEN).await;
+    let news = subscribe(run, json!({"event_types": ["pombo.delivery.failed"]})).await;
     let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1]}})).await;
     run.answers(500, 500);
     let event = run.post("e", &endpoint).await;
@@ -89,7 +94,7 @@ pub async fn of_a_pause(run: &Run<'_>) {
     // The receiver may still answer as if it were gone when the news comes.
     let options =
         json!({"event_types": ["pombo.endpoint.paused"], "retry_policy": {"delays_seconds": [2, 2, 2, 2, 2]}});
-    let news = run.endpoint_of("pombo", "/news", options).await;
+    let news = subscribe(run, options).await;
     super::jobs::gone(run).await;
     told(run, &["pombo.endpoint.paused".to_owned()]).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;

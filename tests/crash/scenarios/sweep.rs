@@ -11,6 +11,7 @@ use pombo_domain::retry::Decision;
 use pombo_tests::Fault;
 use serde_json::{Value, json};
 
+use super::news::subscribe;
 use crate::run::Run;
 
 /// Sweeps until there is an answer.
@@ -137,7 +138,7 @@ pub async fn stalled(run: &Run<'_>) {
 
 /// The message that announces an event of Pombo's own is lost.
 pub async fn unqueued(run: &Run<'_>) {
-    let news = run.endpoint_of("pombo", "/news", json!({"event_types": ["pombo.endpoint.paused"]})).await;
+    let news = subscribe(run, json!({"event_types": ["pombo.endpoint.paused"]})).await;
     let endpoint = run.endpoint("/a", json!({})).await;
     lose(run, 1, "SendMessage", run.ground.stack.resource("JobsQueue").to_owned());
     run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/pause"), json!({})).await;
