@@ -9,25 +9,26 @@ use pombo_domain::operational::Happening;
 
 use crate::settings::App;
 
-/// Writes the health with the circuit closed, and tells so in the same transaction. Whether this is written or another
-/// process was faster: the next leg sees what stands.
+/// Writes the health with the circuit closed, and tells so in the same transaction; gives whether it did. Otherwise
+/// another process was faster, and the next leg sees what stands.
 pub(super) async fn close(
     app: &App,
     endpoint: &Endpoint,
     health: &Health,
     closed: Health,
     writer: &str,
-) -> Result<(), AwsError> {
+) -> Result<bool, AwsError> {
     let (now, operations) = (clock::now(), &app.protocol.operations);
     let open_since = health.open.as_ref().map_or(now, |open| open.since);
     // A mark that is left says that no attempt has succeeded.
     let what = Happening::CircuitClosed { open_since, proven: closed.failing_since.is_none() };
     let event = operations.prepare(endpoint, &what, now).await?;
     let also = event.iter().map(|event| operations.write(event)).collect::<Result<_, _>>()?;
-    if let PutHealth::Stored(_) = app.health.put(&endpoint.id, health, closed, writer, also).await?
-        && let Some(event) = &event
-    {
+    if app.health.put(&endpoint.id, health, closed, writer, also).await? == PutHealth::Conflict {
+        return Ok(false);
+    }
+    if let Some(event) = &event {
         operations.announce(event).await;
     }
-    Ok(())
+    Ok(true)
 }

@@ -47,8 +47,9 @@ pub(super) async fn probe(
         // Deliveries come to be held for some time after the circuit opened. When none has come by then, there is nothing
         // to look after: the circuit closes with its mark left, and the next failure opens it again.
         Look::Nothing if began >= open.since.plus(app.settle) => {
-            tracing::info!(endpoint = %endpoint.id, "Nothing is held to probe with; the circuit closes unproven.");
-            circuit::close(app, endpoint, health, health.closed_unproven(clock::now()), writer).await?;
+            if circuit::close(app, endpoint, health, health.closed_unproven(clock::now()), writer).await? {
+                tracing::info!(endpoint = %endpoint.id, "Nothing is held to probe with; the circuit closed unproven.");
+            }
             Duration::from_secs(1)
         }
         Look::Nothing => app.rules.probe_every,
