@@ -25,7 +25,9 @@ use crate::rows::{delivery, event, put_deliveries, put_events};
 /// Of these tests' own: a sweep is among them, which reads the index of all that is due.
 async fn hook() -> Hook {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
-    let stack = STACK.get_or_init(|| Stack::start("stale", &[("OverdueSeconds", "2"), ("SettleSeconds", "6")])).await;
+    let stack = STACK
+        .get_or_init(|| Stack::start_without_roles("stale", &[("OverdueSeconds", "2"), ("SettleSeconds", "6")]))
+        .await;
     Hook::new(stack, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(200)).await
 }
 
