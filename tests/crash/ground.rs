@@ -7,6 +7,7 @@ use local::{Emulator, EmulatorOptions, LocalOptions, LocalStack, Progress};
 use pombo_aws::deliveries::DeliveriesTable;
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
+use pombo_aws::health::HealthTable;
 use pombo_aws::jobs::JobsTable;
 use pombo_aws::rate_limit::RateLimits;
 use pombo_aws::routing::RoutingTable;
@@ -38,6 +39,8 @@ pub struct Ground {
     pub deliveries: DeliveriesTable,
     /// The endpoints.
     pub endpoints: EndpointsTable,
+    /// What is known of their health.
+    pub health: HealthTable,
     /// The slots of their rate limits.
     pub rate_limits: RateLimits,
     /// The routing records.
@@ -122,6 +125,7 @@ impl Ground {
         Self {
             deliveries: DeliveriesTable::new(dynamodb.clone(), table("DeliveriesTable")),
             endpoints: EndpointsTable::new(dynamodb.clone(), table("EndpointsTable")),
+            health: HealthTable::new(dynamodb.clone(), table("EndpointsTable")),
             rate_limits: RateLimits::new(dynamodb.clone(), table("EndpointsTable")),
             routing: RoutingTable::new(dynamodb.clone(), table("RoutingTable")),
             events: EventsTable::new(dynamodb.clone(), table("EventsTable")),

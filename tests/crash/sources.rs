@@ -33,8 +33,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 /// Lines that only a run reaches in which something else has gone wrong before: one death does not lead there. The calls
 /// behind them are died at elsewhere; what they do is in `tests/it`.
 const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
-    // Marks of days of failures that a success refutes. What closes the circuit then is died at where nothing is held.
-    ("replay/src/leg/auto_pause.rs", "health.cleared(clock::now())"),
     // What was known of an endpoint is too old by the end of an attempt.
     ("dispatch/src/endpoint_cache.rs", "None => self.read(id).await"),
 ];

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pombo_aws::clock;
+use pombo_aws::health::PutHealth;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::health::{Health, HealthRules};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, JobStatus};
 use pombo_domain::signature::Secret;
@@ -338,6 +340,36 @@ pub async fn gone(run: &Run<'_>) {
     run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/resume"), json!({})).await;
     run.until_jobs_end(2).await;
     run.assert_whole().await;
+}
+
+/// An endpoint fails that has had failures on each of the days before, and a success meanwhile: it is not paused.
+pub async fn refuted(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    let event = run.post("before", &endpoint).await;
+    run.until(&event, Status::Succeeded).await;
+    // A success clears the mark, after it is recorded.
+    run.ground.until_quiet().await;
+    let now = clock::now();
+    let marked = Health {
+        failing_since: Some(now.minus(Duration::from_secs(4 * 86_400))),
+        failures: 1,
+        last_day: now.as_seconds() / 86_400 - 1,
+        days: HealthRules::DEFAULT.pauses_after_days - 1,
+        expires_at: 4_000_000_000,
+        ..Health::good()
+    };
+    let written = run.ground.health.put(&endpoint, &Health::good(), marked, "days", Vec::new()).await.unwrap();
+    assert!(matches!(written, PutHealth::Stored(_)));
+    run.answers(500, 500);
+    run.post("after", &endpoint).await;
+    run.until_it("a refutation", || async {
+        let (_, health) = run.ground.endpoints.get_with_health(&endpoint).await.unwrap().unwrap();
+        // The retry, hours later, may have set a mark again.
+        health.closed_at.filter(|_| health.open.is_none())
+    })
+    .await;
+    run.until_jobs_end(1).await;
+    run.endpoints("DELETE", &format!("/v1/endpoints/{endpoint}"), Value::Null).await;
 }
 
 /// Nothing is held behind an open circuit: it closes.

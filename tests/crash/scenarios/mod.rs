@@ -39,7 +39,7 @@ scenarios! {
         scheduler_down, slot_refused, slot_too_late, limit_changed, outcome_again;
     reads: lists, of_one;
     jobs: chosen, chosen_pending, chosen_unsent, by_filter, by_filter_unsent, missing_unwritten, page_sent_twice, by_tenant, missing, missed_by_receiver, stopped, delivery_cancelled, circuit,
-        gone, still_alive;
+        gone, refuted, still_alive;
     sweep: overdue, overdue_by_scheduler, dead_letters, dead_jobs, stalled, unqueued;
     news: of_endpoints, of_circuits, of_an_unproven_circuit, of_failures, of_a_pause;
 }
