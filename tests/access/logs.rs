@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use pombo_tests::{Stack, Template, eventually, unique};
+use pombo_tests::{SOON, Stack, Template, eventually, unique};
 
 use crate::flows::{LOWEST_LEVEL, driven};
 
@@ -35,7 +35,7 @@ fn leaks(log: &str, secrets: &[String]) -> Vec<String> {
 async fn log_with(stack: &Stack, text: &str) -> String {
     let (status, _) = stack.local.replay().get(&format!("/v1/replays/{text}")).await.unwrap();
     assert_eq!(status, 404);
-    eventually("the request's line in the log", std::time::Duration::from_secs(30), || async {
+    eventually("the request's line in the log", SOON, || async {
         let log = stack.log().await;
         log.contains(text).then_some(log)
     })

@@ -1,9 +1,7 @@
 //! What is in `data` arrives byte for byte.
 
-use std::time::Duration;
-
 use local::Answer;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, SOON, Stack};
 use serde_json::json;
 
 async fn post_raw(stack: &Stack, body: String) -> (u16, serde_json::Value) {
@@ -41,7 +39,7 @@ async fn numbers_key_order_unicode_and_white_space_arrive_byte_for_byte() {
         let (status, answer) = post_raw(hook.stack, body).await;
         assert_eq!(status, 202, "{number}: {answer}");
     }
-    let received = hook.receiver.wait_for(data.len(), Duration::from_secs(30)).await.unwrap();
+    let received = hook.receiver.wait_for(data.len(), SOON).await.unwrap();
     for received in received {
         let data = &data[received.webhook_id().parse::<usize>().unwrap()];
         let expected = format!(r#"{{"type":"a.b","timestamp":"2026-01-31T08:30:00.500Z","data":{data}}}"#);
@@ -73,7 +71,7 @@ async fn a_body_at_the_limit_is_delivered_and_one_above_is_refused() {
     assert_eq!(status, 202, "{answer}");
     let (status, answer) = post_raw(hook.stack, event(largest + 100)).await;
     assert_eq!(status, 413, "{answer}");
-    let received = hook.receiver.wait_for(1, Duration::from_secs(30)).await.unwrap();
+    let received = hook.receiver.wait_for(1, SOON).await.unwrap();
     assert!(received[0].body.len() > 349 * 1024);
     hook.assert_signed();
 }

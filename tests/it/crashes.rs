@@ -7,9 +7,6 @@ use local::Answer;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
 use serde_json::json;
 
-/// A dead function's message comes again after the queue's visibility timeout.
-const AFTER_A_DEATH: Duration = Duration::from_secs(60);
-
 async fn hook(responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static) -> Hook {
     hook_on(Stack::calm().await, responder).await
 }
@@ -46,7 +43,7 @@ async fn killed_before_the_claim_it_is_sent_once() {
     let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillBefore);
     let event = hook.post().await;
-    let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
     assert_eq!((hook.receiver.count(), &delivery["attempts"][0]["redelivered"]), (1, &json!(false)));
 }
 
@@ -55,7 +52,7 @@ async fn killed_between_the_claim_and_the_post_it_is_sent_once_after_the_claim_h
     let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillAfter);
     let event = hook.post().await;
-    let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
     assert_eq!((hook.receiver.count(), &delivery["attempts"][0]["redelivered"]), (1, &json!(true)));
 }
 
@@ -64,7 +61,7 @@ async fn killed_between_the_post_and_the_record_it_is_sent_again_and_says_so() {
     let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "succeeded", false), Fault::KillBefore);
     let event = hook.post().await;
-    let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
     assert_eq!(delivery["attempts"].as_array().unwrap().len(), 1);
     assert_eq!(delivery["attempts"][0]["redelivered"], true);
     let received = hook.receiver.received();
@@ -79,7 +76,7 @@ async fn killed_after_the_record_the_next_attempt_comes_all_the_same() {
     let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "retrying", false), Fault::KillAfter);
     let event = hook.post().await;
-    let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
     assert_eq!((hook.receiver.count(), &delivery["attempt"]), (2, &json!(2)));
 }
 
@@ -90,7 +87,7 @@ async fn killed_after_the_next_attempt_was_sent_nothing_is_sent_twice() {
     let next = move |call: &Call| call.operation == "SendMessage" && call.mentions(&endpoint);
     spoil(&hook, 1, next, Fault::KillAfter);
     let event = hook.post().await;
-    hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
+    hook.until_status(&event, "succeeded", SOON).await;
     tokio::time::sleep(Duration::from_secs(20)).await; // The dead function's message has come again by then.
     assert_eq!(hook.receiver.count(), 2);
 }
@@ -103,7 +100,7 @@ async fn a_record_that_cannot_be_written_is_queued_and_the_receiver_is_left_alon
         // More often than one call is repeated by the SDK: the first message gives up.
         spoil(&hook, 4, wanted, Fault::Refuse(400, "ProvisionedThroughputExceededException"));
         let event = hook.post().await;
-        let delivery = hook.until_status(&event, "succeeded", AFTER_A_DEATH).await;
+        let delivery = hook.until_status(&event, "succeeded", SOON).await;
         assert_eq!((hook.receiver.count(), delivery["attempts"].as_array().unwrap().len()), (attempts, attempts));
         assert!(delivery["attempts"].as_array().unwrap().iter().all(|attempt| attempt["redelivered"] == false));
         let queued = hook.stack.proxy.calls(|call| {
@@ -195,7 +192,7 @@ async fn a_retry_whose_schedule_never_fires_is_found_by_the_sweep() {
     });
     let event = hook.post().await;
     hook.until_status(&event, "retrying", SOON).await;
-    let delivery = eventually("the swept delivery", Duration::from_secs(40), || async {
+    let delivery = eventually("the swept delivery", SOON, || async {
         hook.stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let delivery = hook.delivery(&event).await;

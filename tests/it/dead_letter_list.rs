@@ -41,7 +41,7 @@ async fn dead_letters_are_listed_with_their_reason_again_and_again_and_stay() {
 
     // The sweep finds them though somebody has looked. What it leaves is hidden from both for a while, and counted.
     stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
-    pombo_tests::eventually("the sweep", std::time::Duration::from_secs(30), || async {
+    pombo_tests::eventually("the sweep", pombo_tests::SOON, || async {
         (stack.queue_length("DeliveriesDeadLetterQueue").await == 1).then_some(())
     })
     .await;

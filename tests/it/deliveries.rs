@@ -112,7 +112,7 @@ async fn a_fan_out_to_a_hundred_and_one_endpoints_reaches_each_once() {
     }
     let accepted = stack.post(&json!({"type": "a", "tenant": tenant, "data": {}})).await;
     assert_eq!(accepted["deliveries"], 101);
-    let received = receiver.wait_for(101, Duration::from_secs(60)).await.unwrap();
+    let received = receiver.wait_for(101, SOON).await.unwrap();
     let paths: std::collections::BTreeSet<_> = received.iter().map(|received| received.path.clone()).collect();
     assert_eq!((paths.len(), received.len()), (101, 101));
     let id = accepted["id"].as_str().unwrap();

@@ -1,7 +1,6 @@
 //! What operators see of an event and of lists of deliveries.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use local::{Answer, Receiver};
 use pombo_tests::{Hook, SOON, Stack, unique};
@@ -34,7 +33,7 @@ async fn failed_deliveries_are_listed_newest_first_page_by_page() {
         events.push(hook.post().await);
     }
     for event in &events {
-        hook.until_status(event, "failed", Duration::from_secs(60)).await;
+        hook.until_status(event, "failed", SOON).await;
     }
     events.reverse();
     for filter in [

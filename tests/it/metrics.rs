@@ -224,7 +224,7 @@ async fn each_metric_is_written_under_the_name_that_its_alarm_looks_at() {
 
     let mut written = BTreeSet::new();
     for (log_group, metrics) in WRITTEN {
-        let found = eventually(&format!("{metrics:?} in {log_group}"), Duration::from_secs(90), || async {
+        let found = eventually(&format!("{metrics:?} in {log_group}"), SOON, || async {
             stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
             tokio::time::sleep(Duration::from_secs(2)).await;
             let documents = documents(stack, log_group).await;

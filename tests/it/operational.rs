@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, SUBSCRIPTION_KNOWN, Stack, eventually, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -20,10 +20,11 @@ async fn told() -> &'static Stack {
     TOLD.get_or_init(|| Stack::start("told", &[])).await
 }
 
-/// Subscribes to these types of operational events; gives the receiver and the endpoint's id.
+/// Subscribes to these types of operational events; every process knows it then. Gives the receiver and the endpoint's id.
 async fn subscribe(stack: &Stack, event_types: &[&str]) -> (Receiver, String) {
     let receiver = Receiver::start().unwrap();
     let endpoint = Hook::register(stack, &receiver, "pombo", "/ops", json!({"event_types": event_types})).await;
+    tokio::time::sleep(SUBSCRIPTION_KNOWN).await;
     (receiver, endpoint)
 }
 
@@ -148,7 +149,7 @@ async fn a_process_that_dies_after_the_change_loses_nothing() {
         let unmarked = |call: &Call| call.operation == "UpdateItem" && call.mentions("REMOVE due_shard");
         Some(stack.proxy.calls(unmarked)).filter(|calls| !calls.is_empty())
     };
-    sweep_until(stack, "queued for good", Duration::from_secs(60), queued).await;
+    sweep_until(stack, "queued for good", SOON, queued).await;
     let bodies = wait_for(&receiver, &hook.endpoint, 1).await;
     assert_eq!(types(&bodies), ["pombo.endpoint.paused"]);
     assert_eq!(stack.proxy.calls(queues).len(), 2, "queued again by who came second");
@@ -173,7 +174,7 @@ async fn an_endpoint_that_goes_down_comes_back_and_leaves_is_told_of() {
     let options = json!({"retry_policy": {"delays_seconds": [1, 1, 1, 1, 1]}});
     let hook = Hook::new(stack, options, move |_| Answer::status(answers.load(Ordering::SeqCst))).await;
     let until = async |count| {
-        eventually("the news", Duration::from_secs(60), || async {
+        eventually("the news", SOON, || async {
             hook.post().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some(news(&receiver, &hook.endpoint)).filter(|bodies| bodies.len() >= count)
@@ -191,7 +192,7 @@ async fn an_endpoint_that_goes_down_comes_back_and_leaves_is_told_of() {
     assert_eq!(closed[1]["data"]["proven"], true, "{closed:?}");
     status.store(410, Ordering::SeqCst);
     let paused = |body: &&Value| body["type"] == "pombo.endpoint.paused";
-    let bodies = eventually("the pause", Duration::from_secs(60), || async {
+    let bodies = eventually("the pause", SOON, || async {
         hook.post().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         Some(news(&receiver, &hook.endpoint)).filter(|bodies| bodies.iter().any(|body| paused(&body)))

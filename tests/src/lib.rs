@@ -18,6 +18,6 @@ mod template;
 pub use backend::Backend;
 pub use proxy::{Call, Fault, Proxy, process_of};
 pub use reference::{Signed, Verdict, ask_for_missed, assert_accepted, verdicts};
-pub use scenario::{Hook, SOON, eventually, unique};
+pub use scenario::{Hook, SOON, SUBSCRIPTION_KNOWN, eventually, unique};
 pub use stack::Stack;
 pub use template::Template;

@@ -22,6 +22,9 @@ pub fn unique(stem: &str) -> String {
 /// asserted where it matters.
 pub const SOON: Duration = Duration::from_secs(120);
 
+/// A process remembers for ten seconds who subscribes to operational events: after this, each knows of a new subscription.
+pub const SUBSCRIPTION_KNOWN: Duration = Duration::from_secs(11);
+
 /// Asks again and again until there is an answer; fails with `what` when there is none in time.
 pub async fn eventually<T, F>(what: &str, at_most: Duration, mut ask: impl FnMut() -> F) -> T
 where

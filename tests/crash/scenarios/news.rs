@@ -7,17 +7,15 @@ use pombo_domain::delivery::Status;
 use pombo_domain::event::Event;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::operational::{Failures, Minute};
+use pombo_tests::SUBSCRIPTION_KNOWN;
 use serde_json::{Value, json};
 
 use crate::run::Run;
 
-/// A process remembers for ten seconds who subscribes. After that it asks again, and can die there.
-const FORGOTTEN: Duration = Duration::from_secs(11);
-
 /// Subscribes to types of news; every process knows it then. Gives the endpoint.
 pub async fn subscribe(run: &Run<'_>, options: Value) -> EndpointId {
     let news = run.endpoint_of("pombo", "/news", options).await;
-    tokio::time::sleep(FORGOTTEN).await;
+    tokio::time::sleep(SUBSCRIPTION_KNOWN).await;
     news
 }
 
@@ -44,7 +42,8 @@ async fn told(run: &Run<'_>, types: &[String]) {
 /// A circuit opens and closes.
 pub async fn of_circuits(run: &Run<'_>) {
     let news = subscribe(run, json!({"event_types": ["pombo.circuit.*"]})).await;
-    super::jobs::circuit_open_for(run, FORGOTTEN).await;
+    // So long that who subscribes is asked for again: a process can die there.
+    super::jobs::circuit_open_for(run, SUBSCRIPTION_KNOWN).await;
     told(run, &["opened", "closed"].map(|what| format!("pombo.circuit.{what}"))).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;
 }

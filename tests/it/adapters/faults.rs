@@ -220,7 +220,7 @@ async fn a_message_that_cannot_be_put_back_comes_when_its_time_has_passed() {
     on.spoil(1, "ChangeMessageVisibilityBatch", &name, Fault::RefuseEntries(vec![0, 1], false));
     queue.put_back(&received).await.unwrap();
     assert_eq!(queue.length().await.unwrap(), 0);
-    let again = pombo_tests::eventually("both again", Duration::from_secs(10), || async {
+    let again = pombo_tests::eventually("both again", pombo_tests::SOON, || async {
         (queue.length().await.unwrap() == 2).then_some(())
     });
     again.await;

@@ -11,12 +11,10 @@ use pombo_domain::delivery::{DeliveryKey, Step};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::Decision;
-use pombo_tests::{Backend, Fault, eventually, unique};
+use pombo_tests::{Backend, Fault, SOON, eventually, unique};
 use serde_json::Value;
 
 use super::{FAR, endpoint_id, some_time};
-
-const SOON: Duration = Duration::from_secs(10);
 
 /// A new queue; its name, and its URL.
 async fn new_queue(on: &Backend) -> (String, String) {
