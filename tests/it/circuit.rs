@@ -103,7 +103,7 @@ async fn a_thousand_deliveries_wait_without_timers_and_arrive_when_the_endpoint_
             }
         })
         .await;
-    let held = until_all(&hook, "held", WAITING + first, Duration::from_secs(120)).await;
+    let held = until_all(&hook, "held", WAITING + first, 2 * SOON).await;
     assert!(held.iter().all(|delivery| delivery["next_attempt_at"].is_null()), "no timers of their own");
     // Whatever was under way when the circuit opened has long ended. From then on there are probes, and nothing else.
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -118,7 +118,7 @@ async fn a_thousand_deliveries_wait_without_timers_and_arrive_when_the_endpoint_
 
     let repaired = SystemTime::now();
     answer.store(200, Ordering::SeqCst);
-    let all = until_all(&hook, "succeeded", WAITING + first, Duration::from_secs(120)).await;
+    let all = until_all(&hook, "succeeded", WAITING + first, 2 * SOON).await;
     let of_the_waiting = all.iter().filter(|delivery| delivery["event_id"].as_str().unwrap().starts_with('n'));
     for delivery in of_the_waiting {
         assert_eq!((&delivery["round"], &delivery["attempt"]), (&json!(0), &json!(1)), "its attempts were unused");
