@@ -11,37 +11,23 @@
 use std::time::Duration;
 
 use pombo_aws::AwsError;
-use pombo_aws::deliveries::{List, Window};
-use pombo_domain::delivery::{Listing, Status};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::EndpointId;
-use pombo_domain::job::{Job, LARGEST_PAGE, Row, StopReason};
+use pombo_domain::job::{Job, LARGEST_PAGE, StopReason};
 use pombo_domain::time::Timestamp;
 
+use super::held::{Look, look};
 use super::page::Page;
-use super::rows::{Known, Records};
+use super::rows::Known;
 use super::{auto_pause, probe};
 use crate::settings::App;
 
 /// The longest pause between two looks; what is put on hold late is released at most so much later.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many windows of an index in which nothing is held any more are read in one look.
-const MOST_STALE_WINDOWS: usize = 6;
 /// From one released delivery to the next: a hundred a second, so that a receiver that has just come back is not run over.
 const SHORTEST_SPACING: Duration = Duration::from_millis(10);
 /// The longest that sending a page may take: a message can wait 15 minutes.
 const LONGEST_PAGE: Duration = Duration::from_secs(600);
-
-/// What a look found.
-#[derive(Debug)]
-pub(super) enum Look {
-    /// Held deliveries.
-    Held(Vec<Row>, Records),
-    /// The index names deliveries, and none of those read is held any more: it lags behind the last leg.
-    Stale,
-    /// The index is empty.
-    Nothing,
-}
 
 /// The next page of a drain.
 pub(super) async fn next_page(
@@ -100,31 +86,6 @@ async fn release(
 fn after_empty_look(opened_at: Timestamp, began: Timestamp, settle: Duration) -> Page {
     let settled = opened_at.plus(settle);
     if began >= settled { Page::End } else { Page::Nothing { look_again_in: began.until(settled).min(LONGEST_PAUSE) } }
-}
-
-/// Looks for the oldest held deliveries, at most `most`. The index names candidates; only what its record says is held
-/// counts, so that an index that lags cannot bring back what an earlier leg released.
-pub(super) async fn look(app: &App, endpoint_id: &EndpointId, most: usize) -> Result<Look, AwsError> {
-    let list = List::ByEndpoint(Listing::endpoint_partition(endpoint_id, Status::Held));
-    let mut after = None;
-    for _ in 0..MOST_STALE_WINDOWS {
-        let first = after.is_none();
-        let window = Window { since: None, until: None, after, limit: most, oldest_first: true };
-        let candidates = app.protocol.deliveries.list(&list, &window).await?;
-        if candidates.is_empty() {
-            return Ok(if first { Look::Nothing } else { Look::Stale });
-        }
-        let mut records = app.protocol.deliveries.get_many(&candidates).await?;
-        records.retain(|_, record| record.status == Status::Held);
-        let held = candidates.iter().filter_map(|key| records.get(key));
-        let rows: Vec<_> =
-            held.map(|record| Row { delivery: record.key.clone(), round: record.step.round, first: false }).collect();
-        if !rows.is_empty() {
-            return Ok(Look::Held(rows, records));
-        }
-        after = candidates.last().cloned();
-    }
-    Ok(Look::Stale)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod auto_pause;
 mod circuit;
 mod drain;
+mod held;
 mod kind;
 pub(crate) mod matching;
 mod page;

@@ -16,7 +16,7 @@ use pombo_domain::message::DeliveryMessage;
 use pombo_domain::time::Timestamp;
 
 use super::circuit;
-use super::drain::{Look, look};
+use super::held::{Look, look};
 use super::page::Page;
 use super::rows::Records;
 use crate::settings::App;
