@@ -14,6 +14,7 @@
 //!
 //! Each is measured, with every other way to misbehave, in `tests/bounds.rs`.
 
+mod classify;
 mod clients;
 mod resolve;
 #[cfg(test)]
@@ -31,11 +32,10 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
 
+use self::classify::{broke_before_answer, classify, too_large};
 use self::clients::{Clients, HEAD_BYTES, HEADER_LINES, Known, LIMITS, Limits};
-pub use self::resolve::NoAddress;
 use self::resolve::{Lookup, Resolver};
 pub use self::tls::NoRootCertificates;
-use crate::classify::{broke_before_answer, classify, too_large};
 
 /// How much of a failure's answer is read.
 const ANSWER_BYTES: usize = 16 * 1024;

@@ -6,7 +6,6 @@
 //! another message has taken its place. `batchItemFailures` says one thing: we could not do our part.
 
 mod attempt;
-mod classify;
 mod deliver;
 mod endpoint_cache;
 mod health;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pombo_domain::outcome::{Outcome, RefusedBy};
 use reqwest::header::HeaderMap;
 
-use crate::http::NoAddress;
+use super::resolve::NoAddress;
 
 /// The outcome of a request that got no status line; `connect` is how long a connection may take to open.
 #[must_use]
