@@ -18,6 +18,7 @@
 //! Out of reach of any such table: a NAT64 prefix that a network made up for itself out of global
 //! addresses (RFC 6052 §2.2), and a public address that is routed to something private.
 
+mod domains;
 mod host;
 mod own;
 mod ranges;
@@ -33,12 +34,12 @@ use std::net::IpAddr;
 use ::url::Host;
 use ipnet::IpNet;
 
-pub use host::{LOCALHOST, SPECIAL_DOMAINS, SpecialDomain};
+pub use domains::{LOCALHOST, SPECIAL_DOMAINS, SpecialDomain};
 pub use own::OwnServer;
 pub use ranges::{GLOBAL_UNICAST, SPECIAL_RANGES, SpecialRange};
-pub use rule::{Refusal, Rule};
+pub use rule::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES, Refusal, Rule};
 pub use setting::BadEntry;
-pub use url::{EndpointUrl, LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES};
+pub use url::EndpointUrl;
 
 /// What an operator opens beyond the public internet, and what is closed because it is this stack. The default opens
 /// nothing, and knows of no stack.
@@ -105,7 +106,7 @@ impl AddressPolicy {
             Host::Domain(name) => name.as_ref(),
         };
         host::check_spelling(name)?;
-        if host::is_localhost(name) {
+        if domains::is_localhost(name) {
             return match self.loopback {
                 true => Ok(()),
                 false => Err(Refusal::new(Rule::SpecialDomain(&LOCALHOST), name)),
@@ -120,7 +121,7 @@ impl AddressPolicy {
 
     /// The name rules that depend on what the name resolves to.
     fn judge_name_with(&self, name: &str, addresses: &[IpAddr]) -> Result<(), Refusal> {
-        if host::is_localhost(name) {
+        if domains::is_localhost(name) {
             // Plain http is let through to this name, so that it must stay on this machine.
             return match addresses.iter().find(|ip| !ip.is_loopback()) {
                 Some(ip) => Err(Refusal::new(Rule::LocalhostElsewhere, ip).resolved_from(name)),

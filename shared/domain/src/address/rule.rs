@@ -8,9 +8,13 @@ use std::fmt;
 
 use ::url::{ParseError, SyntaxViolation};
 
-use super::host::SpecialDomain;
+use super::domains::SpecialDomain;
 use super::ranges::{GLOBAL_UNICAST, SpecialRange};
-use super::url::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES};
+
+/// The longest endpoint URL, in bytes, as given and once normalised.
+pub const MAX_URL_BYTES: usize = 2048;
+/// Ports below this one belong to the operating system's services.
+pub const LOWEST_UNPRIVILEGED_PORT: u16 = 1024;
 
 /// A rule of the address policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,13 +12,9 @@ use ::url::{Host, ParseError, SyntaxViolation, Url};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::AddressPolicy;
-use super::host::is_localhost;
-use super::rule::{Refusal, Rule};
+use super::domains::is_localhost;
+use super::rule::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES, Refusal, Rule};
 
-/// The longest endpoint URL, in bytes, as given and once normalised.
-pub const MAX_URL_BYTES: usize = 2048;
-/// Ports below this one belong to the operating system's services.
-pub const LOWEST_UNPRIVILEGED_PORT: u16 = 1024;
 const HTTPS_PORT: u16 = 443;
 
 /// Where an endpoint receives its deliveries: an absolute URL, normalised as WHATWG URL says, so
