@@ -1,8 +1,19 @@
-//! A small client of Pombo's own APIs: a URL, a key, JSON both ways.
+//! Where the stack's own APIs are, and a small client of them: a URL, a key, JSON both ways.
 
 use anyhow::{Context, Result};
 use reqwest::{Client, Method};
 use serde_json::Value;
+
+/// The Function URLs, without a slash at the end: add `/v1/...`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Urls {
+    /// Events in.
+    pub ingest: String,
+    /// Endpoints and keys.
+    pub endpoints: String,
+    /// Deliveries and replays.
+    pub replay: String,
+}
 
 /// One of the stack's Function URLs, called with an API key.
 #[derive(Clone, Debug)]

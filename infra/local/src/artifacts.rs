@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    hash::{DefaultHasher, Hasher},
     io::{Cursor, Write},
     time::Duration,
 };
@@ -16,6 +15,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     deploy::{self, Text},
+    fingerprint::fingerprint,
     functions::Programs,
 };
 
@@ -41,14 +41,6 @@ pub(crate) fn pack(programs: &Programs) -> Result<BTreeMap<String, Archive>> {
             Ok((function.clone(), archive))
         })
         .collect()
-}
-
-/// What tells one build of a program from another. No adversary here, and a cryptographic hash of a hundred megabytes takes
-/// seconds in a build without optimisation; the standard library comes compiled.
-pub(crate) fn fingerprint(bytes: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    format!("{:016x}", hasher.finish())
 }
 
 /// One file, `bootstrap`, not compressed: the archive travels no further than this machine, and reading is what counts.

@@ -14,7 +14,10 @@ use aws_sdk_lambda::{Client, error::DisplayErrorContext, primitives::Blob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{api::Api, paths, stack::Urls};
+use crate::{
+    api::{Api, Urls},
+    paths,
+};
 
 /// One key of each scope, for the whole stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

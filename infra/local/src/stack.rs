@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
 use crate::{
-    api::Api,
+    api::{Api, Urls},
     artifacts::{self, Archive, Bucket},
     deploy::{self, Text},
     emulator::{Emulator, EmulatorOptions},
@@ -59,17 +59,6 @@ impl Default for LocalOptions {
             progress: Progress::Quiet,
         }
     }
-}
-
-/// The Function URLs, without a slash at the end: add `/v1/...`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Urls {
-    /// Events in.
-    pub ingest: String,
-    /// Endpoints and keys.
-    pub endpoints: String,
-    /// Deliveries and replays.
-    pub replay: String,
 }
 
 /// A stack that is ready. It holds its emulator: when the last stack in it is dropped, the emulator ends.

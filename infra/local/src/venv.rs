@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::{artifacts::fingerprint, paths, process, progress::Progress};
+use crate::{fingerprint::fingerprint, paths, process, progress::Progress};
 
 /// What to install.
 #[derive(Debug)]
