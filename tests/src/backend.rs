@@ -70,7 +70,8 @@ impl Backend {
                 let mut java = Command::new(java(&environment));
                 java.arg(format!("-Djava.library.path={}", program.join("DynamoDBLocal_lib").display()));
                 java.arg("-jar").arg(program.join("DynamoDBLocal.jar"));
-                java.args(["-inMemory", "-port", &port.to_string()]);
+                // One database, whoever signs.
+                java.args(["-inMemory", "-sharedDb", "-port", &port.to_string()]);
                 java
             };
             let backend = Self::start("DynamoDB Local", &environment, command).await;
@@ -124,6 +125,12 @@ impl Backend {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Clients straight to it.

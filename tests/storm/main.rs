@@ -10,7 +10,7 @@ mod books;
 mod call;
 mod client;
 mod dice;
-mod programs;
+mod microburst;
 mod proxy;
 mod receivers;
 mod weather;
@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use aws_sdk_lambda::types::ScalingConfig;
 use local::{Emulator, EmulatorOptions, LocalOptions, LocalStack};
 use pombo_aws::clock;
-use pombo_tests::{SOON, Stack, eventually, unique};
+use pombo_tests::{Backend, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 
 use crate::books::{Audit, Books, list, show};
 use crate::client::Client;
 use crate::dice::Dice;
-use crate::programs::Program;
+use crate::microburst::Microburst;
 use crate::proxy::{Proxy, Targets};
 use crate::receivers::Receivers;
 use crate::weather::{Weather, phases};
@@ -64,8 +64,7 @@ struct Storm {
     stack: &'static Stack,
     proxy: Arc<Proxy>,
     dice: Arc<Dice>,
-    microburst: Program,
-    _tables: Program,
+    microburst: Microburst,
 }
 
 impl Storm {
@@ -74,7 +73,7 @@ impl Storm {
         let dice = Arc::new(Dice::seeded());
         let proxy = Proxy::start(&dice);
         let url = proxy.url();
-        let (tables, microburst) = tokio::join!(Program::roto(), Program::microburst(&url));
+        let (tables, microburst) = tokio::join!(Backend::dynamodb_local(), Microburst::start(&url));
         let options = LocalOptions {
             name: unique("storm"),
             functions_endpoint: Some(proxy.url()),
@@ -89,13 +88,13 @@ impl Storm {
         let emulator = Arc::new(Emulator::start(emulator, options.progress).await.unwrap());
         proxy.set_targets(Targets {
             emulator: emulator.url(),
-            tables: tables.url.clone(),
+            tables: tables.url().to_owned(),
             microburst: microburst.url.clone(),
         });
         let local = LocalStack::start_in(&emulator, options).await.unwrap();
         // The other proxy, which keeps every call, has no place here.
         let stack = Box::leak(Box::new(Stack::of(local, Arc::new(pombo_tests::Proxy::start()))));
-        let storm = Self { stack, proxy, dice, microburst, _tables: tables };
+        let storm = Self { stack, proxy, dice, microburst };
         storm.widen().await;
         storm
     }

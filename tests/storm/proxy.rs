@@ -4,7 +4,7 @@
 //! the fault. Beside the faults the proxy does what the emulator never does: messages and schedules that come twice, late
 //! or out of order, and schedules that never fire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -48,8 +48,8 @@ pub struct Proxy {
     client: reqwest::Client,
     /// For microburst, which breaks connections: none is used twice, so that each fault is the one that was asked for.
     fresh: reqwest::Client,
-    /// The tables that are there already, with the names of their keys.
-    copied: tokio::sync::Mutex<BTreeMap<String, Vec<String>>>,
+    /// The tables that are there already.
+    copied: tokio::sync::Mutex<BTreeSet<String>>,
     counts: Mutex<Counts>,
     pub witness: Witness,
 }
@@ -189,11 +189,7 @@ impl Proxy {
         let answer = match (call.service, call.operation.as_str()) {
             (Service::DynamoDb, _) => {
                 self.copy_tables(call).await;
-                // Each role has its keys, and to roto each key is another account.
-                let mut head = head.clone();
-                head.headers.insert("authorization", authorization("dynamodb").parse().unwrap());
-                let answer = self.forward(&self.targets().tables, &head, body).await?;
-                self.with_standing(call, answer).await
+                self.forward(&self.targets().tables, head, body).await?
             }
             (Service::Scheduler, _) => self.schedule(&weather, call, head).await?,
             (Service::Sqs, "SendMessage" | "SendMessageBatch") => self.send(&weather, call, head).await?,
@@ -281,51 +277,15 @@ impl Proxy {
     async fn copy_tables(&self, call: &Call) {
         let mut copied = self.copied.lock().await;
         for table in call.tables() {
-            if copied.contains_key(&table) {
+            if copied.contains(&table) {
                 continue;
             }
             let named = json!({"TableName": table});
             let described =
                 self.call(&self.targets().emulator, "DynamoDB_20120810.DescribeTable", &named).await["Table"].take();
             self.call(&self.targets().tables, "DynamoDB_20120810.CreateTable", &definition(&described)).await;
-            let keys = described["KeySchema"].as_array().into_iter().flatten();
-            let keys = keys.filter_map(|key| key["AttributeName"].as_str().map(str::to_owned));
-            copied.insert(table, keys.collect());
+            copied.insert(table);
         }
-    }
-
-    /// The answer to a failed condition with the item that stood in its way, which roto leaves out.
-    async fn with_standing(&self, call: &Call, answer: Response<Bytes>) -> Response<Bytes> {
-        const FAILED: &str = "ConditionalCheckFailed";
-        if answer.status() != 400 || !String::from_utf8_lossy(answer.body()).contains(FAILED) {
-            return answer;
-        }
-        let (head, body) = answer.into_parts();
-        let mut body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if let Some(item) = self.standing(&call.body).await {
-            body["Item"] = item;
-        }
-        let parts = call.body["TransactItems"].as_array().into_iter().flatten();
-        let reasons = body["CancellationReasons"].as_array_mut().into_iter().flatten();
-        for (reason, part) in reasons.zip(parts).filter(|(reason, _)| reason["Code"] == FAILED) {
-            let Some(write) = part.as_object().and_then(|kinds| kinds.values().next()) else { continue };
-            if let Some(item) = self.standing(write).await {
-                reason["Item"] = item;
-            }
-        }
-        Response::from_parts(head, body.to_string().into())
-    }
-
-    /// The item that a write meets, if the write asks to see it.
-    async fn standing(&self, write: &Value) -> Option<Value> {
-        let table =
-            write["TableName"].as_str().filter(|_| write["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD")?;
-        let keys = self.copied.lock().await.get(table)?.clone();
-        let place = if write["Key"].is_object() { &write["Key"] } else { &write["Item"] };
-        let key: serde_json::Map<_, _> = keys.into_iter().map(|name| (name.clone(), place[&name].clone())).collect();
-        let wanted = json!({"TableName": table, "Key": key, "ConsistentRead": true});
-        let mut answer = self.call(&self.targets().tables, "DynamoDB_20120810.GetItem", &wanted).await;
-        Some(answer["Item"].take()).filter(Value::is_object)
     }
 
     async fn call(&self, url: &str, target: &str, body: &Value) -> Value {

@@ -1,54 +1,36 @@
-//! The two programs beside the emulator: microburst, which gives faults AWS's shapes, and roto, which keeps the tables, as
-//! it is quicker than the emulator.
+//! The program that gives faults the shapes that they have in AWS.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use local::venv::{self, Requirements};
 use local::{Emulator, Progress};
-use pombo_tests::eventually;
+use pombo_tests::{SOON, eventually};
 use serde_json::{Value, json};
 
 const MICROBURST: Requirements = Requirements { what: "microburst", list: include_str!("requirements.txt"), npm: None };
-const ROTO: Requirements = Requirements { what: "roto", list: include_str!("../backends/roto.txt"), npm: None };
 
-/// A program that ends with this process, in whatever way that ends.
-pub struct Program {
+/// microburst; it ends with this process, in whatever way that ends.
+pub struct Microburst {
     pub url: String,
     shell: Child,
 }
 
-impl Program {
-    /// microburst in front of `upstream`. It draws nothing itself: a call says in its header `x-storm` what it is to meet.
-    pub async fn microburst(upstream: &str) -> Self {
-        let program = Self::start(&MICROBURST, "microburst", &["--upstream", upstream], "/_microburst/health").await;
-        let answer = reqwest::Client::new()
-            .post(format!("{}/_microburst/rules", program.url))
-            .body(rules().to_string())
-            .send()
-            .await
-            .unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
-        program
-    }
-
-    /// roto, empty.
-    pub async fn roto() -> Self {
-        Self::start(&ROTO, "roto-server", &["--ephemeral"], "/").await
-    }
-
-    async fn start(wanted: &Requirements, name: &str, arguments: &[&str], health: &str) -> Self {
-        let directory = venv::ensure(wanted, Progress::Quiet).await.unwrap().join("bin");
+impl Microburst {
+    /// In front of `upstream`. It draws nothing itself: a call says in its header `x-storm` what it is to meet.
+    pub async fn start(upstream: &str) -> Self {
+        let program = venv::ensure(&MICROBURST, Progress::Quiet).await.unwrap().join("bin/microburst");
         let port = Emulator::free_port().unwrap();
-        let shell = spawn(&directory.join(name), arguments, port);
+        let shell = spawn(&program, upstream, port);
         let url = format!("http://127.0.0.1:{port}");
-        let (client, health) = (reqwest::Client::new(), format!("{url}{health}"));
-        eventually(name, Duration::from_secs(60), || async { client.get(&health).send().await.ok() }).await;
+        let (client, health) = (reqwest::Client::new(), format!("{url}/_microburst/health"));
+        eventually("microburst", SOON, || async { client.get(&health).send().await.ok() }).await;
+        let given = client.post(format!("{url}/_microburst/rules")).body(rules().to_string()).send().await.unwrap();
+        assert!(given.status().is_success(), "{}", given.text().await.unwrap());
         Self { url, shell }
     }
 
-    /// How many faults microburst injected, by service and by its own name of the action.
+    /// How many faults it injected, by service and by its own name of the action.
     pub async fn injected(&self) -> Vec<(String, usize)> {
         let metrics = reqwest::get(format!("{}/_microburst/metrics", self.url)).await.unwrap().text().await.unwrap();
         let counted = metrics.lines().filter_map(|line| line.strip_prefix("microburst_faults_total"));
@@ -61,7 +43,7 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for Microburst {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
@@ -69,10 +51,10 @@ impl Drop for Program {
 }
 
 /// The shell ends the program when its own input ends, which it does with this process.
-fn spawn(program: &Path, arguments: &[&str], port: u16) -> Child {
+fn spawn(program: &Path, upstream: &str, port: u16) -> Child {
     const SCRIPT: &str = r#""$@" > /dev/null 2>&1 & program=$!; cat > /dev/null; kill $program"#;
     let mut shell = Command::new("sh");
-    shell.args(["-c", SCRIPT, "storm"]).arg(program).args(arguments).args(["--port", &port.to_string()]);
+    shell.args(["-c", SCRIPT, "storm"]).arg(program).args(["--upstream", upstream, "--port", &port.to_string()]);
     shell.stdin(Stdio::piped()).spawn().unwrap()
 }
 
