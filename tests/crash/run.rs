@@ -168,15 +168,17 @@ impl<'a> Run<'a> {
     pub async fn until_it<T, F: Future<Output = Option<T>>>(&self, what: &str, ask: impl Fn() -> F) -> T {
         let started = Instant::now();
         loop {
+            // Before it is asked: it may be asked for the quiet that the sweep would end.
+            let is_quiet = self.death.is_some() && !self.ground.is_armed() && self.ground.is_quiet().await;
             if let Some(answer) = ask().await {
                 return answer;
             }
             let death = self.death.as_ref().map_or_else(String::new, |point| point.name.clone());
             assert!(started.elapsed() < SOON, "after {SOON:?} still not: {what}\n{death}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let has_died = self.death.is_some() && !self.ground.is_armed();
-            if has_died && self.ground.is_quiet().await {
+            if is_quiet {
                 self.pass_hours().await;
+            } else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
