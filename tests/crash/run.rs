@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use local::{Answer, Api, Receiver, Signature};
 use pombo_aws::clock;
 use pombo_aws::deliveries::{List, Put, Window};
@@ -218,6 +219,17 @@ impl<'a> Run<'a> {
     pub async fn send(&self, queue: &str, message: Value) {
         let url = self.ground.stack.resource(queue);
         self.ground.sqs.send_message().queue_url(url).message_body(message.to_string()).send().await.unwrap();
+    }
+
+    /// The same twice in one call, so that both can be received at the same moment.
+    pub async fn send_twice(&self, queue: &str, message: &Value) {
+        let entry = |id: &str| {
+            let entry = SendMessageBatchRequestEntry::builder().id(id).message_body(message.to_string());
+            entry.build().unwrap()
+        };
+        let url = self.ground.stack.resource(queue);
+        let batch = self.ground.sqs.send_message_batch().queue_url(url).entries(entry("a")).entries(entry("b"));
+        assert_eq!(batch.send().await.unwrap().failed(), []);
     }
 
     /// Every job of the tenant.

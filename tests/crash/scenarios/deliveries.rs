@@ -202,9 +202,7 @@ pub async fn came_twice(run: &Run<'_>) {
     run.until(&event, Status::Retrying).await;
     run.answers_after(Duration::from_millis(800));
     run.beside.store(1, Ordering::SeqCst);
-    for _ in 0..2 {
-        run.send("DeliveriesQueue", json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
-    }
+    run.send_twice("DeliveriesQueue", &json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
     run.until(&event, Status::Succeeded).await;
 }
 
