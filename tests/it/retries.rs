@@ -39,7 +39,7 @@ async fn the_first_retry_of_the_default_policy_comes_with_no_one_watching() {
     assert_eq!(delivery["attempts"].as_array().unwrap().len(), 2);
     let received = hook.receiver.received();
     let waited = received[1].at.duration_since(received[0].at).unwrap();
-    assert!((60..100).contains(&waited.as_secs()), "{waited:?}");
+    assert!((60..80).contains(&waited.as_secs()), "{waited:?}");
     assert_eq!(received[0].webhook_id(), received[1].webhook_id());
     assert_ne!(received[0].header("webhook-timestamp"), received[1].header("webhook-timestamp"), "signed anew");
     hook.assert_signed();
@@ -96,7 +96,7 @@ async fn the_fast_policys_delays_are_powers_of_two_and_a_half_by_the_queue() {
     assert_eq!(delivery["attempts"].as_array().unwrap().len(), 6);
     let received = hook.receiver.received();
     let waited = received[1].at.duration_since(received[0].at).unwrap();
-    assert!((3.0..20.0).contains(&waited.as_secs_f64()), "{waited:?}");
+    assert!((3.0..6.0).contains(&waited.as_secs_f64()), "{waited:?}");
     assert!(schedules_of(hook.stack, &delivery).is_empty());
 }
 

@@ -25,7 +25,7 @@ async fn a_call_that_hangs_ends_within_its_time() {
     let begun = Instant::now();
     let error = events.get(&tenant, &"e".parse().unwrap(), clock::now()).await.unwrap_err();
     let took = begun.elapsed();
-    assert!(CALL_TIMEOUT == Duration::from_secs(5) && took < CALL_TIMEOUT + Duration::from_secs(2), "{took:?}");
+    assert!(CALL_TIMEOUT == Duration::from_secs(5) && took < CALL_TIMEOUT + Duration::from_millis(500), "{took:?}");
     assert!(took > Duration::from_secs(4), "it was tried more than once: {took:?}");
     assert_eq!(error.code(), None, "{error}");
 }
@@ -43,7 +43,7 @@ async fn a_call_of_any_service_that_hangs_ends_within_its_time() {
     let (sent, made) = tokio::join!(queue.send(message), scheduler.create(&schedule, at, "{}"));
     let took = begun.elapsed();
     assert_eq!((sent.unwrap_err().code(), made.unwrap_err().code()), (None, None));
-    assert!(took < CALL_TIMEOUT + Duration::from_secs(2), "{took:?}");
+    assert!(took < CALL_TIMEOUT + Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]
