@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Fault, Hook, SOON, Stack};
+use pombo_tests::{Fault, Hook, Stack};
 use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(12);
 
 /// Of 12 seconds, 3 are kept for the answer and 5 for the record, so 4 are left for an attempt of up to 3: until the first
 /// look at the endpoint takes 2 of them.
@@ -18,6 +20,7 @@ async fn an_attempt_for_which_time_is_short_is_sent_on_as_a_new_message() {
         is_look.then_some(Fault::Delay(Duration::from_secs(4)))
     });
     let event = hook.post().await;
+    // Sooner than the first message would come again by itself.
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
     assert_eq!(hook.receiver.received().len(), 1);
     assert_eq!(delivery["attempts"].as_array().unwrap().len(), 1, "{delivery}");

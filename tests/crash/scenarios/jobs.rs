@@ -364,11 +364,12 @@ pub async fn refuted(run: &Run<'_>) {
     run.post("after", &endpoint).await;
     run.until_it("a refutation", || async {
         let (_, health) = run.ground.endpoints.get_with_health(&endpoint).await.unwrap().unwrap();
-        // The retry, hours later, may have set a mark again.
-        health.closed_at.filter(|_| health.open.is_none())
+        // Closed unproven, it would keep its days. The retry, hours later, may have set a mark again, which is one day's.
+        health.closed_at.filter(|_| health.open.is_none() && health.days <= 1)
     })
     .await;
     run.until_jobs_end(1).await;
+    assert_eq!(run.ground.endpoints.get(&endpoint).await.unwrap().unwrap().pause, None);
     run.endpoints("DELETE", &format!("/v1/endpoints/{endpoint}"), Value::Null).await;
 }
 
