@@ -8,7 +8,8 @@
 //! requests that the design's table lets a death repeat. At last the sources are searched for what waits: a line that no
 //! process died at is a call that nobody has looked at, and fails the suite.
 //!
-//! `POMBO_CRASH=jobs::circuit,sweep` runs only the scenarios whose names contain one of these.
+//! `POMBO_CRASH=jobs::circuit,sweep` runs only the scenarios whose names contain one of these. `POMBO_CRASH_EACH=1` lets each
+//! scenario die at each point that it reaches, not one of them: that takes an hour.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -42,7 +43,7 @@ const MORE_TRIES: usize = 4;
 /// What is to be run: a scenario undisturbed, or one of those that reach a point, with a death there.
 enum Order {
     Undisturbed(Scenario),
-    Death { point: Point, tried: usize },
+    Death { point: Point, key: String, tried: usize },
 }
 
 /// What is left to be run, and what came of the rest.
@@ -53,7 +54,9 @@ struct Matrix {
     took: BTreeMap<&'static str, Duration>,
     /// How many undisturbed runs have not told yet which points they reach.
     undisturbed: usize,
-    /// The scenarios that reach each point, by its name.
+    /// Whether each scenario dies at each point that it reaches.
+    each: bool,
+    /// The scenarios that reach each point, by its name; with `each`, by its scenario's too.
     points: BTreeMap<String, Vec<Scenario>>,
     /// Every line that led to a point where a process died.
     died_at: BTreeSet<Line>,
@@ -63,9 +66,9 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn new(scenarios: impl Iterator<Item = Scenario>) -> Self {
+    fn new(scenarios: impl Iterator<Item = Scenario>, each: bool) -> Self {
         let orders: Vec<_> = scenarios.map(Order::Undisturbed).collect();
-        Self { undisturbed: orders.len(), orders, ..Self::default() }
+        Self { undisturbed: orders.len(), orders, each, ..Self::default() }
     }
 
     /// Whether nothing is left to be run, and nothing will be added.
@@ -85,8 +88,8 @@ impl Matrix {
     fn run_of(&self, order: &Order) -> (Scenario, Option<Point>) {
         match order {
             Order::Undisturbed(scenario) => (*scenario, None),
-            Order::Death { point, tried } => {
-                let scenarios = &self.points[&point.name];
+            Order::Death { point, key, tried } => {
+                let scenarios = &self.points[key];
                 (scenarios[tried % scenarios.len()], Some(point.clone()))
             }
         }
@@ -95,13 +98,14 @@ impl Matrix {
     /// A scenario reaches these points.
     fn reached(&mut self, scenario: Scenario, points: Vec<Point>) {
         for point in points.into_iter().filter(|point| may_die_at(scenario, point)) {
-            let scenarios = self.points.entry(point.name.clone()).or_default();
+            let key = if self.each { format!("{} {}", scenario.name, point.name) } else { point.name.clone() };
+            let scenarios = self.points.entry(key.clone()).or_default();
             let is_new = scenarios.is_empty();
             if !scenarios.iter().any(|other| other.name == scenario.name) {
                 scenarios.push(scenario);
             }
             if is_new {
-                self.orders.push(Order::Death { point, tried: 0 });
+                self.orders.push(Order::Death { point, key, tried: 0 });
             }
         }
     }
@@ -126,8 +130,8 @@ impl Matrix {
                 self.reached(scenario, ground.reached());
             }
             Order::Death { point, .. } if !ground.is_armed() => self.died_at.extend(point.lines),
-            Order::Death { point, tried } if tried < self.points[&point.name].len() + MORE_TRIES => {
-                self.orders.push(Order::Death { point, tried: tried + 1 });
+            Order::Death { point, key, tried } if tried < self.points[&key].len() + MORE_TRIES => {
+                self.orders.push(Order::Death { point, key, tried: tried + 1 });
             }
             Order::Death { .. } => {
                 println!("MISSED {what}");
@@ -150,6 +154,7 @@ fn may_die_at(scenario: Scenario, point: &Point) -> bool {
 async fn a_function_may_die_at_any_point() {
     let begun = Instant::now();
     let wanted = std::env::var("POMBO_CRASH").unwrap_or_default();
+    let each = std::env::var_os("POMBO_CRASH_EACH").is_some();
     build::assert_only_ours_have_crash_points().await;
     let mut grounds = Vec::new();
     for started in join_all((0..EMULATORS).map(|_| Ground::start(STACKS))).await {
@@ -158,6 +163,7 @@ async fn a_function_may_die_at_any_point() {
     println!("{} stacks after {:?}", grounds.len(), begun.elapsed());
     let matrix = Mutex::new(Matrix::new(
         ALL.iter().filter(|scenario| wanted.split(',').any(|part| scenario.name.contains(part))).copied(),
+        each,
     ));
     assert!(!matrix.lock().unwrap().is_over(), "no scenario has {wanted} in its name");
     join_all(grounds.iter().map(|ground| work(ground, &matrix))).await;

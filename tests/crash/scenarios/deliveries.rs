@@ -12,7 +12,7 @@ use pombo_domain::retry::Decision;
 use pombo_tests::Fault;
 use serde_json::{Value, json};
 
-use crate::run::Run;
+use crate::run::{LONG, Run};
 
 const RETRIES: Duration = Duration::from_secs(30);
 
@@ -26,7 +26,7 @@ pub async fn posted(run: &Run<'_>) {
 
 /// An event goes to three endpoints; their messages are one batch, and a process that dies takes the three along.
 pub async fn fanned_out(run: &Run<'_>) {
-    run.beside.store(2, Ordering::SeqCst);
+    run.are_together(3);
     let mut endpoints = Vec::new();
     for path in ["/a", "/b", "/c"] {
         endpoints.push(run.endpoint(path, json!({})).await);
@@ -48,10 +48,7 @@ pub async fn retried_by_the_queue(run: &Run<'_>) {
 /// A first attempt fails, and Scheduler brings the second.
 pub async fn retried_by_scheduler(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({})).await;
-    run.answers(500, 500);
-    let event = run.post("e", &endpoint).await;
-    run.until(&event, Status::Retrying).await;
-    run.answers(200, 200);
+    let event = run.post_to_retry("e", &endpoint).await;
     fire(run).await;
     run.until(&event, Status::Succeeded).await;
 }
@@ -99,7 +96,7 @@ pub async fn cancelled(run: &Run<'_>) {
 
 /// A delivery whose first attempt failed, and a call that keeps the second from being sent.
 async fn stopped_by(run: &Run<'_>, method: &str, how: &str) -> (DeliveryKey, String) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3, 1]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [8, 1]}})).await;
     run.answers(500, 200);
     let event = run.post("e", &endpoint).await;
     run.receiver.wait_for(1, RETRIES).await.unwrap();
@@ -112,7 +109,7 @@ async fn stopped_by(run: &Run<'_>, method: &str, how: &str) -> (DeliveryKey, Str
 /// Three events for an endpoint that takes one in three seconds.
 pub async fn limited(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({"rate_limit": 0.3})).await;
-    run.beside.store(2, Ordering::SeqCst);
+    run.are_together(3);
     let mut events = Vec::new();
     for id in ["a", "b", "c"] {
         events.push(run.post(id, &endpoint).await);
@@ -160,6 +157,7 @@ pub async fn waiting_long(run: &Run<'_>) {
 pub async fn outcome_queued(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({})).await;
     let id = endpoint.to_string();
+    run.queues_outcome();
     run.ground.stack.proxy.spoil_times(3, move |call| {
         let records = call.attribute("endpoint_id") == id && call.attribute("status") == "succeeded";
         records.then_some(Fault::Refuse(400, "ProvisionedThroughputExceededException"))
@@ -180,10 +178,8 @@ pub async fn unreadable(run: &Run<'_>) {
 
 /// A message that comes before its time waits for it.
 pub async fn came_early(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
-    run.answers(500, 200);
-    let event = run.post("e", &endpoint).await;
-    run.until(&event, Status::Retrying).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
+    let event = run.post_to_retry("e", &endpoint).await;
     let soon = clock::now().plus(Duration::from_secs(2));
     let message = json!({"v": 1, "delivery": event, "round": 0, "attempt": 2, "not_before": soon});
     run.send("DeliveriesQueue", message).await;
@@ -196,12 +192,10 @@ pub async fn came_early(run: &Run<'_>) {
 
 /// A message comes twice at one time: the second waits until the claim of the first has ended.
 pub async fn came_twice(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
-    run.answers(500, 200);
-    let event = run.post("e", &endpoint).await;
-    run.until(&event, Status::Retrying).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
+    let event = run.post_to_retry("e", &endpoint).await;
     run.answers_after(Duration::from_millis(800));
-    run.beside.store(1, Ordering::SeqCst);
+    run.are_together(2);
     run.send_twice("DeliveriesQueue", &json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
     run.until(&event, Status::Succeeded).await;
 }
@@ -221,9 +215,9 @@ pub async fn too_late_for_an_attempt(run: &Run<'_>) {
 /// A message for a step that is recorded already ensures the next.
 pub async fn ensured(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [4]}})).await;
-    run.answers(500, 200);
-    let event = run.post("e", &endpoint).await;
-    run.until(&event, Status::Retrying).await;
+    let event = run.post_to_retry("e", &endpoint).await;
+    // Two messages of the second attempt: the retry's, and the one that is made sure of.
+    run.are_together(2);
     run.send("DeliveriesQueue", json!({"v": 1, "delivery": event, "round": 0, "attempt": 1})).await;
     run.until(&event, Status::Succeeded).await;
 }
@@ -252,11 +246,8 @@ pub async fn scheduler_down(run: &Run<'_>) {
         let schedules = call.operation == "CreateSchedule" && of_endpoint(&call.body, &id);
         schedules.then_some(Fault::Refuse(400, "ServiceQuotaExceededException"))
     });
-    run.answers(500, 200);
-    let event = run.post("e", &endpoint).await;
-    let retrying = run.until(&event, Status::Retrying).await;
+    let event = run.post_to_retry("e", &endpoint).await;
     run.until_it("the message", || async { (!run.ground.is_quiet().await).then_some(()) }).await;
-    assert!(retrying.next.is_some());
     // It waits in the queue for a minute: now is as good.
     run.send("DeliveriesQueue", json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
     run.until(&event, Status::Succeeded).await;
@@ -309,7 +300,7 @@ pub async fn limit_changed(run: &Run<'_>) {
 
 /// An outcome comes that has been recorded: what follows it may not have been sent.
 pub async fn outcome_again(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
     run.answers(500, 500);
     let event = run.post("e", &endpoint).await;
     let record = run.until(&event, Status::Retrying).await;

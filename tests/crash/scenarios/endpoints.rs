@@ -87,7 +87,7 @@ pub async fn resumed(run: &Run<'_>) {
 
 /// An endpoint is resumed after it had trouble, and gets what it missed.
 pub async fn resumed_with_missed(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [8]}})).await;
     run.answers(500, 200);
     let troubled = run.post("troubled", &endpoint).await;
     run.receiver.wait_for(1, std::time::Duration::from_secs(30)).await.unwrap();
@@ -96,6 +96,7 @@ pub async fn resumed_with_missed(run: &Run<'_>) {
     run.until(&troubled, Status::Held).await;
     run.answers(200, 200);
     let missed = run.post("missed", &endpoint).await;
+    run.are_together(2);
     run.endpoints("POST", &format!("{path}/resume"), json!({"missed": "replay"})).await;
     run.assert_whole().await;
     run.until(&troubled, Status::Succeeded).await;

@@ -1,5 +1,6 @@
 //! Replays and drains.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,13 @@ use pombo_domain::time::Timestamp;
 use pombo_tests::{Fault, unique};
 use serde_json::{Value, json};
 
-use crate::run::Run;
+use crate::run::{HOURS, LONG, Run};
 
 /// So many deliveries that have failed, to an endpoint that takes everything from now on.
 async fn failed(run: &Run<'_>, count: usize) -> (EndpointId, Vec<DeliveryKey>) {
     let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1]}})).await;
     run.answers(500, 500);
+    run.are_together(count);
     let mut keys = Vec::new();
     for number in 0..count {
         keys.push(run.post(&format!("e{number}"), &endpoint).await);
@@ -95,13 +97,18 @@ pub async fn chosen_pending(run: &Run<'_>) {
     cancel(run, &lost).await;
 }
 
-/// Posts an event whose message is said to be queued, and is not.
+/// Posts an event whose message is said to be queued, and is not, however often the caller repeats the call.
 async fn lose_first_message(run: &Run<'_>, endpoint: &EndpointId) -> DeliveryKey {
     let id = endpoint.to_string();
-    run.ground.stack.proxy.spoil_times(1, move |call| {
-        (call.operation == "SendMessageBatch" && call.mentions(&id)).then_some(Fault::Swallow)
+    let loses = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&loses);
+    run.ground.stack.proxy.spoil(move |call| {
+        let is_first = call.operation == "SendMessageBatch" && call.mentions(&id);
+        (is_first && still.load(Ordering::SeqCst)).then_some(Fault::Swallow)
     });
-    run.post("lost", endpoint).await
+    let lost = run.post("lost", endpoint).await;
+    loses.store(false, Ordering::SeqCst);
+    lost
 }
 
 async fn cancel(run: &Run<'_>, key: &DeliveryKey) {
@@ -134,7 +141,7 @@ pub async fn by_filter_unsent(run: &Run<'_>) {
 
 /// A leg sends its page and cannot write so. The next finds a delivery that has been tried and waits for its retry.
 pub async fn page_sent_twice(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
     run.answers(500, 500);
     let key = run.post("e", &endpoint).await;
     run.until(&key, Status::Retrying).await;
@@ -172,6 +179,7 @@ async fn settle() {
 pub async fn missing(run: &Run<'_>) {
     let nobody = "ep_aaaaaaaaaaaaaaaa".parse().unwrap();
     let before = [run.post("a", &nobody).await, run.post("b", &nobody).await];
+    run.are_together(before.len());
     let endpoint = run.endpoint("/a", json!({})).await;
     settle().await;
     let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
@@ -262,7 +270,7 @@ pub async fn stopped(run: &Run<'_>) {
 
 /// Deliveries are cancelled: one that retries, and one whose first message is lost.
 pub async fn delivery_cancelled(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
     run.answers(500, 500);
     let retrying = run.post("retrying", &endpoint).await;
     run.until(&retrying, Status::Retrying).await;
@@ -274,7 +282,7 @@ pub async fn delivery_cancelled(run: &Run<'_>) {
 
 /// Fails until the circuit is open; gives what failed.
 async fn broken(run: &Run<'_>) -> (EndpointId, Vec<DeliveryKey>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
     run.answers(500, 500);
     let (mut keys, begun) = (Vec::new(), Instant::now());
     loop {
@@ -325,7 +333,7 @@ pub async fn circuit_open_for(run: &Run<'_>, time: Duration) {
 /// An endpoint answers that it is gone, to two events: it is paused. After a resume it gets what was held.
 pub async fn gone(run: &Run<'_>) {
     // When a process dies before it notes the second of them, the retries, hours later, tell it again.
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [HOURS]}})).await;
     run.answers(410, 410);
     for id in ["a", "b"] {
         let key = run.post(id, &endpoint).await;
@@ -337,6 +345,7 @@ pub async fn gone(run: &Run<'_>) {
     .await;
     run.assert_whole().await;
     run.answers(200, 200);
+    run.are_together(2);
     run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/resume"), json!({})).await;
     run.until_jobs_end(2).await;
     run.assert_whole().await;
@@ -344,7 +353,7 @@ pub async fn gone(run: &Run<'_>) {
 
 /// An endpoint fails that has had failures on each of the days before, and a success meanwhile: it is not paused.
 pub async fn refuted(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [3000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [HOURS]}})).await;
     let event = run.post("before", &endpoint).await;
     run.until(&event, Status::Succeeded).await;
     // A success clears the mark, after it is recorded.

@@ -14,6 +14,8 @@ use crate::run::Run;
 
 /// Subscribes to types of news; every process knows it then. Gives the endpoint.
 pub async fn subscribe(run: &Run<'_>, options: Value) -> EndpointId {
+    // News, and what it is of or the next.
+    run.are_together(2);
     let news = run.endpoint_of("pombo", "/news", options).await;
     tokio::time::sleep(SUBSCRIPTION_KNOWN).await;
     news
@@ -94,6 +96,7 @@ pub async fn of_a_pause(run: &Run<'_>) {
     let options =
         json!({"event_types": ["pombo.endpoint.paused"], "retry_policy": {"delays_seconds": [2, 2, 2, 2, 2]}});
     let news = subscribe(run, options).await;
+    run.are_together(3);
     super::jobs::gone(run).await;
     told(run, &["pombo.endpoint.paused".to_owned()]).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;

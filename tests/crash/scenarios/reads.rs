@@ -3,11 +3,11 @@
 use pombo_domain::delivery::Status;
 use serde_json::{Value, json};
 
-use crate::run::Run;
+use crate::run::{LONG, Run};
 
 /// Lists.
 pub async fn lists(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}})).await;
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
     run.answers(500, 500);
     let event = run.post("e", &endpoint).await;
     run.until(&event, Status::Retrying).await;
@@ -32,7 +32,7 @@ pub async fn lists(run: &Run<'_>) {
 /// One thing.
 pub async fn of_one(run: &Run<'_>) {
     let endpoint =
-        run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [1000]}, "signatures": ["v1", "v1a"]})).await;
+        run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}, "signatures": ["v1", "v1a"]})).await;
     run.answers(500, 500);
     let event = run.post("e", &endpoint).await;
     run.until(&event, Status::Retrying).await;
