@@ -25,7 +25,7 @@ use crate::point::Point;
 const SOON: Duration = Duration::from_secs(90);
 
 /// The delay, in seconds, of a retry that comes when hours pass.
-pub const HOURS: u64 = 50_000;
+pub const HOURS: u64 = 10_000;
 /// The delay, in seconds, of a retry that does not come then either, nor during a later run on the same stack.
 pub const LONG: u64 = 36_000;
 
@@ -219,11 +219,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes overdue what waits for a time that is far away, and sweeps.
+    /// Makes overdue what waits for a time that is hours away, as what a sweep could not queue, and sweeps.
     async fn pass_hours(&self) {
-        let far = clock::now().plus(Duration::from_secs(HOURS.midpoint(LONG)));
+        let now = clock::now();
+        let hours = now.plus(Duration::from_secs(1800))..now.plus(Duration::from_secs(HOURS.midpoint(LONG)));
         for record in self.records().await {
-            if record.next.is_some_and(|next| next.at > far) {
+            if record.next.is_some_and(|next| hours.contains(&next.at)) {
                 self.make_overdue(record).await;
             }
         }
