@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
     pub async fn post_to_retry(&self, id: &str, endpoint: &EndpointId) -> DeliveryKey {
         self.answers(500, 500);
         let key = self.post(id, endpoint).await;
-        self.until(&key, Status::Retrying).await;
+        assert!(self.until(&key, Status::Retrying).await.next.is_some());
         self.answers(200, 200);
         key
     }
