@@ -355,7 +355,8 @@ impl<'a> Run<'a> {
         // A run that was led around its point is one without a death.
         let death = self.death.as_ref().filter(|_| !self.ground.is_armed());
         let (least, most) = death.map_or((0, 0), repeats_after);
-        let most = most.max(usize::from(death.is_some() && self.queues_outcome.load(Ordering::SeqCst)));
+        let queues_outcome = death.is_some() && self.queues_outcome.load(Ordering::SeqCst);
+        let most = most.max(usize::from(queues_outcome));
         let in_dispatch = death.is_some_and(|point| point.is_in("dispatch::handle"));
         let beside = if in_dispatch { self.beside.load(Ordering::SeqCst) } else { 0 };
         let most = most + second_tries + beside;
@@ -364,7 +365,8 @@ impl<'a> Run<'a> {
             told + second_tries >= repeats,
             "{repeats} requests more than attempts, and {told} attempts that say so"
         );
-        let breaks_off = death.is_some_and(|point| point.is_in("deliver::attempt_delivery")) || most > 0;
+        let breaks_off = death.is_some_and(|point| point.is_in("deliver::attempt_delivery"));
+        let breaks_off = breaks_off || beside > 0 || queues_outcome;
         assert!(told == 0 || breaks_off, "attempts say that they are redelivered, and no attempt was broken off");
     }
 }

@@ -14,8 +14,6 @@ use crate::run::Run;
 
 /// Subscribes to types of news; every process knows it then. Gives the endpoint.
 pub async fn subscribe(run: &Run<'_>, options: Value) -> EndpointId {
-    // News, and what it is of or the next.
-    run.are_together(2);
     let news = run.endpoint_of("pombo", "/news", options).await;
     tokio::time::sleep(SUBSCRIPTION_KNOWN).await;
     news
@@ -24,6 +22,8 @@ pub async fn subscribe(run: &Run<'_>, options: Value) -> EndpointId {
 /// An endpoint is registered and paused, and whoever wants to know is told.
 pub async fn of_endpoints(run: &Run<'_>) {
     let news = subscribe(run, json!({"event_types": ["pombo.endpoint.*"]})).await;
+    // The news, and what it is of or the next.
+    run.are_together(2);
     let endpoint = run.endpoint("/a", json!({})).await;
     run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/pause"), json!({})).await;
     told(run, &["created", "paused"].map(|what| format!("pombo.endpoint.{what}"))).await;
@@ -44,6 +44,8 @@ async fn told(run: &Run<'_>, types: &[String]) {
 /// A circuit opens and closes.
 pub async fn of_circuits(run: &Run<'_>) {
     let news = subscribe(run, json!({"event_types": ["pombo.circuit.*"]})).await;
+    // The news, and what it is of or the next.
+    run.are_together(2);
     // So long that who subscribes is asked for again: a process can die there.
     super::jobs::circuit_open_for(run, SUBSCRIPTION_KNOWN).await;
     told(run, &["opened", "closed"].map(|what| format!("pombo.circuit.{what}"))).await;
@@ -53,6 +55,8 @@ pub async fn of_circuits(run: &Run<'_>) {
 /// A circuit opens, and closes because nothing is held behind it.
 pub async fn of_an_unproven_circuit(run: &Run<'_>) {
     let news = subscribe(run, json!({"event_types": ["pombo.circuit.*"]})).await;
+    // The news, and what it is of or the next.
+    run.are_together(2);
     super::jobs::still_alive(run).await;
     told(run, &["opened", "closed"].map(|what| format!("pombo.circuit.{what}"))).await;
     run.endpoints("DELETE", &format!("/v1/endpoints/{news}"), Value::Null).await;
