@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use self::misbehaving::{Case, Layer};
-use super::http2::{serve, until_body};
+use super::http2::{ACKNOWLEDGED, END_OF_BODY, serve, until};
 use super::receiver::{Peer, Receiver, Then, read_request};
 use super::tls::{Authority, NAME, answer, tls_receiver, url};
 use super::*;
@@ -119,7 +119,9 @@ async fn misbehave(authority: &Authority, case: &Case) -> Receiver {
                 stream.write_all(&greeting).await.unwrap();
                 stream.flush().await.unwrap();
                 stream.read_exact(&mut [0; 24]).await.unwrap();
-                until_body(&mut stream).await;
+                // Who is about to write to a connection that breaks finds out before it reads what was said there.
+                let breaks = matches!(then, Then::Close | Then::Reset);
+                until(&mut stream, if breaks { &[END_OF_BODY, ACKNOWLEDGED] } else { &[END_OF_BODY] }).await;
             }
             stream.write_all(&first).await.unwrap();
             stream.flush().await.unwrap();

@@ -117,7 +117,7 @@ async fn a_request_that_a_leaving_receiver_did_not_look_at_goes_to_a_new_connect
             stream.read_exact(&mut [0; 24]).await.unwrap();
             stream.write_all(SETTINGS).await.unwrap();
             for answer in [STATUS_200_ON_STREAM_1, GOAWAY_AFTER_STREAM_1] {
-                until_body(&mut stream).await;
+                until(&mut stream, &[END_OF_BODY]).await;
                 stream.write_all(answer).await.unwrap();
             }
             let mut rest = Vec::new();
@@ -131,16 +131,20 @@ async fn a_request_that_a_leaving_receiver_did_not_look_at_goes_to_a_new_connect
     assert_eq!(receiver.connections(), 2);
 }
 
-/// Reads frames up to the end of a request's body.
-pub async fn until_body(stream: &mut TlsStream<TcpStream>) {
-    loop {
+/// The kind of the frame that ends a request's body, and the flag that says so.
+pub const END_OF_BODY: (u8, u8) = (0, 1);
+/// The same of the frame that acknowledges settings.
+pub const ACKNOWLEDGED: (u8, u8) = (4, 1);
+
+/// Reads frames until each of these has come, in whatever order.
+pub async fn until(stream: &mut TlsStream<TcpStream>, frames: &[(u8, u8)]) {
+    let mut awaited = frames.to_vec();
+    while !awaited.is_empty() {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await.unwrap();
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
-        if (head[3], head[4] & 1) == (0, 1) {
-            return;
-        }
+        awaited.retain(|&(kind, flag)| head[3] != kind || head[4] & flag == 0);
     }
 }
 
