@@ -13,6 +13,8 @@ use std::time::Duration;
 use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal, Rule};
 use pombo_domain::invalid::InvalidField;
 
+use crate::body::fields::refused;
+
 /// How long a name server may take; a name that needs longer counts as one that does not resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -46,11 +48,6 @@ pub async fn check(url: &EndpointUrl, policy: &AddressPolicy, resolver: &impl Re
     }
 }
 
-/// What the caller is told of a URL that the policy refuses.
-pub fn refused(refusal: &Refusal) -> InvalidField {
-    InvalidField { field: "url".to_owned(), rule: format!("must be a public https URL: {refusal}") }
-}
-
 #[cfg(test)]
 #[path = "../../../shared/domain/src/address/tests/cases.rs"]
 mod cases;
@@ -59,7 +56,7 @@ mod cases;
 mod tests {
     use super::cases::{ADDRESSES, LITERAL_HOSTS, NAMES, OK, URLS};
     use super::*;
-    use crate::fields;
+    use crate::body::fields;
 
     struct Answers(io::Result<Vec<IpAddr>>);
 

@@ -11,9 +11,9 @@
 
 mod address;
 mod admin_key;
+mod body;
 mod change;
 mod create;
-mod fields;
 mod handler;
 mod keys;
 mod lifecycle;
@@ -30,6 +30,7 @@ mod view;
 #[cfg(test)]
 mod samples;
 
+pub use self::body::Rules;
 pub use self::handler::handle;
 pub use self::router::{Call, Open, ROUTES};
-pub use self::settings::{App, Rules};
+pub use self::settings::App;

@@ -9,53 +9,16 @@ use std::time::Duration;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::health::PauseReason;
-use pombo_domain::invalid::Invalid;
 use pombo_domain::signature::Secrets;
 use pombo_domain::time::Timestamp;
 use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::App;
+use crate::body::{self, Missed};
 use crate::change::{Wanted, change, change_and_tell};
 use crate::view::EndpointView;
-
-/// A body without fields.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-/// The body of resume.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Resume {
-    /// What shall become of the events that were posted while the endpoint was paused.
-    #[serde(default)]
-    missed: Option<Missed>,
-}
-
-/// What becomes of missed events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-enum Missed {
-    /// Nothing.
-    #[default]
-    Leave,
-    /// They are sent, oldest first.
-    Replay,
-}
-
-impl TryFrom<String> for Missed {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        match text.as_str() {
-            "leave" => Ok(Self::Leave),
-            "replay" => Ok(Self::Replay),
-            _ => Err(Invalid::rule("must be replay or leave")),
-        }
-    }
-}
 
 /// The answer to resume.
 #[derive(Debug, Serialize)]
@@ -68,14 +31,14 @@ struct Resumed<'a> {
 
 /// `POST /v1/endpoints/{id}/pause`.
 pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    request.json_or_default::<Nothing>()?;
+    body::nothing(request)?;
     let endpoint = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }
 
 /// `POST /v1/endpoints/{id}/resume`.
 pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    let missed = request.json_or_default::<Resume>()?.missed.unwrap_or_default();
+    let missed = Missed::read(request)?;
     let done = change_and_tell(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
     let replay_id = done.replay.map(|key| key.to_string());
     Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id }))
@@ -151,23 +114,5 @@ mod tests {
         assert_eq!(tombstone.secrets.live(NOW).count(), 0);
         assert_eq!(tombstone.expires_at, Some(NOW.as_seconds() + 86_400));
         assert_eq!((tombstone.id, tombstone.url), (samples::endpoint().id, samples::endpoint().url));
-    }
-
-    #[test]
-    fn resume_leaves_or_replays_what_was_missed_and_takes_nothing_else() {
-        let check = |body: &str| {
-            let read = samples::request(body).json_or_default::<Resume>().map_err(|problem| {
-                let (status, field) = samples::named(&problem);
-                (status, field.to_owned())
-            });
-            read.map(|body| body.missed.unwrap_or_default())
-        };
-        for leaves in ["", "{}", r#"{"missed":"leave"}"#, r#"{"missed":null}"#] {
-            assert_eq!(check(leaves), Ok(Missed::Leave), "{leaves}");
-        }
-        assert_eq!(check(r#"{"missed":"replay"}"#), Ok(Missed::Replay));
-        assert_eq!(check(r#"{"missed":"x"}"#), Err((400, "missed".into())));
-        assert_eq!(check(r#"{"missed":7}"#), Err((400, "missed".into())));
-        assert_eq!(check(r#"{"other":1}"#), Err((400, "other".into())));
     }
 }

@@ -12,30 +12,16 @@ use std::time::Duration;
 use pombo_aws::clock;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::invalid::Invalid;
-use pombo_domain::signature::{DEFAULT_GRACE, LONGEST_GRACE, Scheme, Schemes, Secret};
+use pombo_domain::signature::{Scheme, Schemes, Secret};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::{Deserialize, Serialize};
-use serde_json::Number;
+use serde::Serialize;
 
 use crate::App;
+use crate::body::RotationOrder;
 use crate::change::{Wanted, change, find};
 use crate::settings::random;
 use crate::view::EndpointView;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// The body of a rotation.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rotate {
-    /// The new secret, if the receiver chose it.
-    secret: Option<Secret>,
-    /// How long the present one goes on signing.
-    grace_hours: Option<Number>,
-    /// What to rotate, if not all that signs.
-    signatures: Option<Schemes>,
-}
 
 /// What a rotation brings.
 #[derive(Debug)]
@@ -66,14 +52,13 @@ struct ShownSecret<'a> {
 
 /// Gives an endpoint a new secret and, if `v1a` signs, a new key; those it has go on signing for the grace period.
 pub async fn rotate(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    let body: Rotate = request.json_or_default()?;
-    let grace = grace(body.grace_hours.as_ref())?;
-    let imported = body.secret.is_some();
-    let secret = match body.secret {
+    let RotationOrder { secret, grace, signatures } = RotationOrder::read(request)?;
+    let imported = secret.is_some();
+    let secret = match secret {
         Some(imported) => imported,
         None => Secret::generate(random()?),
     };
-    let rotation = Rotation { signatures: body.signatures, secret, imported, key: random()?, grace };
+    let rotation = Rotation { signatures, secret, imported, key: random()?, grace };
     let endpoint = change(app, caller, id, |endpoint, now| rotated(endpoint, &rotation, now)).await?;
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Secret of endpoint {} rotated.", endpoint.id);
     let secret = endpoint.secrets.current_secret().filter(|current| **current == rotation.secret);
@@ -85,14 +70,6 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<Response, Prob
     let endpoint = find(app, caller, id).await?;
     tracing::info!(endpoint = %endpoint.id, key = caller.name, "Secrets of endpoint {} shown.", endpoint.id);
     Ok(Response::json(200, &shown(&endpoint, clock::now())))
-}
-
-fn grace(hours: Option<&Number>) -> Result<Duration, Problem> {
-    let Some(hours) = hours else { return Ok(DEFAULT_GRACE) };
-    match hours.as_u64().and_then(|hours| u32::try_from(hours).ok()).map(|hours| HOUR.saturating_mul(hours)) {
-        Some(grace) if grace <= LONGEST_GRACE => Ok(grace),
-        _ => Err(Problem::invalid("grace_hours", "must be a whole number from 0 to 168")),
-    }
 }
 
 /// The endpoint after the rotation. With a secret that is the current one already nothing changes, so that a rotation
@@ -135,6 +112,8 @@ mod tests {
 
     use super::*;
     use crate::samples::{self, NOW, secret};
+
+    const HOUR: Duration = Duration::from_secs(3600);
 
     /// A rotation to the secret of `byte`, and to the key of the one after.
     fn to(byte: u8, grace: Duration) -> Rotation {
@@ -226,30 +205,6 @@ mod tests {
         let view = EndpointView::with_secret(&endpoint, endpoint.secrets.current_secret());
         for answer in [json!(view).to_string(), json!(shown(&endpoint, NOW)).to_string()] {
             assert!(!answer.contains("whsk_") && !answer.contains(&private.as_str().unwrap()[5..]), "{answer}");
-        }
-    }
-
-    #[test]
-    fn grace_is_whole_hours_up_to_a_week() {
-        let read = |body: &str| {
-            let body: Rotate = samples::request(body).json_or_default()?;
-            grace(body.grace_hours.as_ref())
-        };
-        for (body, hours) in [("", 24), ("{}", 24), (r#"{"grace_hours":0}"#, 0), (r#"{"grace_hours":168}"#, 168)] {
-            assert_eq!(read(body).unwrap(), HOUR * hours, "{body}");
-        }
-        for (body, field) in [
-            (r#"{"grace_hours":169}"#, "grace_hours"),
-            (r#"{"grace_hours":-1}"#, "grace_hours"),
-            (r#"{"grace_hours":1.5}"#, "grace_hours"),
-            (r#"{"grace_hours":"24"}"#, "grace_hours"),
-            (r#"{"grace_hours":99999999999}"#, "grace_hours"),
-            (r#"{"secret":"whsec_"}"#, "secret"),
-            (r#"{"secret":"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}"#, "secret"),
-            (r#"{"signatures":[]}"#, "signatures"),
-            (r#"{"grace":1}"#, "grace"),
-        ] {
-            assert_eq!(samples::named(&read(body).unwrap_err()), (400, field), "{body}");
         }
     }
 }

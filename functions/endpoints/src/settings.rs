@@ -1,7 +1,5 @@
 //! What endpoints reads from its environment, and the clients it keeps.
 
-use std::time::Duration;
-
 use pombo_aws::api_keys::ApiKeysTable;
 use pombo_aws::clock;
 use pombo_aws::endpoints::EndpointsTable;
@@ -11,19 +9,9 @@ use pombo_aws::operations::Operations;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
-use pombo_domain::address::AddressPolicy;
 use pombo_web::{Authenticator, Problem};
 
-/// What the stack allows an endpoint to be.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Where it may be.
-    pub addresses: AddressPolicy,
-    /// How long an event is kept: bounds a custom retry policy, and how long a tombstone stays.
-    pub retention: Duration,
-    /// The longest deadline of an attempt, in seconds.
-    pub longest_timeout: u32,
-}
+use crate::Rules;
 
 /// Everything that a request needs.
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 //! It lists the endpoint's failed deliveries, oldest first, or with `"replay": true` orders them all again, by a job like
 //! that of `POST /v1/replays`.
 
+mod body;
 mod proof;
 
 use pombo_aws::clock;
@@ -21,6 +22,7 @@ use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
+use self::body::Body;
 use self::proof::{proved, signed};
 use crate::create_replay;
 use crate::invocation::Invocation;
@@ -28,26 +30,10 @@ use crate::list::{Page, cursor, read_cursor};
 use crate::merge::Candidates;
 use crate::settings::App;
 
-/// What the body must say that it is, so that nothing else that a receiver ever signed can be taken for it.
-const TYPE: &str = "pombo.missed.request";
-/// The largest body in bytes.
-const LARGEST_BODY: usize = 4096;
 /// The most deliveries of a page.
 const PAGE: usize = 100;
 /// The most deliveries that a page looks at.
 const MOST_LOOKED_AT: usize = 400;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    #[serde(rename = "type")]
-    kind: String,
-    endpoint: EndpointId,
-    since: Timestamp,
-    cursor: Option<String>,
-    #[serde(default)]
-    replay: bool,
-}
 
 /// What a cursor belongs to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +68,7 @@ pub(crate) async fn answer(
     request.only_query(&[])?;
     let now = clock::now();
     let signed = signed(request, now)?;
-    let body = read(request)?;
+    let body = Body::read(request)?;
     let endpoint = app.endpoints.get(&body.endpoint).await?;
     let endpoint = proved(endpoint, &signed, &request.body, now)?;
     name.push_str(endpoint.id.as_str());
@@ -94,20 +80,6 @@ pub(crate) async fn answer(
         return ordered.map_err(in_own_fields);
     }
     list(app, Missed { endpoint: endpoint.id, since: body.since }, body.cursor.as_deref()).await
-}
-
-fn read(request: &Request) -> Result<Body, Problem> {
-    if request.body.len() > LARGEST_BODY {
-        return Err(Problem::new(413, format!("The body must be at most {LARGEST_BODY} bytes.")));
-    }
-    let body: Body = request.json()?;
-    if body.kind != TYPE {
-        return Err(Problem::invalid("type", format!("must be {TYPE}")));
-    }
-    if body.replay && body.cursor.is_some() {
-        return Err(Problem::invalid("cursor", "must not be given with replay: that is of all since then"));
-    }
-    Ok(body)
 }
 
 fn not_admitted(refusal: NotAdmitted, now: Timestamp) -> Problem {
@@ -168,46 +140,9 @@ impl Failed {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use pombo_web::Method;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
-    const ENDPOINT: &str = "ep_aaaaaaaaaaaaaaaa";
-
-    fn request(body: &str) -> Request {
-        Request {
-            method: Method::Post,
-            path: "/v1/missed".into(),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
-            body: body.as_bytes().to_vec(),
-            identity: None,
-        }
-    }
-
-    #[test]
-    fn a_body_of_another_kind_or_with_other_fields_is_refused() {
-        let with = |kind: &str, more: &str| {
-            format!(r#"{{"type":"{kind}","endpoint":"{ENDPOINT}","since":"2026-01-01T00:00:00Z"{more}}}"#)
-        };
-        for (body, field) in [
-            (with("student.created", ""), "type"),
-            (with(TYPE, r#","until":"2026-01-02T00:00:00Z""#), "until"),
-            (with(TYPE, r#","tenant":"other""#), "tenant"),
-            (with(TYPE, r#","replay":"yes""#), "replay"),
-            (with(TYPE, r#","replay":true,"cursor":"x""#), "cursor"),
-            (format!(r#"{{"type":"{TYPE}","endpoint":"ep_x","since":"2026-01-01T00:00:00Z"}}"#), "endpoint"),
-            (format!(r#"{{"type":"{TYPE}","endpoint":"{ENDPOINT}"}}"#), "since"),
-        ] {
-            let problem = read(&request(&body)).unwrap_err();
-            assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
-        }
-        assert_eq!(read(&request(&with(TYPE, &" ".repeat(LARGEST_BODY)))).unwrap_err().status, 413);
-        assert!(!read(&request(&with(TYPE, ""))).unwrap().replay);
-    }
 
     #[test]
     fn a_copy_is_refused_for_good_and_one_too_many_for_a_while() {

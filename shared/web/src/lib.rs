@@ -1,6 +1,7 @@
 //! What the three functions behind a Function URL share: requests, answers, problems, and who may call.
 
 #[cfg(feature = "aws")]
+mod authenticator;
 mod caller;
 mod problem;
 mod request;
@@ -8,7 +9,8 @@ mod response;
 pub mod route;
 
 #[cfg(feature = "aws")]
-pub use self::caller::{Authenticator, Caller};
+pub use self::authenticator::Authenticator;
+pub use self::caller::Caller;
 pub use self::problem::Problem;
 pub use self::request::{IamIdentity, Method, Request};
 pub use self::response::Response;

@@ -126,7 +126,7 @@ fn queried(request: &Request) {
 }
 
 /// The answer is short however long the request, and JSON.
-fn problem(problem: &Problem) {
+pub fn problem(problem: &Problem) {
     let response = Response::from(problem.clone());
     assert!((400..=503).contains(&response.status) && response.body.len() < 4096, "{}", response.body);
     let document: serde_json::Value = serde_json::from_str(&response.body).expect("a problem document");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pombo_domain::address::{AddressPolicy, EndpointUrl};
+use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::invalid::{Invalid, InvalidField};
 use pombo_domain::rate_limit::PerSecond;
@@ -11,8 +11,6 @@ use pombo_domain::retry::RetryPolicy;
 use pombo_domain::routing::MOST_PATTERNS;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
-
-use crate::address;
 
 const LONGEST_NAME: usize = 100;
 
@@ -27,7 +25,12 @@ pub fn name(name: String) -> Result<String, InvalidField> {
 
 /// Where requests go, judged as far as that goes without resolving the name.
 pub fn url(text: &str, policy: &AddressPolicy) -> Result<EndpointUrl, InvalidField> {
-    EndpointUrl::parse(text, policy).map_err(|refusal| address::refused(&refusal))
+    EndpointUrl::parse(text, policy).map_err(|refusal| refused(&refusal))
+}
+
+/// What the caller is told of a URL that the policy refuses.
+pub fn refused(refusal: &Refusal) -> InvalidField {
+    InvalidField { field: "url".to_owned(), rule: format!("must be a public https URL: {refusal}") }
 }
 
 /// What an endpoint subscribes to.

@@ -1,0 +1,270 @@
+//! The body of `POST /v1/endpoints`.
+
+use std::collections::BTreeMap;
+
+use pombo_domain::address::EndpointUrl;
+use pombo_domain::endpoint::{DEFAULT_TIMEOUT_SECONDS, Endpoint, EndpointStatus};
+use pombo_domain::event_type::Pattern;
+use pombo_domain::headers::CustomHeaders;
+use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::rate_limit::{PerSecond, RateLimit};
+use pombo_domain::retry::RetryPolicy;
+use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
+use pombo_domain::time::Timestamp;
+use pombo_domain::unknown::Unknown;
+use pombo_web::{Caller, Problem, Request};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use super::{Rules, fields};
+
+/// The version of an endpoint that was never changed.
+const FIRST_VERSION: u64 = 1;
+
+/// The body of the request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    url: String,
+    event_types: Vec<Pattern>,
+    tenant: Option<TenantId>,
+    name: Option<String>,
+    headers: Option<BTreeMap<String, String>>,
+    retry_policy: Option<Value>,
+    timeout_seconds: Option<Number>,
+    rate_limit: Option<Number>,
+    secret: Option<Secret>,
+    signatures: Option<Schemes>,
+}
+
+/// An endpoint that keeps every rule, but for what its name resolves to.
+#[derive(Debug)]
+pub struct NewEndpoint {
+    /// Whose it will be.
+    pub tenant: TenantId,
+    name: String,
+    /// Where requests will go.
+    pub url: EndpointUrl,
+    event_types: Vec<Pattern>,
+    headers: CustomHeaders,
+    retry_policy: RetryPolicy,
+    timeout_seconds: u32,
+    rate_limit: Option<PerSecond>,
+    /// Its secret, if the receiver chose it.
+    pub secret: Option<Secret>,
+    signatures: Schemes,
+}
+
+impl NewEndpoint {
+    /// What a body asks for, under the rules of the stack.
+    pub fn read(request: &Request, caller: &Caller, rules: &Rules) -> Result<Self, Problem> {
+        let body: Body = request.json()?;
+        let tenant = caller.tenant_for(body.tenant)?;
+        if tenant.is_reserved() && caller.tenant.is_some() {
+            return Err(Problem::new(403, "Endpoints of the tenant pombo need an API key for the whole stack."));
+        }
+        let signatures = body.signatures.unwrap_or_default();
+        if body.secret.is_some() && !signatures.contains(Scheme::V1) {
+            return Err(Problem::invalid("secret", "must be left out where v1 is not among the signatures"));
+        }
+        Ok(Self {
+            tenant,
+            name: fields::name(body.name.unwrap_or_default())?,
+            url: fields::url(&body.url, &rules.addresses)?,
+            event_types: fields::event_types(body.event_types)?,
+            headers: CustomHeaders::new(body.headers.unwrap_or_default())?,
+            retry_policy: match &body.retry_policy {
+                Some(given) => fields::retry_policy(given, rules.retention)?,
+                None => RetryPolicy::default(),
+            },
+            timeout_seconds: match &body.timeout_seconds {
+                Some(given) => fields::timeout_seconds(given, rules.longest_timeout)?,
+                None => DEFAULT_TIMEOUT_SECONDS.min(rules.longest_timeout),
+            },
+            rate_limit: body.rate_limit.as_ref().map(fields::rate_limit).transpose()?,
+            secret: body.secret,
+            signatures,
+        })
+    }
+
+    /// The endpoint, with a secret and what a first key is made from.
+    pub fn into_endpoint(self, id: EndpointId, secret: Secret, key: [u8; 32], now: Timestamp) -> Endpoint {
+        Endpoint {
+            id,
+            tenant: self.tenant,
+            name: self.name,
+            url: self.url,
+            event_types: self.event_types,
+            headers: self.headers,
+            retry_policy: self.retry_policy,
+            timeout_seconds: self.timeout_seconds,
+            rate_limit: self.rate_limit.map(|per_second| RateLimit { per_second, since: FIRST_VERSION }),
+            secrets: Secrets::new(secret, now).with_signatures(self.signatures, key, now),
+            status: EndpointStatus::Active,
+            pause: None,
+            version: FIRST_VERSION,
+            created_at: now,
+            updated_at: now,
+            expires_at: None,
+            unknown: Unknown::none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pombo_domain::address::AddressPolicy;
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples::{self, NOW};
+
+    fn read(body: &str, tenant: Option<&str>) -> Result<NewEndpoint, Problem> {
+        NewEndpoint::read(&samples::request(body), &samples::caller(tenant), &samples::rules())
+    }
+
+    /// A right body with one field replaced, or left out by `null`.
+    fn with(field: &str, value: Value) -> String {
+        let mut body = json!({"url": "https://example.com/hook", "event_types": ["student.*"]});
+        body[field] = value;
+        body.to_string()
+    }
+
+    #[test]
+    fn what_is_not_given_has_a_default() {
+        let new = read(&with("name", Value::Null), None).unwrap();
+        assert_eq!((new.tenant.as_str(), new.name.as_str(), new.timeout_seconds), ("default", "", 15));
+        assert_eq!(
+            (new.retry_policy, new.headers, new.secret),
+            (RetryPolicy::Standard, CustomHeaders::default(), None)
+        );
+    }
+
+    #[test]
+    fn the_default_deadline_keeps_to_the_stacks_longest() {
+        let rules = Rules {
+            addresses: AddressPolicy::production(),
+            retention: Duration::from_secs(30 * 86_400),
+            longest_timeout: 5,
+        };
+        let request = samples::request(&with("name", Value::Null));
+        assert_eq!(NewEndpoint::read(&request, &samples::caller(None), &rules).unwrap().timeout_seconds, 5);
+    }
+
+    #[test]
+    fn every_field_is_taken() {
+        let imported = samples::secret(7);
+        let body = json!({
+            "url": "https://example.com/hook", "event_types": ["a", "b.*"], "tenant": "acme", "name": "n",
+            "headers": {"X-Api-Key": "k"}, "retry_policy": {"delays_seconds": [1, 2.5]}, "timeout_seconds": 30,
+            "secret": imported.reveal(), "signatures": ["v1", "v1a"],
+        });
+        let endpoint = read(&body.to_string(), None).unwrap().into_endpoint(
+            EndpointId::generate([1; 10]),
+            imported.clone(),
+            [9; 32],
+            NOW,
+        );
+        assert_eq!((endpoint.tenant.as_str(), endpoint.name.as_str(), endpoint.version), ("acme", "n", 1));
+        assert_eq!(endpoint.headers.reveal().collect::<Vec<_>>(), [("x-api-key", "k")]);
+        assert_eq!((endpoint.timeout_seconds, endpoint.status), (30, EndpointStatus::Active));
+        assert_eq!(json!(endpoint.retry_policy), json!({"delays_seconds": [1.0, 2.5]}));
+        assert_eq!(endpoint.secrets, Secrets::new(imported, NOW).with_signatures(samples::both(), [9; 32], NOW));
+        assert_eq!((endpoint.created_at, endpoint.updated_at, endpoint.expires_at), (NOW, NOW, None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (field, value, named) in [
+            ("url", Value::Null, "url"),
+            ("url", json!(7), "url"),
+            ("url", json!("http://example.com/"), "url"),
+            ("url", json!("https://127.0.0.1/"), "url"),
+            ("event_types", Value::Null, "event_types"),
+            ("event_types", json!("a"), "event_types"),
+            ("event_types", json!([]), "event_types"),
+            ("event_types", json!(["a", "a b"]), "event_types[1]"),
+            ("event_types", json!(["a", "b", "a"]), "event_types[2]"),
+            ("event_types", json!(vec!["a"; 33]), "event_types"),
+            ("tenant", json!("a b"), "tenant"),
+            ("tenant", json!(""), "tenant"),
+            ("name", json!("a\tb"), "name"),
+            ("name", json!("x".repeat(101)), "name"),
+            ("headers", json!([]), "headers"),
+            ("headers", json!({"host": "x"}), "headers.host"),
+            ("headers", json!({"webhook-id": "x"}), "headers.webhook-id"),
+            ("headers", json!({"x-key": 7}), "headers.x-key"),
+            ("headers", json!({"x-key": ""}), "headers.x-key"),
+            ("headers", json!({"x-key": "********"}), "headers.x-key"),
+            ("headers", json!({"a b": "x"}), "headers.a b"),
+            ("retry_policy", json!("slow"), "retry_policy"),
+            ("retry_policy", json!({"delays_seconds": [0]}), "retry_policy.delays_seconds"),
+            ("timeout_seconds", json!("15"), "timeout_seconds"),
+            ("timeout_seconds", json!(0), "timeout_seconds"),
+            ("timeout_seconds", json!(31), "timeout_seconds"),
+            ("timeout_seconds", json!(1.5), "timeout_seconds"),
+            ("rate_limit", json!("10"), "rate_limit"),
+            ("rate_limit", json!(0), "rate_limit"),
+            ("rate_limit", json!(501), "rate_limit"),
+            ("rate_limit", json!({"per_second": 1}), "rate_limit"),
+            ("secret", json!("whsec_short"), "secret"),
+            ("secret", json!("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "secret"),
+            ("signatures", json!([]), "signatures"),
+            ("signatures", json!("v1"), "signatures"),
+            ("signatures", json!(["v1", "v1"]), "signatures"),
+            ("signatures", json!(["v1", "v2"]), "signatures[1]"),
+            ("id", json!("ep_aeaqcaibaeaqcaib"), "id"),
+            ("status", json!("paused"), "status"),
+        ] {
+            let problem = read(&with(field, value.clone()), None).unwrap_err();
+            assert_eq!(samples::named(&problem), (400, named), "{field} {value}: {problem:?}");
+        }
+        for (body, field) in [("{}", "url"), (r#"{"url":"https://example.com/"}"#, "event_types"), ("[]", "body")] {
+            assert_eq!(samples::named(&read(body, None).unwrap_err()), (400, field), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_there_from_the_first_version_on() {
+        let limit = |given| {
+            let new = read(&with("rate_limit", given), None).unwrap();
+            new.into_endpoint(EndpointId::generate([1; 10]), samples::secret(7), [9; 32], NOW).rate_limit
+        };
+        assert_eq!(limit(Value::Null), None);
+        assert_eq!(limit(json!(0.5)), Some(RateLimit { per_second: PerSecond::new(0.5).unwrap(), since: 1 }));
+    }
+
+    #[test]
+    fn a_secret_is_for_v1() {
+        let body = |signatures: Value| {
+            let secret = samples::secret(1).reveal();
+            json!({"url": "https://example.com/", "event_types": ["*"], "secret": secret, "signatures": signatures})
+                .to_string()
+        };
+        assert!(read(&body(json!(["v1a", "v1"])), None).is_ok());
+        assert_eq!(samples::named(&read(&body(json!(["v1a"])), None).unwrap_err()), (400, "secret"));
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_in_the_answer() {
+        let problem = read(&with("secret", json!("whsec_c2VjcmV0")), None).unwrap_err();
+        assert!(!format!("{problem:?}").contains("c2VjcmV0"), "{problem:?}");
+    }
+
+    #[test]
+    fn tenants_are_kept_apart_and_pombos_own_is_for_the_stack() {
+        for (callers, named, status) in [
+            (None, "acme", 0),
+            (None, "pombo", 0),
+            (Some("acme"), "acme", 0),
+            (Some("acme"), "other", 403),
+            (Some("pombo"), "pombo", 403),
+        ] {
+            let answer = read(&with("tenant", json!(named)), callers).map_or_else(|problem| problem.status, |_| 0);
+            assert_eq!(answer, status, "{callers:?} for {named}");
+        }
+        assert_eq!(read(&with("name", Value::Null), Some("acme")).unwrap().tenant.as_str(), "acme");
+    }
+}

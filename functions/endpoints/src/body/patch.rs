@@ -1,0 +1,213 @@
+//! The body of `PATCH /v1/endpoints/{id}`.
+//!
+//! `headers`, like every field, is replaced as a whole: a header that is not given is gone. Their values are write-only,
+//! so there is nothing to merge with that the caller could see.
+
+use std::collections::BTreeMap;
+
+use pombo_domain::address::EndpointUrl;
+use pombo_domain::endpoint::Endpoint;
+use pombo_domain::event_type::Pattern;
+use pombo_domain::headers::CustomHeaders;
+use pombo_domain::rate_limit::{PerSecond, RateLimit};
+use pombo_domain::retry::RetryPolicy;
+use pombo_domain::signature::Schemes;
+use pombo_domain::time::Timestamp;
+use pombo_web::{Problem, Request};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use super::Rules;
+use super::fields::{self, given};
+
+/// The body of the request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(default, deserialize_with = "given")]
+    url: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    event_types: Option<Vec<Pattern>>,
+    #[serde(default, deserialize_with = "given")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    headers: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "given")]
+    retry_policy: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    timeout_seconds: Option<Number>,
+    #[serde(default, deserialize_with = "given")]
+    signatures: Option<Schemes>,
+    #[serde(default, deserialize_with = "given")]
+    rate_limit: Option<Option<Number>>,
+}
+
+/// The fields to change, each of which keeps its rules.
+#[derive(Debug, Default)]
+pub struct Patch {
+    /// The new URL, judged as far as that goes without resolving its name.
+    pub url: Option<EndpointUrl>,
+    event_types: Option<Vec<Pattern>>,
+    name: Option<String>,
+    headers: Option<CustomHeaders>,
+    retry_policy: Option<RetryPolicy>,
+    timeout_seconds: Option<u32>,
+    signatures: Option<Schemes>,
+    /// A limit, or none any more.
+    rate_limit: Option<Option<PerSecond>>,
+}
+
+impl Patch {
+    /// What a body asks for, under the rules of the stack.
+    pub fn read(request: &Request, rules: &Rules) -> Result<Self, Problem> {
+        let body: Body = request.json()?;
+        let retry_policy = |given: Value| fields::retry_policy(&given, rules.retention);
+        let timeout_seconds = |given: Number| fields::timeout_seconds(&given, rules.longest_timeout);
+        Ok(Self {
+            url: body.url.map(|url| fields::url(&url, &rules.addresses)).transpose()?,
+            event_types: body.event_types.map(fields::event_types).transpose()?,
+            name: body.name.map(fields::name).transpose()?,
+            headers: body.headers.map(CustomHeaders::new).transpose()?,
+            retry_policy: body.retry_policy.map(retry_policy).transpose()?,
+            timeout_seconds: body.timeout_seconds.map(timeout_seconds).transpose()?,
+            signatures: body.signatures,
+            rate_limit: body.rate_limit.map(|given| given.as_ref().map(fields::rate_limit).transpose()).transpose()?,
+        })
+    }
+
+    /// The endpoint patched at `now`; should it need a first key for `v1a`, that is made from `key`.
+    pub fn apply(&self, endpoint: &Endpoint, key: [u8; 32], now: Timestamp) -> Endpoint {
+        let kept = endpoint.clone();
+        Endpoint {
+            url: self.url.clone().unwrap_or(kept.url),
+            event_types: self.event_types.clone().unwrap_or(kept.event_types),
+            name: self.name.clone().unwrap_or(kept.name),
+            headers: self.headers.clone().unwrap_or(kept.headers),
+            retry_policy: self.retry_policy.clone().unwrap_or(kept.retry_policy),
+            timeout_seconds: self.timeout_seconds.unwrap_or(kept.timeout_seconds),
+            secrets: match &self.signatures {
+                Some(signatures) => kept.secrets.with_signatures(signatures.clone(), key, now),
+                None => kept.secrets,
+            },
+            rate_limit: self.rate_limit.map_or(kept.rate_limit, |given| limited(given, endpoint)),
+            ..kept
+        }
+    }
+}
+
+/// The limit of the endpoint's next version. One that stays as it was is no other limit, so that its slots stay too.
+fn limited(given: Option<PerSecond>, endpoint: &Endpoint) -> Option<RateLimit> {
+    let per_second = given?;
+    let kept = endpoint.rate_limit.filter(|kept| kept.per_second == per_second);
+    Some(kept.unwrap_or(RateLimit { per_second, since: endpoint.version + 1 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples;
+
+    fn read(body: &str) -> Result<Patch, Problem> {
+        Patch::read(&samples::request(body), &samples::rules())
+    }
+
+    fn patched(body: &str) -> Endpoint {
+        read(body).unwrap().apply(&samples::endpoint(), [9; 32], samples::NOW)
+    }
+
+    #[test]
+    fn only_the_given_field_changes() {
+        let before = samples::endpoint();
+        type Edit = fn(Endpoint) -> Endpoint;
+        let cases: [(&str, Edit); 7] = [
+            (r#"{"name":"second"}"#, |endpoint| Endpoint { name: "second".into(), ..endpoint }),
+            (r#"{"timeout_seconds":3}"#, |endpoint| Endpoint { timeout_seconds: 3, ..endpoint }),
+            (r#"{"retry_policy":"fast"}"#, |endpoint| Endpoint { retry_policy: RetryPolicy::Fast, ..endpoint }),
+            (r#"{"headers":{}}"#, |endpoint| Endpoint { headers: CustomHeaders::default(), ..endpoint }),
+            (r#"{"event_types":["*"]}"#, |endpoint| Endpoint { event_types: vec!["*".parse().unwrap()], ..endpoint }),
+            (r#"{"signatures":["v1","v1a"]}"#, |endpoint| Endpoint {
+                secrets: endpoint.secrets.with_signatures(samples::both(), [9; 32], samples::NOW),
+                ..endpoint
+            }),
+            (r#"{"url":"https://example.org/"}"#, |endpoint| Endpoint {
+                url: EndpointUrl::from_stored("https://example.org/").unwrap(),
+                ..endpoint
+            }),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(patched(body), expected(before.clone()), "{body}");
+        }
+    }
+
+    #[test]
+    fn headers_are_replaced_as_a_whole() {
+        let after = patched(r#"{"headers":{"X-Other":"v"}}"#);
+        assert_eq!(after.headers.reveal().collect::<Vec<_>>(), [("x-other", "v")]);
+    }
+
+    #[test]
+    fn a_limit_begins_with_the_version_that_brings_it_and_null_ends_it() {
+        let limit = |per_second, since| Some(RateLimit { per_second: PerSecond::new(per_second).unwrap(), since });
+        assert_eq!(patched(r#"{"rate_limit":10}"#).rate_limit, limit(10.0, 5), "the sample is at version 4");
+        let limited = Endpoint { rate_limit: limit(10.0, 2), ..samples::endpoint() };
+        for (body, expected) in [
+            (r#"{"rate_limit":20,"name":"x"}"#, limit(20.0, 5)),
+            (r#"{"rate_limit":10.0,"name":"x"}"#, limit(10.0, 2)),
+            (r#"{"rate_limit":null,"name":"x"}"#, None),
+            (r#"{"name":"x"}"#, limit(10.0, 2)),
+        ] {
+            let changed = read(body).unwrap().apply(&limited, [9; 32], samples::NOW);
+            assert_eq!(changed.rate_limit, expected, "{body}");
+        }
+        assert_eq!(read(r#"{"rate_limit":10}"#).unwrap().apply(&limited, [9; 32], samples::NOW), limited);
+    }
+
+    #[test]
+    fn a_patch_that_changes_nothing_is_no_change() {
+        for body in [
+            "{}",
+            r#"{"signatures":["v1"]}"#,
+            r#"{"name":"first"}"#,
+            r#"{"event_types":["student.*"],"timeout_seconds":15}"#,
+        ] {
+            assert_eq!(patched(body), samples::endpoint(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (body, field) in [
+            (json!({"id": "ep_aeaqcaibaeaqcaib"}), "id"),
+            (json!({"tenant": "acme"}), "tenant"),
+            (json!({"status": "paused"}), "status"),
+            (json!({"secret": samples::secret(1).reveal()}), "secret"),
+            (json!({"version": 5}), "version"),
+            (json!({"url": null}), "url"),
+            (json!({"url": "https://10.0.0.1/"}), "url"),
+            (json!({"event_types": null}), "event_types"),
+            (json!({"event_types": []}), "event_types"),
+            (json!({"event_types": ["*", "*"]}), "event_types[1]"),
+            (json!({"name": null}), "name"),
+            (json!({"name": "\n"}), "name"),
+            (json!({"headers": null}), "headers"),
+            (json!({"headers": {"x-api-key": "********"}}), "headers.x-api-key"),
+            (json!({"headers": {"x-api-key": null}}), "headers.x-api-key"),
+            (json!({"retry_policy": null}), "retry_policy"),
+            (json!({"retry_policy": "never"}), "retry_policy"),
+            (json!({"timeout_seconds": null}), "timeout_seconds"),
+            (json!({"timeout_seconds": 31}), "timeout_seconds"),
+            (json!({"signatures": null}), "signatures"),
+            (json!({"signatures": []}), "signatures"),
+            (json!({"signatures": ["v1b"]}), "signatures[0]"),
+            (json!({"rate_limit": 0.001}), "rate_limit"),
+            (json!({"rate_limit": false}), "rate_limit"),
+            (json!([]), "body"),
+        ] {
+            let problem = read(&body.to_string()).unwrap_err();
+            assert_eq!(samples::named(&problem), (400, field), "{body}: {problem:?}");
+        }
+        assert_eq!(read("").unwrap_err().status, 400);
+    }
+}
