@@ -1,6 +1,7 @@
 //! An endpoint's rate limit: kept over any minute, whoever sends, and paid for by nobody else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use local::Answer;
@@ -17,7 +18,7 @@ use serde_json::json;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The reservations of an endpoint's slots.
-fn reservations(hook: &Hook) -> Vec<Call> {
+fn reservations(hook: &Hook) -> Vec<Arc<Call>> {
     hook.stack.proxy.calls(|call| call.operation == "UpdateItem" && call.mentions(&hook.endpoint))
 }
 

@@ -1,5 +1,6 @@
 //! Retries come by themselves, when they are due.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use local::Answer;
@@ -20,7 +21,7 @@ fn message(delivery: &Value, round: u32, attempt: u32) -> String {
     json!({"v": 1, "delivery": delivery["id"], "round": round, "attempt": attempt}).to_string()
 }
 
-fn schedules_of(stack: &Stack, delivery: &Value) -> Vec<Call> {
+fn schedules_of(stack: &Stack, delivery: &Value) -> Vec<Arc<Call>> {
     let id = delivery["id"].as_str().unwrap().to_owned();
     stack.proxy.calls(|call| call.operation == "CreateSchedule" && call.mentions(&id))
 }

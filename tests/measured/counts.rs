@@ -1,5 +1,6 @@
 //! What an event costs in AWS calls, counted at the proxy: these numbers do not vary.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use local::{Answer, Receiver};
@@ -7,9 +8,9 @@ use pombo_tests::{Call, Hook, SOON, Stack, eventually, unique};
 use serde_json::json;
 
 /// Operation, table and capacity units of each call, in order of time, with the number of entries for a batch.
-fn bill(stack: &Stack, calls: &[Call]) -> Vec<String> {
+fn bill(stack: &Stack, calls: &[Arc<Call>]) -> Vec<String> {
     let tables = ["RoutingTable", "EventsTable", "DeliveriesTable", "EndpointsTable", "ApiKeysTable"];
-    let line = |call: &Call| match tables.iter().find(|table| stack.resource(table) == call.table()) {
+    let line = |call: &Arc<Call>| match tables.iter().find(|table| stack.resource(table) == call.table()) {
         Some(table) => format!("{} {table} {}", call.operation, call.units),
         None => match call.body["Entries"].as_array() {
             Some(entries) => format!("{} of {}", call.operation, entries.len()),

@@ -169,7 +169,7 @@ impl Backend {
 
     /// The calls of this operation that passed the proxy and mention `id`.
     #[must_use]
-    pub fn calls(&self, operation: &str, id: &str) -> Vec<Call> {
+    pub fn calls(&self, operation: &str, id: &str) -> Vec<Arc<Call>> {
         self.proxy.calls(|call| call.operation == operation && call.mentions(id))
     }
 

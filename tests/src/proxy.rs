@@ -32,13 +32,15 @@ pub struct Call {
     pub spoilt: bool,
     /// The access key that it is signed with. Where roles are enforced each function has its own.
     pub access_key: String,
+    /// The body as text, once somebody has asked for that: every rule asks of every call.
+    text: OnceLock<String>,
 }
 
 impl Call {
     /// Whether the call says this anywhere.
     #[must_use]
     pub fn mentions(&self, text: &str) -> bool {
-        self.body.to_string().contains(text)
+        self.text.get_or_init(|| self.body.to_string()).contains(text)
     }
 
     /// The name of the table that it reads or writes, the first of them if there are several; empty for other services.
@@ -91,7 +93,7 @@ type Judge = Box<dyn Fn(&str) -> bool + Send + Sync>;
 struct Shared {
     address: SocketAddr,
     target: OnceLock<String>,
-    calls: Mutex<Vec<Call>>,
+    calls: Mutex<Vec<Arc<Call>>>,
     rules: Mutex<Vec<Rule>>,
     judge: OnceLock<Judge>,
     client: reqwest::Client,
@@ -160,7 +162,7 @@ impl Proxy {
 
     /// The calls that passed and that `wanted` wants, in order.
     #[must_use]
-    pub fn calls(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
+    pub fn calls(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Arc<Call>> {
         limits::assert_kept();
         self.shared.calls.lock().unwrap().iter().filter(|call| wanted(call)).cloned().collect()
     }
@@ -240,7 +242,7 @@ async fn handle(
         call.units = units(answer.body());
         call.rows = rows(&call, answer.body());
     }
-    shared.calls.lock().unwrap().push(call);
+    shared.calls.lock().unwrap().push(Arc::new(call));
     Ok(answer.map(Full::new))
 }
 
@@ -255,7 +257,8 @@ pub(crate) fn read_call(target: &str, path: &str, body: &[u8]) -> Call {
         }
         (None, None) => path.to_owned(),
     };
-    Call { operation, body: json, units: 0.0, rows: 0, spoilt: false, access_key: String::new() }
+    let (access_key, text) = (String::new(), OnceLock::new());
+    Call { operation, body: json, units: 0.0, rows: 0, spoilt: false, access_key, text }
 }
 
 /// From `AWS4-HMAC-SHA256 Credential=<access key>/<date>/…`.

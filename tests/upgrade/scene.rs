@@ -89,7 +89,7 @@ impl Scene {
     async fn until_stopped(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(what, SOON, || async {
             let calls = self.stack.proxy.calls(|call| call.spoilt);
-            calls.iter().flat_map(sent).map(|(_, message)| message).find(|message| wanted(message))
+            calls.iter().flat_map(|call| sent(call)).map(|(_, message)| message).find(|message| wanted(message))
         })
         .await
     }
@@ -281,7 +281,7 @@ async fn keys(stack: &Stack) -> String {
 async fn stand(stack: &Stack, key: String) -> Stand {
     let mut stand = Stand { tables: Stand::items_of(stack).await, key, ..Stand::default() };
     let stopped = stack.proxy.calls(|call| call.spoilt);
-    for (place, message) in stopped.iter().flat_map(sent) {
+    for (place, message) in stopped.iter().flat_map(|call| sent(call)) {
         match place.as_str() {
             "deliveries" => stand.deliveries.push(message),
             "schedules" => stand.schedules.push(message),
@@ -296,8 +296,8 @@ async fn stand(stack: &Stack, key: String) -> Stand {
 }
 
 /// The last message of each job: what comes after it was not sent, or has not come to its end.
-fn last_legs(calls: &[Call]) -> Vec<Value> {
-    let legs = calls.iter().flat_map(sent).filter(|(_, message)| message["job"].is_string());
+fn last_legs(calls: &[Arc<Call>]) -> Vec<Value> {
+    let legs = calls.iter().flat_map(|call| sent(call)).filter(|(_, message)| message["job"].is_string());
     let by_job: BTreeMap<_, _> = legs.map(|(_, message)| (message["job"].to_string(), message)).collect();
     by_job.into_values().collect()
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -78,7 +79,7 @@ impl Adapters {
     }
 
     /// The calls about the endpoint that were made.
-    fn made(&self, operation: &str) -> Vec<Call> {
+    fn made(&self, operation: &str) -> Vec<Arc<Call>> {
         self.on.calls(operation, self.id.as_str())
     }
 }
