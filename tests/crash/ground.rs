@@ -180,6 +180,11 @@ impl Ground {
         self.watch.state().reached.clone()
     }
 
+    /// Whether a point was reached where the one of these calls makes the other.
+    pub fn has_reached(&self, outer: &str, inner: &str) -> bool {
+        self.watch.state().reached.iter().any(|point| point.is_where(outer, inner))
+    }
+
     /// How many messages a queue holds, in whatever state.
     async fn length(&self, queue: &str) -> u64 {
         use aws_sdk_sqs::types::QueueAttributeName::All;
@@ -202,7 +207,14 @@ impl Ground {
 
     /// Waits until no message of either queue is on its way.
     pub async fn until_quiet(&self) {
-        eventually("empty queues", Duration::from_secs(60), || async { self.is_quiet().await.then_some(()) }).await;
+        eventually("empty queues", Duration::from_secs(60), || async {
+            let is_quiet = self.is_quiet().await;
+            if !is_quiet {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            is_quiet.then_some(())
+        })
+        .await;
     }
 
     /// Takes away what would run on into the next scenario.

@@ -36,7 +36,7 @@ use crate::scenarios::{ALL, Scenario};
 
 /// Emulators, and the stacks in each.
 const EMULATORS: usize = 2;
-const STACKS: usize = 8;
+const STACKS: usize = 10;
 /// A run may be led around its point: then each of the scenarios that reach it is run, and so often more.
 const MORE_TRIES: usize = 4;
 

@@ -42,6 +42,11 @@ impl Point {
     pub fn is_in(&self, call: &str) -> bool {
         self.calls.iter().any(|other| other == call)
     }
+
+    /// Whether the one of these calls makes the other there.
+    pub fn is_where(&self, outer: &str, inner: &str) -> bool {
+        self.calls.windows(2).any(|pair| pair[0] == outer && pair[1] == inner)
+    }
 }
 
 /// The workspace's root.

@@ -24,6 +24,9 @@ use crate::point::Point;
 /// A death costs ten seconds, and the sweep may have to look for what it left.
 const SOON: Duration = Duration::from_secs(90);
 
+/// How long it is until somebody looks again. Sixteen runs at a time look, and what they look at is the emulator's work, too.
+const OFTEN: Duration = Duration::from_millis(300);
+
 /// The delay, in seconds, of a retry that comes when hours pass.
 pub const HOURS: u64 = 10_000;
 /// The delay, in seconds, of a retry that does not come then either, nor during a later run on the same stack.
@@ -214,7 +217,7 @@ impl<'a> Run<'a> {
             if is_quiet {
                 self.pass_hours().await;
             } else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(OFTEN).await;
             }
         }
     }

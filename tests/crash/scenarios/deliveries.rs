@@ -272,18 +272,27 @@ pub async fn slot_refused(run: &Run<'_>) {
     run.until(&event, Status::Succeeded).await;
 }
 
-/// A slot comes soon, and the invocation ends before an attempt after it would.
+/// A slot comes soon, and the invocation ends before an attempt after it would. Whether a slot is soon depends on how long the
+/// message is on its way: then it is tried with another endpoint.
 pub async fn slot_too_late(run: &Run<'_>) {
-    let endpoint = run.endpoint("/a", json!({"rate_limit": 0.25, "timeout_seconds": 2})).await;
-    let first = run.post("first", &endpoint).await;
-    run.until(&first, Status::Succeeded).await;
-    let id = endpoint.to_string();
-    run.ground.stack.proxy.spoil_times(1, move |call| {
-        let reserves = call.operation == "UpdateItem" && call.mentions(&id);
-        reserves.then_some(Fault::Delay(Duration::from_millis(2500)))
-    });
-    let second = run.post("second", &endpoint).await;
-    run.until(&second, Status::Succeeded).await;
+    for number in 0..5 {
+        let options = json!({"rate_limit": 0.25, "timeout_seconds": 2});
+        let endpoint = run.endpoint(&format!("/{number}"), options).await;
+        let first = run.post(&format!("first-{number}"), &endpoint).await;
+        run.until(&first, Status::Succeeded).await;
+        let id = endpoint.to_string();
+        run.ground.stack.proxy.spoil_times(1, move |call| {
+            let reserves = call.operation == "UpdateItem" && call.mentions(&id);
+            reserves.then_some(Fault::Delay(Duration::from_millis(2500)))
+        });
+        let second = run.post(&format!("second-{number}"), &endpoint).await;
+        run.until(&second, Status::Succeeded).await;
+        if run.ground.has_reached("slot::is_up", "protocol::send") {
+            return;
+        }
+        run.endpoints("DELETE", &format!("/v1/endpoints/{endpoint}"), Value::Null).await;
+    }
+    panic!("no slot came after an invocation's end");
 }
 
 /// A slot was reserved under a newer limit than the one that is known.

@@ -259,6 +259,7 @@ pub async fn stopped(run: &Run<'_>) {
         .to_string();
     // A leg that was passed queues the one that is next.
     run.send("JobsQueue", json!({"v": 1, "job": id, "leg": 1})).await;
+    run.until_it("the leg", || async { run.ground.has_reached("leg::run", "queue::send").then_some(()) }).await;
     let listed = run.replay("GET", &format!("/v1/replays?tenant={}", run.tenant), Value::Null).await;
     assert_eq!(listed["replays"].as_array().unwrap().len(), 1, "{listed}");
     run.replay("GET", &format!("/v1/replays/{id}"), Value::Null).await;
