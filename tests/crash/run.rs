@@ -24,7 +24,7 @@ use crate::point::Point;
 /// A death costs ten seconds, and the sweep may have to look for what it left.
 const SOON: Duration = Duration::from_secs(90);
 
-/// How long it is until somebody looks again. Sixteen runs at a time look, and what they look at is the emulator's work, too.
+/// How long it is until somebody looks again. Twenty runs at a time look, and what they look at is the emulator's work, too.
 const OFTEN: Duration = Duration::from_millis(300);
 
 /// The delay, in seconds, of a retry that comes when hours pass.
