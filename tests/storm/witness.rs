@@ -70,9 +70,10 @@ impl Witness {
         }
     }
 
-    /// A call was spoilt.
+    /// A call was spoilt. An outcome is queued only when it could not be recorded, which may have failed at a read before the
+    /// write.
     pub fn was_spoilt(&self, operation: &str, body: &Value) {
-        if let Some((delivery, holder, Sign::Records)) = read(operation, body) {
+        if let Some((delivery, holder, Sign::Records | Sign::Queues)) = read(operation, body) {
             let mut seen = self.0.lock().unwrap();
             seen.claims.entry(delivery).or_default().entry(holder).or_default().was_refused = true;
         }
@@ -125,5 +126,53 @@ fn read(operation: &str, body: &Value) -> Option<(Delivery, String, Sign)> {
             Some((delivery, message.record?.holder, Sign::Queues))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pombo_domain::delivery::{DeliveryKey, Step};
+    use pombo_domain::message::QueuedOutcome;
+    use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+    use pombo_domain::retry::Decision;
+    use pombo_domain::time::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_the_queue_refused_explains_a_repeat_whatever_kept_it_from_the_record() {
+        let (holder, now) = ("invocation/message", Timestamp::from_seconds(1));
+        let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());
+        let key = DeliveryKey {
+            endpoint_id: delivery.0.parse().unwrap(),
+            accepted_at: now,
+            event_id: delivery.1.parse().unwrap(),
+        };
+        let claims = json!({"Item": {
+            "endpoint_id": {"S": delivery.0},
+            "sort_key": {"S": format!("{now}#{}", delivery.1)},
+            "writer": {"S": holder},
+            "claim": {"M": {"holder": {"S": holder}}},
+        }});
+        let attempt = Attempt {
+            step: Step::FIRST,
+            started_at: now,
+            duration_ms: 1,
+            outcome: Outcome::DeadLettered,
+            answer: None,
+            redelivered: false,
+            trigger: Trigger::First,
+        };
+        let outcome = QueuedOutcome { holder: holder.to_owned(), attempt, decision: Decision::Failed };
+        let queues = json!({"MessageBody": DeliveryMessage::outcome(key, outcome).to_json()});
+
+        let witness = Witness::default();
+        witness.was_done("PutItem", &claims);
+        assert_eq!(witness.causes(&delivery), []);
+        witness.was_spoilt("SendMessage", &queues);
+        assert_eq!(witness.causes(&delivery), [Cause::OutcomeRefused]);
+        witness.was_done("SendMessage", &queues);
+        assert_eq!(witness.causes(&delivery), [Cause::OutcomeQueued]);
     }
 }
