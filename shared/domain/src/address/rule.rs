@@ -15,6 +15,9 @@ use super::ranges::{GLOBAL_UNICAST, SpecialRange};
 pub const MAX_URL_BYTES: usize = 2048;
 /// Ports below this one belong to the operating system's services.
 pub const LOWEST_UNPRIVILEGED_PORT: u16 = 1024;
+/// The longest subject of a refusal, in bytes: an address of the longest name that there may be fits. What is no name at all
+/// may be as long as the URL, and is cut.
+const LONGEST_SUBJECT: usize = 310;
 
 /// A rule of the address policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,13 +170,19 @@ impl fmt::Display for Rule {
 pub struct Refusal {
     /// The rule that was broken.
     pub rule: Rule,
-    /// What broke it: an address, a host, a port, a scheme. Never more of the URL than that.
+    /// What broke it: an address, a host, a port, a scheme. Never more of the URL than that, and no more of it than 310
+    /// bytes.
     pub subject: String,
 }
 
 impl Refusal {
     pub(super) fn new(rule: Rule, subject: impl fmt::Display) -> Self {
-        Refusal { rule, subject: subject.to_string() }
+        let mut subject = subject.to_string();
+        if subject.len() > LONGEST_SUBJECT {
+            subject.truncate(subject.floor_char_boundary(LONGEST_SUBJECT));
+            subject.push('…');
+        }
+        Refusal { rule, subject }
     }
 
     /// The same refusal of an address, saying which name it was an address of.

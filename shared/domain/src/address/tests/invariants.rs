@@ -50,7 +50,9 @@ pub fn hold_for(text: &str) {
             Err(refusal) => readable(&refusal),
         }
     }
-    let _ = production.judge_resolved(text, &[IpAddr::from([8, 8, 8, 8])]);
+    if let Err(refusal) = production.judge_resolved(text, &[IpAddr::from([8, 8, 8, 8])]) {
+        readable(&refusal);
+    }
 }
 
 fn accepted(url: &EndpointUrl, policy: &AddressPolicy, is_open: &dyn Fn(IpAddr) -> bool) {
@@ -89,8 +91,9 @@ fn accepted(url: &EndpointUrl, policy: &AddressPolicy, is_open: &dyn Fn(IpAddr) 
     }
 }
 
-/// A refusal names its rule, and is something to read.
+/// A refusal names its rule, and is a sentence to read, however long the text was.
 fn readable(refusal: &Refusal) {
     assert!(!refusal.rule.id().is_empty() && !refusal.rule.source().is_empty());
-    assert!(!refusal.to_string().is_empty());
+    let text = refusal.to_string();
+    assert!((1..=500).contains(&text.len()), "{text}");
 }

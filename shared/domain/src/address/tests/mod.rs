@@ -96,6 +96,20 @@ fn names_are_bounded_as_the_dns_bounds_them() {
 }
 
 #[test]
+fn a_refusal_shows_an_address_of_the_longest_name_whole_and_of_what_is_too_long_the_beginning() {
+    let policy = AddressPolicy::production();
+    let longest = "abc.".repeat(62) + "defgh";
+    let private = ip("fd00:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+    let refusal = policy.judge_resolved(&longest, &[private]).unwrap_err();
+    assert_eq!((longest.len(), refusal.subject), (253, format!("{private} (an address of {longest})")));
+
+    let host = "a.".repeat(900);
+    let refusal = EndpointUrl::parse(&format!("https://{host}b/"), &policy).unwrap_err();
+    let begin = refusal.subject.strip_suffix('…').expect("a sign that there is more");
+    assert_eq!((refusal.rule.id(), begin), ("malformed-name", &host[..310]));
+}
+
+#[test]
 fn the_tables_have_at_least_two_hundred_cases() {
     let cases = [cases::URLS, cases::LITERAL_HOSTS, cases::NAMES, cases::ADDRESSES];
     assert!(cases.iter().map(|table| table.len()).sum::<usize>() >= 200);
