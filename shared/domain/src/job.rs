@@ -200,6 +200,12 @@ impl Job {
         Duration::from_micros(self.spacing_us.saturating_mul(rows))
     }
 
+    /// How long its leg is still to wait: a page before it is on its way for so long, or there was nothing to do.
+    #[must_use]
+    pub fn pause_left(&self, now: Timestamp) -> Duration {
+        now.until(self.due.minus(STALLED_AFTER))
+    }
+
     /// The job after its leg: counted, and at its next leg, due to be stalled `pause` later than one without a pause.
     #[must_use]
     pub fn leg_done(&self, results: impl IntoIterator<Item = RowResult>, pause: Duration, now: Timestamp) -> Self {

@@ -269,6 +269,33 @@ pub async fn stopped(run: &Run<'_>) {
     run.ground.clear().await;
 }
 
+/// A slow replay is told to stop while a leg, which has sent its page, is about to write so: it stops all the same. A death
+/// may keep whoever tells it for so long that the replay has ended.
+pub async fn stopped_at_work(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 2).await;
+    settle().await;
+    let (tenant, id) = (run.tenant.clone(), endpoint.to_string());
+    let (sent, is_at_work) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let writes_now = Arc::clone(&is_at_work);
+    run.ground.stack.proxy.spoil_times(2, move |call| {
+        sent.fetch_or(call.operation == "SendMessageBatch" && call.mentions(&id), Ordering::SeqCst);
+        let writes = call.operation == "PutItem" && call.mentions(&tenant) && call.mentions("counts");
+        let is_held_up = writes && sent.load(Ordering::SeqCst);
+        writes_now.fetch_or(is_held_up, Ordering::SeqCst);
+        // For longer than a call may take: it is repeated, and the first of them is carried out late.
+        is_held_up.then_some(Fault::Delay(Duration::from_secs(3)))
+    });
+    let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
+    order(run, json!({"filter": filter, "rate_per_second": 0.01})).await;
+    run.until_it("the leg's write", || async { is_at_work.load(Ordering::SeqCst).then_some(()) }).await;
+    let job = run.jobs().await.remove(0).key().to_string();
+    run.replay("POST", &format!("/v1/replays/{job}/cancel"), Value::Null).await;
+    run.until(&keys[0], Status::Succeeded).await;
+    let status = run.until_jobs_end(1).await[0].status;
+    assert!(status == JobStatus::Cancelled || run.death.is_some() && status == JobStatus::Done, "{status:?}");
+    run.ground.clear().await;
+}
+
 /// Deliveries are cancelled: one that retries, and one whose first message is lost.
 pub async fn delivery_cancelled(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;

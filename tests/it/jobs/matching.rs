@@ -258,6 +258,18 @@ async fn a_replay_keeps_to_its_rate_and_stops_when_it_is_told_to() {
     .await;
     assert_eq!((&at_rest["status"], &at_rest["rate_per_second"]), (&json!("running"), &json!(0.03)), "{at_rest}");
     assert!(at_rest["progress"]["at"].as_str().unwrap() > SINCE, "{at_rest}");
+    // The message of the first leg comes once more: the second waits no less for that.
+    hooks.stack.send("JobsQueue", &json!({"v": 1, "job": id, "leg": 1}).to_string()).await;
+    let second = format!(r#""job":"{id}","leg":2"#);
+    let pauses = eventually("the second leg queued twice", SOON, || async {
+        let calls = hooks
+            .stack
+            .proxy
+            .calls(|call| call.body["MessageBody"].as_str().is_some_and(|message| message.contains(&second)));
+        (calls.len() > 1).then(|| calls.iter().map(|call| call.body["DelaySeconds"].as_u64()).collect::<Vec<_>>())
+    })
+    .await;
+    assert!(pauses.iter().all(|pause| pause.is_some_and(|pause| (10..=34).contains(&pause))), "{pauses:?}");
     let cancel = format!("/v1/replays/{id}/cancel");
     for _ in 0..2 {
         let (status, stopped) = hooks.stack.local.replay().post(&cancel, &json!({})).await.unwrap();

@@ -93,7 +93,9 @@ pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Known, wri
         match job.verdict(leg) {
             LegVerdict::Run => {}
             LegVerdict::Passed { next } => {
-                app.jobs_queue.send(leg_message(job.key().to_string(), next, Duration::ZERO)).await?;
+                // Not before its time: messages that come twice must not make a job quicker.
+                let pause = job.pause_left(clock::now());
+                app.jobs_queue.send(leg_message(job.key().to_string(), next, pause)).await?;
                 return Ok(Leg { job: Some(job), rows: Vec::new(), end: LegEnd::Passed(next) });
             }
             LegVerdict::Ended => {

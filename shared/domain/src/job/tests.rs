@@ -178,6 +178,16 @@ fn a_page_is_sent_in_its_order_and_as_far_apart_as_it_says() {
 }
 
 #[test]
+fn the_next_leg_waits_for_what_is_left_of_the_pause_and_one_at_its_page_for_nothing() {
+    let pause = Duration::from_secs(60);
+    let job = drain().leg_done([], pause, NOW);
+    let after = |seconds| job.pause_left(NOW.plus(Duration::from_secs(seconds))).as_secs();
+    assert_eq!([after(0), after(20), after(60), after(100)], [60, 40, 0, 0]);
+    assert_eq!(job.with_page(vec![row(0)], pause, LATER).pause_left(LATER), Duration::ZERO);
+    assert_eq!(job.queued_again(LATER).pause_left(LATER), Duration::ZERO);
+}
+
+#[test]
 fn a_job_that_is_told_to_stop_works_the_page_that_it_has_and_else_stops_at_once() {
     let job = matching(&[Include::Failed]);
     let stopped = job.stop_requested(LATER);
