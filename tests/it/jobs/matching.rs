@@ -269,7 +269,7 @@ async fn a_replay_keeps_to_its_rate_and_stops_when_it_is_told_to() {
         (calls.len() > 1).then(|| calls.iter().map(|call| call.body["DelaySeconds"].as_u64()).collect::<Vec<_>>())
     })
     .await;
-    assert!(pauses.iter().all(|pause| pause.is_some_and(|pause| (10..=34).contains(&pause))), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| pause.is_some_and(|pause| (1..=34).contains(&pause))), "{pauses:?}");
     let cancel = format!("/v1/replays/{id}/cancel");
     for _ in 0..2 {
         let (status, stopped) = hooks.stack.local.replay().post(&cancel, &json!({})).await.unwrap();
