@@ -54,6 +54,7 @@ mod deliveries;
 mod endpoints;
 mod events;
 mod faults;
+mod health;
 mod jobs;
 mod lists;
 mod queue;
