@@ -58,9 +58,9 @@ async fn a_health_and_what_goes_with_it_are_written_together_or_not_at_all(on: &
     let events = EventsTable::new(client.clone(), on.resource("EventsTable"));
     let endpoints = EndpointsTable::new(client, on.resource("EndpointsTable"));
     let id = endpoint_id();
-    let event = |name: &str| Event {
+    let event = || Event {
         tenant: unique("t").parse().unwrap(),
-        id: name.parse().unwrap(),
+        id: "e".parse().unwrap(),
         event_type: "pombo.circuit.opened".parse().unwrap(),
         accepted_at: clock::now(),
         body: PackedBody::pack(b"{}"),
@@ -69,7 +69,7 @@ async fn a_health_and_what_goes_with_it_are_written_together_or_not_at_all(on: &
         expires_at: tomorrow(),
     };
     for (seen, failures, is_written) in [(0, 1, true), (0, 2, false), (1, 3, true), (1, 4, false)] {
-        let (seen, event) = (Health { rev: seen, ..Health::good() }, event("e"));
+        let (seen, event) = (Health { rev: seen, ..Health::good() }, event());
         let also = vec![events.unqueued(&event, FAR).unwrap()];
         let put = table.put(&id, &seen, failing(failures), &unique("w"), also).await.unwrap();
         assert_eq!(put != PutHealth::Conflict, is_written, "{failures}");
