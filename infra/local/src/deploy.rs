@@ -51,6 +51,14 @@ pub(crate) async fn deploy(
     stack.describe(&done).await
 }
 
+/// Deletes the stack `name`, and waits until it is gone. What the template retains stays.
+///
+/// # Errors
+/// When CloudFormation cannot be asked, or refuses.
+pub(crate) async fn remove(sdk: &SdkConfig, name: &str) -> Result<()> {
+    Deployment { client: Client::new(sdk), name, pause: pause(sdk) }.remove().await
+}
+
 /// Whether CloudFormation can be asked at all. Asked before minutes of building.
 pub(crate) async fn reach(sdk: &SdkConfig, name: &str) -> Result<()> {
     let stack = Deployment { client: Client::new(sdk), name, pause: pause(sdk) };
@@ -79,8 +87,16 @@ impl Deployment<'_> {
         if stack.stack_status() != Some(&StackStatus::RollbackComplete) {
             return Ok(());
         }
+        self.remove().await
+    }
+
+    async fn remove(&self) -> Result<()> {
         self.client.delete_stack().stack_name(self.name).send().await?;
-        while self.find().await?.is_some() {
+        while let Some(stack) = self.find().await? {
+            if stack.stack_status() == Some(&StackStatus::DeleteFailed) {
+                let reason = stack.stack_status_reason().unwrap_or("no reason is given");
+                bail!("the stack {} could not be deleted: {reason}", self.name);
+            }
             tokio::time::sleep(self.pause).await;
         }
         Ok(())

@@ -178,6 +178,14 @@ impl LocalStack {
         })
     }
 
+    /// Deletes the stack. Its emulator goes on, and so do the tables, which the template retains.
+    ///
+    /// # Errors
+    /// When CloudFormation cannot be asked, or refuses.
+    pub async fn remove(&self) -> Result<()> {
+        deploy::remove(&self.sdk_config().await, &self.name).await
+    }
+
     /// The emulator, to start another stack in it; `None` if it is not ours.
     #[must_use]
     pub fn emulator(&self) -> Option<&Arc<Emulator>> {
