@@ -8,8 +8,9 @@
 //! requests that the design's table lets a death repeat. At last the sources are searched for what waits: a line that no
 //! process died at is a call that nobody has looked at, and fails the suite.
 //!
-//! `POMBO_CRASH=jobs::circuit,sweep` runs only the scenarios whose names contain one of these. `POMBO_CRASH_EACH=1` lets each
-//! scenario die at each point that it reaches, not one of them: that takes an hour.
+//! `POMBO_CRASH=jobs::circuit,sweep` runs only the scenarios whose names contain one of these, and `POMBO_CRASH_POINT` only the
+//! deaths at the point of this name. `POMBO_CRASH_EACH=1` lets each scenario die at each point that it reaches, not one of
+//! them: that takes an hour.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,7 +19,6 @@ mod ground;
 mod point;
 mod run;
 mod scenarios;
-mod sources;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +28,11 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::join_all;
+use pombo_tests::scenario;
+use pombo_tests::sources::{self, Line};
 
 use crate::ground::Ground;
-use crate::point::{Line, Point};
+use crate::point::Point;
 use crate::run::Run;
 use crate::scenarios::{ALL, Scenario};
 
@@ -56,6 +58,8 @@ struct Matrix {
     undisturbed: usize,
     /// Whether each scenario dies at each point that it reaches.
     each: bool,
+    /// The only point to die at, by its name, if not at all of them.
+    only: Option<String>,
     /// The scenarios that reach each point, by its name; with `each`, by its scenario's too.
     points: BTreeMap<String, Vec<Scenario>>,
     /// Every line that led to a point where a process died.
@@ -66,9 +70,14 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn new(scenarios: impl Iterator<Item = Scenario>, each: bool) -> Self {
+    fn new(scenarios: impl Iterator<Item = Scenario>, each: bool, only: Option<String>) -> Self {
         let orders: Vec<_> = scenarios.map(Order::Undisturbed).collect();
-        Self { undisturbed: orders.len(), orders, each, ..Self::default() }
+        Self { undisturbed: orders.len(), orders, each, only, ..Self::default() }
+    }
+
+    /// Whether a scenario shall die at a point that it reaches.
+    fn is_wanted(&self, scenario: Scenario, point: &Point) -> bool {
+        may_die_at(scenario, point) && self.only.as_ref().is_none_or(|only| *only == point.name)
     }
 
     /// Whether nothing is left to be run, and nothing will be added.
@@ -97,7 +106,8 @@ impl Matrix {
 
     /// A scenario reaches these points.
     fn reached(&mut self, scenario: Scenario, points: Vec<Point>) {
-        for point in points.into_iter().filter(|point| may_die_at(scenario, point)) {
+        let wanted: Vec<_> = points.into_iter().filter(|point| self.is_wanted(scenario, point)).collect();
+        for point in wanted {
             let key = if self.each { format!("{} {}", scenario.name, point.name) } else { point.name.clone() };
             let scenarios = self.points.entry(key.clone()).or_default();
             let is_new = scenarios.is_empty();
@@ -119,8 +129,9 @@ impl Matrix {
         let what = format!("{} {place}", scenario.name);
         self.undisturbed -= usize::from(matches!(order, Order::Undisturbed(_)));
         if let Some(failure) = failure {
-            println!("FAILED {what}: {failure}");
-            self.failures.push(format!("{what}: {failure}"));
+            let failure = format!("{what}: {failure}\nrun it alone: {}", alone_command(scenario, &order));
+            println!("FAILED {failure}");
+            self.failures.push(failure);
             return;
         }
         println!("{:5.1} s {what}", took.as_secs_f32());
@@ -141,6 +152,15 @@ impl Matrix {
     }
 }
 
+/// The command that runs a scenario alone, to die only where the order says.
+fn alone_command(scenario: Scenario, order: &Order) -> String {
+    let point = match order {
+        Order::Undisturbed(_) => "none".to_owned(),
+        Order::Death { point, .. } => point.name.clone(),
+    };
+    format!("POMBO_CRASH='{}' POMBO_CRASH_POINT='{point}' cargo test -p tests --test crash", scenario.name)
+}
+
 /// Every scenario begins with endpoints; a registration that is repeated makes two, and few scenarios are of that.
 fn may_die_at(scenario: Scenario, point: &Point) -> bool {
     match scenario.name {
@@ -150,11 +170,12 @@ fn may_die_at(scenario: Scenario, point: &Point) -> bool {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn a_function_may_die_at_any_point() {
     let begun = Instant::now();
     let wanted = std::env::var("POMBO_CRASH").unwrap_or_default();
     let each = std::env::var_os("POMBO_CRASH_EACH").is_some();
+    let only = std::env::var("POMBO_CRASH_POINT").ok();
     build::assert_only_ours_have_crash_points().await;
     let mut grounds = Vec::new();
     for started in join_all((0..EMULATORS).map(|_| Ground::start(STACKS))).await {
@@ -164,12 +185,13 @@ async fn a_function_may_die_at_any_point() {
     let matrix = Mutex::new(Matrix::new(
         ALL.iter().filter(|scenario| wanted.split(',').any(|part| scenario.name.contains(part))).copied(),
         each,
+        only,
     ));
     assert!(!matrix.lock().unwrap().is_over(), "no scenario has {wanted} in its name");
     join_all(grounds.iter().map(|ground| work(ground, &matrix))).await;
     let mut matrix = matrix.into_inner().unwrap();
     println!("{} points in {:?}", matrix.points.len(), begun.elapsed());
-    if wanted.is_empty() {
+    if wanted.is_empty() && matrix.only.is_none() {
         let unreached = sources::awaits().into_iter().filter(|line| !matrix.died_at.contains(line));
         let told = unreached.map(|line| format!("nobody dies at {}:{}: {}", line.0, line.1, sources::text(&line)));
         matrix.failures.extend(told.collect::<Vec<_>>());
@@ -222,4 +244,8 @@ async fn run_one(ground: &Ground, scenario: Scenario, death: Option<Point>) -> O
 fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+fn main() -> std::process::ExitCode {
+    pombo_tests::harness::run("crash")
 }

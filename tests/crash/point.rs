@@ -1,11 +1,9 @@
 //! Where a function announces that it is: before or after an effect, and by which calls it came there.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// A line of our own code that waits for the effect: its file, from the workspace's root, and its number, from 1.
-pub type Line = (String, usize);
+use pombo_tests::sources::{Line, workspace};
 
 /// A point between two effects where a process can die.
 #[derive(Debug, Clone)]
@@ -47,11 +45,6 @@ impl Point {
     pub fn is_where(&self, outer: &str, inner: &str) -> bool {
         self.calls.windows(2).any(|pair| pair[0] == outer && pair[1] == inner)
     }
-}
-
-/// The workspace's root.
-pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in no workspace").to_path_buf()
 }
 
 /// The place that a line of a backtrace names, if that is a line of our own which does something: not a start.

@@ -1,7 +1,7 @@
 //! Measures size and start-up of the release binaries: from the start of the process to its first poll of the Runtime API.
 //!
 //! `sam build --parameter-overrides Architecture=x86_64`, `cargo lambda build --release --x86-64 -p ingest --example nothing`,
-//! then `cargo run -p pombo-tests --example startup -- target/lambda/nothing/bootstrap
+//! then `cargo run -p tests --example startup -- target/lambda/nothing/bootstrap
 //! .aws-sam/build/IngestFunction/bootstrap …`, on a machine with such a processor.
 //! The programs take turns, so that what the machine does meanwhile meets all of them alike.
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::StreamExt;
 use local::{Answer, Receiver};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack, eventually, unique};
+use pombo_tests::{Hook, Stack, eventually, scenario, unique};
 use serde_json::json;
 
 const ENDPOINTS: usize = 100;
@@ -169,7 +169,7 @@ fn percentile(sorted: &[Duration], part: f64) -> Duration {
     sorted[((sorted.len() - 1) as f64 * part) as usize]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn one_hanging_endpoint_of_a_hundred_makes_no_other_late() {
     let field = Field::prepare().await;
     field.capacity().await; // Warms every process.
@@ -199,4 +199,8 @@ async fn one_hanging_endpoint_of_a_hundred_makes_no_other_late() {
     // seconds may still meet its end.
     let [usual, behind] = [&without, &hot].map(|latencies| percentile(latencies, 0.5));
     assert!(behind <= usual * 2, "half of the others took {usual:?}, and {behind:?} behind an open circuit");
+}
+
+fn main() -> std::process::ExitCode {
+    pombo_tests::harness::run("fairness")
 }

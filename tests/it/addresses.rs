@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use futures::StreamExt;
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -61,7 +61,7 @@ fn assert_refused((status, problem): (u16, Value), rule: &str) {
     assert!(problem["errors"][0]["rule"].as_str().unwrap().contains(rule), "{rule}: {problem}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_strict_stack_registers_what_the_table_allows_and_nothing_else() {
     let (stack, tenant) = (strict().await, unique("t"));
     let api = stack.local.endpoints();
@@ -77,7 +77,7 @@ async fn a_strict_stack_registers_what_the_table_allows_and_nothing_else() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_listed_network_is_open_and_what_is_beside_it_is_not() {
     let stack = Stack::own("listing", &[("AllowLoopback", "false"), ("AllowedCidrs", "10.1.0.0/16")]).await;
     let tenant = unique("t");
@@ -98,7 +98,7 @@ async fn a_listed_network_is_open_and_what_is_beside_it_is_not() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_at_the_stack_s_own_ingest_url_is_refused_as_a_loop() {
     const LOOP: &str = "each delivery would be a new event";
     let (stack, tenant) = (strict().await, unique("t"));
@@ -125,7 +125,7 @@ async fn an_endpoint_at_the_stack_s_own_ingest_url_is_refused_as_a_loop() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_url_that_got_past_registration_is_neither_tested_nor_delivered_to_and_its_delivery_says_why() {
     let (stack, tenant) = (strict().await, unique("t"));
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -168,7 +168,7 @@ async fn a_url_that_got_past_registration_is_neither_tested_nor_delivered_to_and
     assert!(door.accept().is_err(), "nothing came to this machine");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_delivery_that_was_refused_is_replayed_once_its_endpoint_is_right() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;

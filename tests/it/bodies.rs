@@ -1,7 +1,7 @@
 //! What is in `data` arrives byte for byte.
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack};
+use pombo_tests::{Hook, SOON, Stack, scenario};
 use serde_json::json;
 
 async fn post_raw(stack: &Stack, body: String) -> (u16, serde_json::Value) {
@@ -16,7 +16,7 @@ async fn post_raw(stack: &Stack, body: String) -> (u16, serde_json::Value) {
     (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap())
 }
 
-#[tokio::test]
+#[scenario]
 async fn numbers_key_order_unicode_and_white_space_arrive_byte_for_byte() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let large = format!("{{\"x\":\"{}\"}}", "ab ".repeat(80_000));
@@ -48,7 +48,7 @@ async fn numbers_key_order_unicode_and_white_space_arrive_byte_for_byte() {
     hook.assert_signed();
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_body_at_the_limit_is_delivered_and_one_above_is_refused() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     // What compresses badly, so that the stored item is as large as can be.

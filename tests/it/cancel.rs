@@ -7,7 +7,7 @@ use pombo_aws::clock;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, SOON, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 use crate::rows::{event, put_events};
@@ -23,7 +23,7 @@ async fn until_another_arrives(hook: &Hook) {
     assert_eq!(hook.receiver.received().last().unwrap().webhook_id(), id);
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_that_is_retried_is_cancelled_and_its_later_message_is_dropped() {
     let options = json!({"retry_policy": {"delays_seconds": [600]}});
     let hook = Hook::new(Stack::calm().await, options, |_| Answer::status(500)).await;
@@ -45,7 +45,7 @@ async fn one_that_is_retried_is_cancelled_and_its_later_message_is_dropped() {
     assert_eq!(hook.replay(&[&id]).await["counts"]["queued"], 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_whose_first_message_is_on_its_way_never_begins() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let endpoint: EndpointId = hook.endpoint.parse().unwrap();
@@ -61,7 +61,7 @@ async fn one_whose_first_message_is_on_its_way_never_begins() {
     assert_eq!(hook.receiver.count(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_that_is_being_sent_or_has_come_to_an_end_is_refused() {
     let hook = Hook::new(Stack::calm().await, json!({"timeout_seconds": 3}), |_| {
         Answer::status(200).after(Duration::from_millis(2500))
@@ -82,7 +82,7 @@ async fn one_that_is_being_sent_or_has_come_to_an_end_is_refused() {
     assert_eq!(hook.receiver.count(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_of_another_tenant_or_none_at_all_is_not_found() {
     let options = json!({"retry_policy": {"delays_seconds": [600]}});
     let hook = Hook::new(Stack::calm().await, options, |_| Answer::status(500)).await;

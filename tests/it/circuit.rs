@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::StreamExt;
 use local::Answer;
 use pombo_domain::health::{Health, HealthRules};
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 use crate::rows;
@@ -82,7 +82,7 @@ async fn until_all(hook: &Hook, status: &str, count: usize, at_most: Duration) -
 }
 
 /// The acceptance in full: a thousand events wait behind an open circuit.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, drill)]
 async fn a_thousand_deliveries_wait_without_timers_and_arrive_when_the_endpoint_is_back() {
     const WAITING: usize = 1000;
     const PER_SECOND: usize = 50;
@@ -147,7 +147,7 @@ async fn a_thousand_deliveries_wait_without_timers_and_arrive_when_the_endpoint_
     println!("{} requests in all, {times} of them repeats of a probed delivery", hook.receiver.count());
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_held_arrives_though_the_process_that_closed_the_circuit_died_at_once() {
     let stack = stack("closing").await;
     let (hook, answer) = switched(stack, json!({"retry_policy": {"delays_seconds": [1, 1, 60]}})).await;
@@ -165,7 +165,7 @@ async fn what_is_held_arrives_though_the_process_that_closed_the_circuit_died_at
     }
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn what_is_held_arrives_though_the_process_that_opened_the_circuit_died_at_once() {
     let stack = stack("opening").await;
     let (hook, answer) = switched(stack, json!({"retry_policy": {"delays_seconds": [1, 1, 1, 1]}})).await;
@@ -183,7 +183,7 @@ async fn what_is_held_arrives_though_the_process_that_opened_the_circuit_died_at
     hook.until_status(&event, "succeeded", SOON).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_probe_takes_none_of_a_deliverys_attempts_and_says_what_it_is() {
     let stack = stack("probed").await;
     // Those that open the circuit wait for their retries, so that few are held and take turns.
@@ -201,7 +201,7 @@ async fn a_probe_takes_none_of_a_deliverys_attempts_and_says_what_it_is() {
     assert_eq!(delivery["attempt"], 1);
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn an_endpoint_that_fails_every_other_request_keeps_its_circuit_closed() {
     let stack = stack("flapping").await;
     let fails = AtomicBool::new(false);
@@ -223,7 +223,7 @@ async fn an_endpoint_that_fails_every_other_request_keeps_its_circuit_closed() {
     assert!(stack.proxy.calls(is_opening(&hook.endpoint)).is_empty());
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_test_passes_an_open_circuit_and_its_success_closes_it() {
     let stack = stack("tested").await;
     let (hook, answer) = switched(stack, json!({"retry_policy": {"delays_seconds": [1, 1, 60]}})).await;
@@ -237,7 +237,7 @@ async fn a_test_passes_an_open_circuit_and_its_success_closes_it() {
     eventually("closed", SOON, || async { (!stack.proxy.calls(&closing).is_empty()).then_some(()) }).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn gone_twice_pauses_the_endpoint_and_a_resume_sends_what_was_held() {
     let stack = stack("gone").await;
     let (hook, answer) = switched(stack, json!({"retry_policy": {"delays_seconds": [3, 60]}})).await;
@@ -279,7 +279,7 @@ async fn failing_for_four_days(hook: &Hook) {
     client.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
 }
 
-#[tokio::test]
+#[scenario]
 async fn failures_on_five_days_running_pause_the_endpoint_unless_a_delivery_refutes_it() {
     let stack = stack("days").await;
     let (failing, _) = switched(stack, json!({"retry_policy": {"delays_seconds": [60]}})).await;

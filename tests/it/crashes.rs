@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
 use serde_json::json;
 
 async fn hook(responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static) -> Hook {
@@ -38,7 +38,7 @@ fn spoil(hook: &Hook, times: usize, wanted: impl Fn(&Call) -> bool + Send + Sync
     hook.stack.proxy.spoil_times(times, move |call| wanted(call).then(|| fault.clone()));
 }
 
-#[tokio::test]
+#[scenario]
 async fn killed_before_the_claim_it_is_sent_once() {
     let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillBefore);
@@ -47,7 +47,7 @@ async fn killed_before_the_claim_it_is_sent_once() {
     assert_eq!((hook.receiver.count(), &delivery["attempts"][0]["redelivered"]), (1, &json!(false)));
 }
 
-#[tokio::test]
+#[scenario]
 async fn killed_between_the_claim_and_the_post_it_is_sent_once_after_the_claim_has_ended() {
     let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillAfter);
@@ -56,7 +56,7 @@ async fn killed_between_the_claim_and_the_post_it_is_sent_once_after_the_claim_h
     assert_eq!((hook.receiver.count(), &delivery["attempts"][0]["redelivered"]), (1, &json!(true)));
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn killed_between_the_post_and_the_record_it_is_sent_again_and_says_so() {
     let hook = mortal_hook(|_| Answer::status(200)).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "succeeded", false), Fault::KillBefore);
@@ -71,7 +71,7 @@ async fn killed_between_the_post_and_the_record_it_is_sent_again_and_says_so() {
     hook.assert_signed();
 }
 
-#[tokio::test]
+#[scenario]
 async fn killed_after_the_record_the_next_attempt_comes_all_the_same() {
     let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     spoil(&hook, 1, is_record(&hook.endpoint, "retrying", false), Fault::KillAfter);
@@ -80,7 +80,7 @@ async fn killed_after_the_record_the_next_attempt_comes_all_the_same() {
     assert_eq!((hook.receiver.count(), &delivery["attempt"]), (2, &json!(2)));
 }
 
-#[tokio::test]
+#[scenario]
 async fn killed_after_the_next_attempt_was_sent_nothing_is_sent_twice() {
     let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     let endpoint = hook.endpoint.clone();
@@ -92,7 +92,7 @@ async fn killed_after_the_next_attempt_was_sent_nothing_is_sent_twice() {
     assert_eq!(hook.receiver.count(), 2);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_record_that_cannot_be_written_is_queued_and_the_receiver_is_left_alone() {
     for (status, outcome, attempts) in [(200, "succeeded", 1), (500, "retrying", 2)] {
         let hook = hook(move |received| Answer::status(if received.times == 1 { status } else { 200 })).await;
@@ -111,7 +111,7 @@ async fn a_record_that_cannot_be_written_is_queued_and_the_receiver_is_left_alon
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn when_scheduler_fails_the_queue_carries_the_retry() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(500)).await;
     let event = hook.post().await;
@@ -132,7 +132,7 @@ async fn when_scheduler_fails_the_queue_carries_the_retry() {
     assert!((295..=330).contains(&delay), "+5 min: {delay} s");
 }
 
-#[tokio::test]
+#[scenario]
 async fn answers_that_are_lost_change_nothing() {
     let hook = hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     for (status, claimed) in [("pending", true), ("retrying", false), ("retrying", true), ("succeeded", false)] {
@@ -147,7 +147,7 @@ async fn answers_that_are_lost_change_nothing() {
     );
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_whose_store_loses_its_answer_is_stored_once_and_is_no_duplicate() {
     let hook = hook(|_| Answer::status(200)).await;
     let tenant = hook.tenant.clone();
@@ -163,7 +163,7 @@ async fn an_event_whose_store_loses_its_answer_is_stored_once_and_is_no_duplicat
     assert_eq!(hook.receiver.count(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_that_cannot_be_stored_is_not_accepted() {
     let hook = hook(|_| Answer::status(200)).await;
     let tenant = hook.tenant.clone();
@@ -176,7 +176,7 @@ async fn an_event_that_cannot_be_stored_is_not_accepted() {
     hook.until_status("e", "succeeded", SOON).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_retry_whose_schedule_never_fires_is_found_by_the_sweep() {
     let hook = Hook::new(
         Stack::own("overdue", &[("OverdueSeconds", "2")]).await,

@@ -1,6 +1,6 @@
 //! Dead letters are seen without being taken away.
 
-use pombo_tests::Stack;
+use pombo_tests::{Stack, scenario};
 use serde_json::{Value, json};
 
 /// Letters are hidden while somebody looks, so these tests share no stack with others that look or sweep.
@@ -10,7 +10,7 @@ async fn list(stack: &Stack) -> Value {
     answer
 }
 
-#[tokio::test]
+#[scenario]
 async fn dead_letters_are_listed_with_their_reason_again_and_again_and_stay() {
     let stack = Stack::own("letters", &[]).await;
     assert_eq!(list(stack).await, json!({"dead_letters": [], "not_shown": 0}));
@@ -50,7 +50,7 @@ async fn dead_letters_are_listed_with_their_reason_again_and_again_and_stay() {
     assert_eq!(shown + answer["not_shown"].as_u64().unwrap(), 14, "{answer}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_tenants_key_sees_none() {
     let stack = Stack::calm().await;
     let key = stack.key(&["admin"], Some("somebody")).await;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::json;
 
 async fn sweep(stack: &Stack) {
     stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_that_cannot_be_read_goes_to_the_dead_letters_at_once_and_stays() {
     // On a stack of its own: the letters of other tests come and go.
     let stack = Stack::own("unreadable", &[]).await;
@@ -24,7 +24,7 @@ async fn a_message_that_cannot_be_read_goes_to_the_dead_letters_at_once_and_stay
     assert_eq!(stack.queue_length("DeliveriesDeadLetterQueue").await, 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_dead_delivery_becomes_failed_and_can_be_replayed() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
         Answer::status(if received.times == 1 { 500 } else { 200 })
@@ -43,7 +43,7 @@ async fn a_dead_delivery_becomes_failed_and_can_be_replayed() {
     assert_eq!(hook.receiver.count(), 2);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_dead_first_message_becomes_a_delivery_that_is_seen() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let key = format!("{}/2026-01-31T09:30:00.050Z#dead", hook.endpoint);
@@ -60,7 +60,7 @@ async fn a_dead_first_message_becomes_a_delivery_that_is_seen() {
     assert_eq!((&delivery["status"], &delivery["tenant"]), (&json!("failed"), &json!(hook.tenant)));
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_dead_outcome_is_applied() {
     let hook =
         Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(500))
@@ -81,7 +81,7 @@ async fn a_dead_outcome_is_applied() {
     assert_eq!(hook.receiver.count(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_dead_message_of_a_settled_delivery_is_deleted() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let event = hook.post().await;

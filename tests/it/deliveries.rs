@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::json;
 
-#[tokio::test]
+#[scenario]
 async fn an_event_is_delivered_signed_and_recorded() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"headers": {"X-API-Key": "receivers-own"}}), |_| Answer::status(204)).await;
@@ -48,7 +48,7 @@ async fn an_event_is_delivered_signed_and_recorded() {
     assert_eq!(alone, delivery);
 }
 
-#[tokio::test]
+#[scenario]
 async fn ten_endpoints_get_what_their_patterns_match() {
     let patterns: [&[&str]; 10] = [
         &["*"],
@@ -92,7 +92,7 @@ async fn ten_endpoints_get_what_their_patterns_match() {
     assert!(expected.values().all(Vec::is_empty), "{expected:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_posted_the_moment_after_an_endpoint_was_registered_reaches_it() {
     let stack = Stack::calm().await;
     for _ in 0..3 {
@@ -103,7 +103,7 @@ async fn an_event_posted_the_moment_after_an_endpoint_was_registered_reaches_it(
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_fan_out_to_a_hundred_and_one_endpoints_reaches_each_once() {
     let stack = Stack::calm().await;
     let (receiver, tenant) = (Receiver::start().unwrap(), unique("t"));
@@ -124,7 +124,7 @@ async fn a_fan_out_to_a_hundred_and_one_endpoints_reaches_each_once() {
     .await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |received| {
         match received.path.as_str() {
@@ -139,7 +139,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
     assert!(hook.receiver.received().iter().all(|received| received.path == "/hook"));
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_reason_of_a_failure_is_kept_with_the_start_of_the_answer() {
     let hook = Hook::new(
         Stack::calm().await,

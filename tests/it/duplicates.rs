@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack};
+use pombo_tests::{Hook, SOON, Stack, scenario};
 use serde_json::json;
 
-#[tokio::test]
+#[scenario]
 async fn the_same_event_again_is_accepted_and_sent_once() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let event = json!({"type": "a", "tenant": hook.tenant, "id": "same", "data": {"n": 1}});
@@ -25,7 +25,7 @@ async fn the_same_event_again_is_accepted_and_sent_once() {
     assert_eq!(same, 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn another_event_under_the_same_id_is_refused() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let event = |event_type: &str, data| json!({"type": event_type, "tenant": hook.tenant, "id": "same", "data": data});
@@ -39,7 +39,7 @@ async fn another_event_under_the_same_id_is_refused() {
     assert_eq!(hook.stack.post(&elsewhere).await["duplicate"], false, "another tenant's ids are its own");
 }
 
-#[tokio::test]
+#[scenario]
 async fn ten_at_once_are_one_event() {
     let hook =
         Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200).after(Duration::from_millis(300))).await;

@@ -1,10 +1,10 @@
 //! Endpoints: registered, read, changed, their secrets rotated.
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Hook, SOON, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, scenario, unique};
 use serde_json::{Value, json};
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_is_shown_without_its_secrets() {
     let stack = Stack::calm().await;
     let api = stack.local.endpoints();
@@ -33,7 +33,7 @@ async fn an_endpoint_is_shown_without_its_secrets() {
     assert_eq!((status, &secrets["secrets"][0]["secret"]), (200, &json!(secret)));
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_change_takes_effect_with_the_next_event() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"event_types": ["old"]}), |_| Answer::status(200)).await;
@@ -50,7 +50,7 @@ async fn a_change_takes_effect_with_the_next_event() {
     assert_eq!((received[1].path.as_str(), received[1].header("x-new")), ("/moved", "1"));
 }
 
-#[tokio::test]
+#[scenario]
 async fn during_a_rotation_both_secrets_verify() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -75,7 +75,7 @@ async fn during_a_rotation_both_secrets_verify() {
     assert_eq!(received[2].header("webhook-signature").split(' ').count(), 1, "no grace");
 }
 
-#[tokio::test]
+#[scenario]
 async fn ten_registered_at_once_are_all_in_the_list_and_get_events() {
     let stack = Stack::calm().await;
     let (receiver, tenant) = (Receiver::start().unwrap(), unique("t"));
@@ -99,7 +99,7 @@ async fn ten_registered_at_once_are_all_in_the_list_and_get_events() {
     receiver.wait_for(10, SOON).await.unwrap();
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_deleted_endpoint_is_gone_and_another_tenants_is_not_there() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;

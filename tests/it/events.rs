@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use local::{Answer, Receiver};
-use pombo_tests::{Hook, SOON, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, scenario, unique};
 use serde_json::{Value, json};
 
-#[tokio::test]
+#[scenario]
 async fn an_event_shows_its_data_and_every_delivery_also_those_still_pending() {
     let stack = Stack::calm().await;
     let (receiver, tenant) = (Receiver::start().unwrap(), unique("t"));
@@ -24,7 +24,7 @@ async fn an_event_shows_its_data_and_every_delivery_also_those_still_pending() {
     assert_eq!(status, 404);
 }
 
-#[tokio::test]
+#[scenario]
 async fn failed_deliveries_are_listed_newest_first_page_by_page() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::status(500)).await;

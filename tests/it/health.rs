@@ -7,7 +7,7 @@ use pombo_aws::clock;
 use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, SOON, Stack};
+use pombo_tests::{Hook, SOON, Stack, scenario};
 use serde_json::{Value, json};
 
 use crate::rows::{delivery, put_deliveries};
@@ -18,7 +18,7 @@ async fn health(hook: &Hook) -> Value {
     health
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_without_deliveries_is_in_no_trouble_and_has_no_rate() {
     let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     let newest = json!({
@@ -32,7 +32,7 @@ async fn an_endpoint_without_deliveries_is_in_no_trouble_and_has_no_rate() {
     assert_eq!(health(&hook).await, expected);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_succeeded_and_what_is_being_retried_is_told_with_the_times_it_took() {
     let hook = Hook::new(Stack::filled().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
         let body = String::from_utf8_lossy(&received.body).into_owned();
@@ -58,7 +58,7 @@ async fn what_succeeded_and_what_is_being_retried_is_told_with_the_times_it_took
     assert_eq!(writes("health"), 1, "the mark of the failure, and nothing for the success");
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_rate_is_over_the_newest_two_hundred_and_counts_end_at_a_thousand() {
     let stack = Stack::filled().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -87,7 +87,7 @@ async fn the_rate_is_over_the_newest_two_hundred_and_counts_end_at_a_thousand() 
     assert_eq!(health["failed"], json!({"count": 1000, "more": true}));
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_paused_endpoint_says_since_when_and_why_and_another_tenants_is_not_there() {
     let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     hook.change("pause").await;

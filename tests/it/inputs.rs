@@ -1,7 +1,7 @@
 //! Every rejected input of each API: what is sent, the status, the field that the problem names.
 
 use local::Api;
-use pombo_tests::{Stack, unique};
+use pombo_tests::{Stack, scenario, unique};
 use serde_json::{Value, json};
 
 /// Method, path, body, status, field (empty when no field is at fault).
@@ -28,7 +28,7 @@ fn with(base: &Value, field: &str, value: Value) -> Value {
     body
 }
 
-#[tokio::test]
+#[scenario]
 async fn ingest_refuses() {
     let stack = Stack::calm().await;
     let event = json!({"type": "a", "data": {}});
@@ -57,7 +57,7 @@ async fn ingest_refuses() {
     assert_refused(&stack.local.ingest(), cases).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn endpoints_refuses() {
     let stack = Stack::calm().await;
     let api = stack.local.endpoints();
@@ -136,7 +136,7 @@ async fn endpoints_refuses() {
     assert_refused(&api, cases).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn replay_refuses() {
     let stack = Stack::calm().await;
     let get = |path: &str, field| ("GET", path.to_owned(), Value::Null, 400, field);

@@ -1,7 +1,7 @@
 //! API keys: who may do what.
 
 use local::Api;
-use pombo_tests::{Stack, unique};
+use pombo_tests::{Stack, scenario, unique};
 use serde_json::json;
 
 fn apis(stack: &Stack, key: &str) -> [(Api, &'static str, &'static str); 3] {
@@ -26,7 +26,7 @@ async fn statuses(stack: &Stack, key: &str) -> [u16; 3] {
     statuses
 }
 
-#[tokio::test]
+#[scenario]
 async fn each_scope_opens_its_urls_and_no_others() {
     let stack = Stack::calm().await;
     for (scopes, expected) in [
@@ -43,7 +43,7 @@ async fn each_scope_opens_its_urls_and_no_others() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_revoked_key_is_refused_within_a_minute() {
     let stack = Stack::calm().await;
     let key = stack.key(&["ingest"], None).await;
@@ -58,7 +58,7 @@ async fn a_revoked_key_is_refused_within_a_minute() {
     .await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_key_is_shown_once_and_listed_without_its_secret() {
     let stack = Stack::calm().await;
     let tenant = unique("t");
@@ -70,7 +70,7 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
     assert!(!list.to_string().contains(secret));
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_first_keys_path_is_closed_to_the_url_and_makes_admin_keys_only() {
     let stack = Stack::calm().await;
     let client = aws_sdk_lambda::Client::new(&stack.local.sdk_config().await);

@@ -1,12 +1,17 @@
 //! End-to-end tests: the template deployed, the real binaries driven through their URLs, real receivers.
+//!
+//! All suites are in this one binary, so that they share stacks and wait at the same time:
+//! `cargo test -p tests --test it -- console` runs one of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod adapters;
 mod addresses;
 mod bodies;
 mod cancel;
 mod circuit;
+mod console;
 mod crashes;
 mod dead_letter_list;
 mod dead_letters;
@@ -19,6 +24,7 @@ mod holes;
 mod inputs;
 mod jobs;
 mod keys;
+mod measured;
 mod messages;
 mod metrics;
 mod missed;
@@ -35,3 +41,10 @@ mod signatures;
 mod stale;
 mod template;
 mod time_left;
+mod upgrade;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pombo_tests::harness::run("it")
+}

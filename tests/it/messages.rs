@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Call, Hook, SOON, Stack, eventually};
+use pombo_tests::{Call, Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 fn message(delivery: &Value, round: u32, attempt: u32) -> String {
@@ -21,7 +21,7 @@ fn requests_for(hook: &Hook, event: &str) -> usize {
     hook.receiver.received().iter().filter(|received| received.webhook_id() == event).count()
 }
 
-#[tokio::test]
+#[scenario]
 async fn every_message_for_a_settled_delivery_is_dropped() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let event = hook.post().await;
@@ -34,7 +34,7 @@ async fn every_message_for_a_settled_delivery_is_dropped() {
     assert_eq!(hook.delivery(&event).await, delivery);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_whose_step_is_passed_is_dropped() {
     let hook =
         Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1, 600]}}), |_| Answer::status(500))
@@ -47,7 +47,7 @@ async fn a_message_whose_step_is_passed_is_dropped() {
     assert_eq!(requests_for(&hook, &event), 2);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_whose_outcome_stands_makes_sure_of_the_next_step() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(500)).await;
     let event = hook.post().await;
@@ -64,7 +64,7 @@ async fn a_message_whose_outcome_stands_makes_sure_of_the_next_step() {
     assert_eq!(requests_for(&hook, &event), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_that_meets_a_live_claim_waits_and_is_not_sent_twice() {
     let hook = Hook::new(Stack::calm().await, json!({"timeout_seconds": 3}), |_| {
         Answer::status(200).after(Duration::from_secs(2))
@@ -101,7 +101,7 @@ async fn a_message_that_meets_a_live_claim_waits_and_is_not_sent_twice() {
     panic!("no repeat met a live claim");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_for_a_delivery_that_is_gone_is_dropped() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let key = format!("{}/2020-01-31T09:30:00.050Z#long-gone", hook.endpoint);
@@ -111,7 +111,7 @@ async fn a_message_for_a_delivery_that_is_gone_is_dropped() {
     assert_eq!(requests_for(&hook, "long-gone"), 0);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_that_comes_too_early_waits() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
         Answer::status(if received.times == 1 { 500 } else { 200 })

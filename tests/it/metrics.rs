@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use local::{Answer, Receiver};
 use pombo_aws::metrics::Metric;
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
 use crate::rows;
@@ -196,7 +196,7 @@ async fn alarmed(stack: &Stack) -> BTreeSet<String> {
     own.collect()
 }
 
-#[tokio::test]
+#[scenario]
 async fn each_metric_is_written_under_the_name_that_its_alarm_looks_at() {
     let stack = stack().await;
     let healthy = hook(stack, &[1], 200).await;

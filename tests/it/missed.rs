@@ -8,7 +8,7 @@ use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::signature::Secret;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, SOON, Stack, ask_for_missed, unique};
+use pombo_tests::{Hook, SOON, Stack, ask_for_missed, scenario, unique};
 use serde_json::{Value, json};
 
 use crate::rows::{delivery, event, put_deliveries, put_events};
@@ -74,7 +74,7 @@ fn ids(answer: &Value) -> Vec<&str> {
     answer["failed"].as_array().unwrap().iter().map(|failed| failed["event_id"].as_str().unwrap()).collect()
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_receiver_lists_what_failed_oldest_first_and_has_it_sent_again() {
     let asking = Asking::new().await;
     let from = asking.failed(5).await;
@@ -102,7 +102,7 @@ async fn a_receiver_lists_what_failed_oldest_first_and_has_it_sent_again() {
     assert_eq!(ids(&answer), ["e0", "e1"], "what was not asked for is as it was");
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_lines_of_the_readme_ask_with_the_reference_library() {
     let asking = Asking::new().await;
     asking.failed(2).await;
@@ -111,7 +111,7 @@ async fn the_lines_of_the_readme_ask_with_the_reference_library() {
     assert_eq!(ids(&missed), ["e0", "e1"], "{missed}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn pages_go_on_behind_each_other() {
     let asking = Asking::new().await;
     let from = asking.failed(230).await;
@@ -135,7 +135,7 @@ async fn pages_go_on_behind_each_other() {
     assert_eq!(other.ask(&theirs).await.0, 400, "a cursor belongs to its endpoint");
 }
 
-#[tokio::test]
+#[scenario]
 async fn nobody_else_is_let_in_and_an_unknown_endpoint_is_told_what_a_wrong_signature_is() {
     let asking = Asking::new().await;
     let now = clock::now();
@@ -157,7 +157,7 @@ async fn nobody_else_is_let_in_and_an_unknown_endpoint_is_told_what_a_wrong_sign
     assert_eq!(asking.ask(&asking.body(now)).await, wrong, "a deleted endpoint has no secret");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_copy_is_refused_and_so_is_the_eleventh_request_in_ten_minutes() {
     let asking = Asking::new().await;
     let now = clock::now();

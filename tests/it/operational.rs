@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{Call, Fault, Hook, SOON, SUBSCRIPTION_KNOWN, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, SUBSCRIPTION_KNOWN, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -71,7 +71,7 @@ async fn failing(stack: &'static Stack) -> Hook {
     Hook::new(stack, options, |_| Answer::status(500).with_body("no")).await
 }
 
-#[tokio::test]
+#[scenario]
 async fn every_change_of_an_endpoint_is_told_once_and_signed() {
     let stack = told().await;
     let (receiver, _) = subscribe(stack, &["pombo.endpoint.*"]).await;
@@ -104,7 +104,7 @@ async fn every_change_of_an_endpoint_is_told_once_and_signed() {
     assert_eq!(news(&receiver, &hook.endpoint).len(), 6, "a pause that changes nothing is no news");
 }
 
-#[tokio::test]
+#[scenario]
 async fn nothing_is_told_of_what_tells() {
     let stack = told().await;
     let (receiver, endpoint) = subscribe(stack, &["pombo.*"]).await;
@@ -131,7 +131,7 @@ async fn nothing_is_told_of_what_tells() {
     assert_eq!(news(&receiver, &failing), Vec::<Value>::new());
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn a_process_that_dies_after_the_change_loses_nothing() {
     let stack = Stack::own("untold", &[]).await;
     let (receiver, _) = subscribe(stack, &["pombo.endpoint.paused"]).await;
@@ -164,7 +164,7 @@ fn is_announcement(call: &Call) -> bool {
     call.operation == "SendMessage" && call.mentions("\\\"publish\\\"")
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn an_endpoint_that_goes_down_comes_back_and_leaves_is_told_of() {
     let quick = [("CircuitFailures", "2"), ("CircuitSeconds", "2"), ("ProbeSeconds", "2"), ("SettleSeconds", "4")];
     let stack = Stack::own("circuit-told", &quick).await;
@@ -202,7 +202,7 @@ async fn an_endpoint_that_goes_down_comes_back_and_leaves_is_told_of() {
     assert_eq!(pause["data"]["reason"], "gone", "{pause}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_circuit_that_closes_because_nothing_is_held_is_told_of() {
     let quick = [("CircuitFailures", "2"), ("CircuitSeconds", "2"), ("ProbeSeconds", "2"), ("SettleSeconds", "4")];
     let stack = Stack::own("unproven", &quick).await;
@@ -222,7 +222,7 @@ async fn a_circuit_that_closes_because_nothing_is_held_is_told_of() {
     assert_eq!(closed["data"]["proven"], false, "{closed}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn without_a_subscription_nothing_more_is_written() {
     let hook = failing(Stack::calm().await).await;
     let event = hook.post().await;

@@ -1,7 +1,7 @@
 //! Endpoints that are paused, resumed and deleted while deliveries are on their way.
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack};
+use pombo_tests::{Hook, SOON, Stack, scenario};
 use serde_json::json;
 
 /// A hook with one delivery that has failed once, and is due again when every process has forgotten what it knew of the
@@ -16,7 +16,7 @@ async fn hook_with_a_retry_ahead() -> (Hook, String) {
     (hook, event)
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_on_its_way_to_a_paused_endpoint_is_held_and_goes_on_when_it_is_resumed() {
     let (hook, event) = hook_with_a_retry_ahead().await;
     hook.change("pause").await;
@@ -28,7 +28,7 @@ async fn what_is_on_its_way_to_a_paused_endpoint_is_held_and_goes_on_when_it_is_
     assert_eq!(hook.receiver.count(), 2);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_first_delivery_that_meets_a_pause_is_held() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -53,7 +53,7 @@ async fn a_first_delivery_that_meets_a_pause_is_held() {
     assert_eq!(hook.receiver.count(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_on_its_way_to_a_deleted_endpoint_is_cancelled() {
     let (hook, event) = hook_with_a_retry_ahead().await;
     hook.change("delete").await;
@@ -63,7 +63,7 @@ async fn what_is_on_its_way_to_a_deleted_endpoint_is_cancelled() {
     assert_eq!(accepted["deliveries"], 0);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_held_is_cancelled_when_its_endpoint_is_deleted() {
     let (hook, event) = hook_with_a_retry_ahead().await;
     hook.change("pause").await;
@@ -73,7 +73,7 @@ async fn what_is_held_is_cancelled_when_its_endpoint_is_deleted() {
     assert_eq!(hook.receiver.count(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_posted_the_moment_after_a_resume_reaches_the_endpoint() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     for _ in 0..3 {

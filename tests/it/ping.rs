@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use local::Answer;
-use pombo_tests::{Fault, Hook, SOON, Stack};
+use pombo_tests::{Fault, Hook, SOON, Stack, scenario};
 use serde_json::{Value, json};
 
 async fn test(hook: &Hook, body: &Value) -> (u16, Value) {
@@ -10,7 +10,7 @@ async fn test(hook: &Hook, body: &Value) -> (u16, Value) {
     hook.stack.local.endpoints().post(&path, body).await.unwrap()
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_test_arrives_signed_whatever_the_endpoint_subscribes_to_and_is_followed_as_any_delivery() {
     let options = json!({"event_types": ["student.created"], "name": "Registrar", "headers": {"x-api-key": "k"}});
     let hook = Hook::new(Stack::calm().await, options, |_| Answer::status(204)).await;
@@ -30,7 +30,7 @@ async fn a_test_arrives_signed_whatever_the_endpoint_subscribes_to_and_is_follow
     assert_eq!((&data["name"], &data["requested_at"]), (&json!("Registrar"), &body["timestamp"]), "{data}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_test_that_fails_is_retried_and_can_be_replayed() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |received| {
         Answer::status(if received.times < 3 { 500 } else { 200 })
@@ -44,7 +44,7 @@ async fn a_test_that_fails_is_retried_and_can_be_replayed() {
     assert_eq!(hook.receiver.count(), 3);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_paused_endpoint_is_not_tested() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     hook.change("pause").await;
@@ -55,7 +55,7 @@ async fn a_paused_endpoint_is_not_tested() {
     assert_eq!(test(&hook, &json!({})).await.0, 202);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_url_that_is_refused_by_now_is_named_with_its_rule() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -71,7 +71,7 @@ async fn a_url_that_is_refused_by_now_is_named_with_its_rule() {
     assert_eq!(hook.receiver.count(), 0);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_not_queued_is_said_with_its_ids() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let endpoint = hook.endpoint.clone();
@@ -85,7 +85,7 @@ async fn what_is_not_queued_is_said_with_its_ids() {
     assert_eq!((&delivery["id"], &delivery["status"]), (&problem["delivery_id"], &json!("pending")));
 }
 
-#[tokio::test]
+#[scenario]
 async fn only_an_endpoint_that_there_is_can_be_tested_and_with_nothing_to_say() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let (status, problem) = test(&hook, &json!({"url": "https://example.com/"})).await;

@@ -1,7 +1,7 @@
 //! SQS takes some entries of a batch and refuses others.
 
 use local::{Answer, Receiver};
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::json;
 
 /// Three endpoints of a new tenant.
@@ -19,7 +19,7 @@ fn batch_to(endpoint: &str) -> impl Fn(&Call) -> bool + Send + Sync + 'static {
     move |call| call.operation == "SendMessageBatch" && call.mentions(&endpoint)
 }
 
-#[tokio::test]
+#[scenario]
 async fn entries_that_are_refused_are_sent_again() {
     let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
     let (tenant, endpoints) = three(&receiver).await;
@@ -33,7 +33,7 @@ async fn entries_that_are_refused_are_sent_again() {
     assert_eq!(again[1].body["Entries"].as_array().unwrap().len(), 1, "only the refused one");
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_entry_refused_for_its_content_is_sent_by_reference() {
     let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
     let (tenant, endpoints) = three(&receiver).await;
@@ -49,7 +49,7 @@ async fn an_entry_refused_for_its_content_is_sent_by_reference() {
     assert_eq!(accepted["deliveries"], 3);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
     let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
     let (tenant, endpoints) = three(&receiver).await;
@@ -74,7 +74,7 @@ async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
     assert_eq!(receiver.count(), 3, "nothing came twice");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_receivers_hang_up_is_a_connection_failure() {
     let hook =
         Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::hang_up()).await;

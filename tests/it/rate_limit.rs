@@ -12,7 +12,7 @@ use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery};
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
 use serde_json::json;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ async fn patch(hook: &Hook, fields: serde_json::Value) {
     assert_eq!(status, 200, "{answer}");
 }
 
-#[tokio::test]
+#[scenario(drill)]
 async fn over_any_minute_of_overload_an_endpoint_gets_its_rate_within_five_per_cent() {
     const EVENTS: usize = 900;
     let stack = Stack::own("limited", &[]).await;
@@ -106,7 +106,7 @@ async fn over_any_minute_of_overload_an_endpoint_gets_its_rate_within_five_per_c
     assert!(reservations(&hook).len() < 3 * EVENTS / 2, "{}", reservations(&hook).len());
 }
 
-#[tokio::test]
+#[scenario]
 async fn retries_take_slots_as_first_attempts_do() {
     let options = json!({"rate_limit": 1, "retry_policy": {"delays_seconds": [1]}});
     let hook =
@@ -126,7 +126,7 @@ async fn retries_take_slots_as_first_attempts_do() {
     assert!(!arrivals.windows(3).any(|three| three[2] - three[0] < Duration::from_millis(500)), "{arrivals:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_without_a_limit_reserves_nothing() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     for _ in 0..3 {
@@ -140,7 +140,7 @@ async fn an_endpoint_without_a_limit_reserves_nothing() {
     assert_eq!((hook.receiver.count(), reservations(&hook).len()), (4, 1), "an event after the change keeps to it");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_delivery_whose_slot_cannot_be_reserved_comes_some_seconds_later() {
     let hook = Hook::new(Stack::calm().await, json!({"rate_limit": 50}), |_| Answer::status(200)).await;
     let endpoint = hook.endpoint.clone();
@@ -155,7 +155,7 @@ async fn a_delivery_whose_slot_cannot_be_reserved_comes_some_seconds_later() {
     assert_eq!(reservations(&hook).len(), 7);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_long_wait_is_in_the_record_and_a_changed_limit_ends_it() {
     let hook = Hook::new(Stack::calm().await, json!({"rate_limit": 0.01}), |_| Answer::status(200)).await;
     let first = hook.post().await;

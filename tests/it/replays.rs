@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack};
+use pombo_tests::{Hook, SOON, Stack, scenario};
 use serde_json::json;
 
 /// A hook whose receiver is out of order until told otherwise.
@@ -19,7 +19,7 @@ async fn broken_hook(delays: serde_json::Value) -> (Hook, Arc<AtomicBool>) {
     (hook, repaired)
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_exhausted_its_attempts_is_replayed_and_succeeds() {
     let (hook, repaired) = broken_hook(json!([1, 1])).await;
     let event = hook.post().await;
@@ -50,7 +50,7 @@ async fn what_exhausted_its_attempts_is_replayed_and_succeeds() {
     assert_eq!((status, &job["status"], &job["counts"]["queued"]), (200, &json!("done"), &json!(1)), "{job}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_replay_begins_the_policy_anew_and_an_older_rounds_retry_is_dropped() {
     let (hook, repaired) = broken_hook(json!([600])).await;
     let event = hook.post().await;
@@ -67,7 +67,7 @@ async fn a_replay_begins_the_policy_anew_and_an_older_rounds_retry_is_dropped() 
     assert_eq!(hook.receiver.count(), 3, "two of the first event, one of the last");
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_in_flight_is_skipped_and_says_so() {
     let hook = Hook::new(
         Stack::calm().await,
@@ -100,7 +100,7 @@ async fn one_in_flight_is_skipped_and_says_so() {
     assert_eq!(hook.receiver.count(), 2);
 }
 
-#[tokio::test]
+#[scenario]
 async fn replays_at_once_send_no_more_than_they_queued() {
     let (hook, repaired) = broken_hook(json!([1])).await;
     let event = hook.post().await;
@@ -117,7 +117,7 @@ async fn replays_at_once_send_no_more_than_they_queued() {
     assert!((1..=queued).contains(&sent), "{sent} requests for {queued} rounds");
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_another_tenants_key_names_is_not_found() {
     let (hook, _) = broken_hook(json!([1])).await;
     let event = hook.post().await;

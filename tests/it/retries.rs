@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use local::Answer;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Hook, SOON, Stack, eventually};
+use pombo_tests::{Call, Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 /// From the end of the newest attempt to the time that the record says, in milliseconds.
@@ -26,7 +26,7 @@ fn schedules_of(stack: &Stack, delivery: &Value) -> Vec<Arc<Call>> {
     stack.proxy.calls(|call| call.operation == "CreateSchedule" && call.mentions(&id))
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn the_first_retry_of_the_default_policy_comes_with_no_one_watching() {
     let hook = Hook::new(Stack::calm().await, json!({}), |received| match received.times {
         1 => Answer::status(503),
@@ -46,7 +46,7 @@ async fn the_first_retry_of_the_default_policy_comes_with_no_one_watching() {
     hook.assert_signed();
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_default_policys_due_times_are_one_five_and_thirty_minutes_in_the_record_and_in_at() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(500)).await;
     let event = hook.post().await;
@@ -78,7 +78,7 @@ async fn the_default_policys_due_times_are_one_five_and_thirty_minutes_in_the_re
     assert_eq!(schedules_of(hook.stack, &delivery).len(), 3);
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_fast_policys_delays_are_powers_of_two_and_a_half_by_the_queue() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": "fast"}), |_| Answer::status(500)).await;
     let event = hook.post().await;
@@ -101,7 +101,7 @@ async fn the_fast_policys_delays_are_powers_of_two_and_a_half_by_the_queue() {
     assert!(schedules_of(hook.stack, &delivery).is_empty());
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_receiver_that_asks_for_time_gets_it() {
     let hook =
         Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1, 1]}}), |received| match received

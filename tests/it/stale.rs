@@ -16,7 +16,7 @@ use pombo_domain::delivery::{Claim, Record, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -148,7 +148,7 @@ fn times(hook: &Hook) -> BTreeMap<String, usize> {
     times
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_list_shows_of_what_an_old_index_names_what_is_so_now() {
     let hook = hook().await;
     let records = stored(&hook, 4, Status::Failed).await;
@@ -165,7 +165,7 @@ async fn a_list_shows_of_what_an_old_index_names_what_is_so_now() {
     assert_eq!(listed(&hook, "&status=held").await, [row("e2", "held")]);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_sweep_leaves_alone_what_is_no_longer_overdue() {
     let hook = hook().await;
     let long_ago = Next { at: begin(), route: Route::Queue };
@@ -197,7 +197,7 @@ async fn a_sweep_leaves_alone_what_is_no_longer_overdue() {
     lag.end();
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_replay_over_an_old_index_sends_each_once_and_what_succeeded_not_at_all() {
     let hook = hook().await;
     let records = stored(&hook, 8, Status::Failed).await;
@@ -224,7 +224,7 @@ async fn a_replay_over_an_old_index_sends_each_once_and_what_succeeded_not_at_al
     lag.end();
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_drain_waits_for_the_index_before_it_ends() {
     let hook = hook().await;
     hook.change("pause").await;

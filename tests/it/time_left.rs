@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Fault, Hook, Stack};
+use pombo_tests::{Fault, Hook, Stack, scenario};
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(12);
 
 /// Of 12 seconds, 3 are kept for the answer and 5 for the record, so 4 are left for an attempt of up to 3: until the first
 /// look at the endpoint takes 2 of them.
-#[tokio::test]
+#[scenario]
 async fn an_attempt_for_which_time_is_short_is_sent_on_as_a_new_message() {
     let stack = Stack::own("time", &[("DispatchTimeoutSeconds", "12")]).await;
     let hook = Hook::new(stack, json!({"timeout_seconds": 3}), |_| Answer::status(200)).await;

@@ -7,15 +7,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backend;
+pub mod harness;
 mod limits;
 mod logs;
 mod proxy;
 mod reference;
 mod scenario;
+pub mod sources;
 mod stack;
 mod template;
 
 pub use backend::Backend;
+pub use pombo_tests_macros::scenario;
 pub use proxy::{Call, Fault, Proxy, process_of};
 pub use reference::{Signed, Verdict, ask_for_missed, assert_accepted, verdicts};
 pub use scenario::{Hook, SOON, SUBSCRIPTION_KNOWN, eventually, unique};

@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::limits;
@@ -139,6 +140,12 @@ impl Proxy {
         self.shared.target.set(url).expect("the proxy has a target already");
     }
 
+    /// Forgets all calls and rules, for another stack.
+    pub fn reset(&self) {
+        self.shared.rules.lock().unwrap().clear();
+        self.shared.calls.lock().unwrap().clear();
+    }
+
     /// Spoils the calls for which `rule` names a fault. Rules stay for good, so each must be about its test's own things.
     pub fn spoil(&self, rule: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
         self.shared.rules.lock().unwrap().push(Box::new(rule));
@@ -163,8 +170,20 @@ impl Proxy {
     /// The calls that passed and that `wanted` wants, in order.
     #[must_use]
     pub fn calls(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Arc<Call>> {
+        self.calls_after(0, wanted)
+    }
+
+    /// The same without the first so many of all calls.
+    #[must_use]
+    pub fn calls_after(&self, first: usize, wanted: impl Fn(&Call) -> bool) -> Vec<Arc<Call>> {
         limits::assert_kept();
-        self.shared.calls.lock().unwrap().iter().filter(|call| wanted(call)).cloned().collect()
+        self.shared.calls.lock().unwrap().iter().skip(first).filter(|call| wanted(call)).cloned().collect()
+    }
+
+    /// How many calls have passed.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.calls.lock().unwrap().len()
     }
 }
 
@@ -205,7 +224,7 @@ async fn handle(
         Some(Fault::HideFor(seconds)) => hidden_for(&call.body, *seconds),
         Some(Fault::LeaveKeys(kept)) => with_keys(&call.body, |keys| keys.drain(*kept..).count()),
         Some(Fault::ReadFrom(table)) => with_field(&call.body, "TableName", table),
-        _ if counted => with_capacity(&call.body),
+        _ if counted => with_capacity(&body),
         _ => body,
     };
     let answer = match &fault {
@@ -239,8 +258,9 @@ async fn handle(
         _ => answer,
     };
     if counted {
-        call.units = units(answer.body());
-        call.rows = rows(&call, answer.body());
+        let counts = Counts::read(answer.body());
+        call.units = counts.units();
+        call.rows = asked_for(&call) + counts.scanned;
     }
     shared.calls.lock().unwrap().push(Arc::new(call));
     Ok(answer.map(Full::new))
@@ -301,8 +321,11 @@ fn cancelled(reasons: &[&str]) -> Response<Bytes> {
     error(400, "TransactionCanceledException").map(|_| body.into())
 }
 
-fn with_capacity(body: &Value) -> Bytes {
-    with_field(body, "ReturnConsumedCapacity", "TOTAL")
+/// The request with the wish to be told its capacity units. It is written in front, since every request is an object with a
+/// field, and most are long.
+fn with_capacity(body: &[u8]) -> Bytes {
+    let fields = body.strip_prefix(b"{").unwrap_or_default();
+    [br#"{"ReturnConsumedCapacity":"TOTAL","#.as_slice(), fields].concat().into()
 }
 
 fn with_field(body: &Value, field: &str, value: &str) -> Bytes {
@@ -333,18 +356,48 @@ fn with_unprocessed(answer: Response<Bytes>, request: &Value, kept: usize) -> Re
     builder.body(body.to_string().into()).unwrap_or_default()
 }
 
-fn units(answer: &Bytes) -> f64 {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let consumed = &answer["ConsumedCapacity"];
-    let all = consumed.as_array().cloned().unwrap_or_else(|| vec![consumed.clone()]);
-    all.iter().filter_map(|consumed| consumed["CapacityUnits"].as_f64()).sum()
+/// The parts of an answer that are counted.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Counts {
+    #[serde(rename = "ConsumedCapacity")]
+    consumed: Option<OneOrMany>,
+    #[serde(rename = "ScannedCount")]
+    scanned: usize,
 }
 
-fn rows(call: &Call, answer: &Bytes) -> usize {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let scanned = usize::try_from(answer["ScannedCount"].as_u64().unwrap_or_default()).unwrap_or_default();
+/// A batch and a transaction tell of each table, other calls of the only one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(Consumed),
+    Many(Vec<Consumed>),
+}
+
+#[derive(Deserialize)]
+struct Consumed {
+    #[serde(rename = "CapacityUnits", default)]
+    units: f64,
+}
+
+impl Counts {
+    fn read(answer: &[u8]) -> Self {
+        serde_json::from_slice(answer).unwrap_or_default()
+    }
+
+    fn units(&self) -> f64 {
+        match &self.consumed {
+            None => 0.0,
+            Some(OneOrMany::One(one)) => one.units,
+            Some(OneOrMany::Many(many)) => many.iter().map(|one| one.units).sum(),
+        }
+    }
+}
+
+/// How many items a batch asks for.
+fn asked_for(call: &Call) -> usize {
     let tables = call.body["RequestItems"].as_object().into_iter().flatten();
-    tables.filter_map(|(_, wanted)| Some(wanted["Keys"].as_array()?.len())).sum::<usize>() + scanned
+    tables.filter_map(|(_, wanted)| Some(wanted["Keys"].as_array()?.len())).sum()
 }
 
 fn hidden_for(body: &Value, seconds: u32) -> Bytes {

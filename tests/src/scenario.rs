@@ -25,6 +25,12 @@ pub const SOON: Duration = Duration::from_secs(120);
 /// A process remembers for ten seconds who subscribes to operational events: after this, each knows of a new subscription.
 pub const SUBSCRIPTION_KNOWN: Duration = Duration::from_secs(11);
 
+/// How long to wait before the next question, after so long a time of asking: a tenth of it. Each question is work for the
+/// functions and the emulator, and many scenarios ask at the same time.
+fn pause_after(elapsed: Duration) -> Duration {
+    (elapsed / 10).clamp(Duration::from_millis(100), Duration::from_secs(1))
+}
+
 /// Asks again and again until there is an answer; fails with `what` when there is none in time.
 pub async fn eventually<T, F>(what: &str, at_most: Duration, mut ask: impl FnMut() -> F) -> T
 where
@@ -36,8 +42,9 @@ where
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < at_most, "after {at_most:?} still not: {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let elapsed = started.elapsed();
+        assert!(elapsed < at_most, "after {at_most:?} still not: {what}");
+        tokio::time::sleep(pause_after(elapsed)).await;
     }
 }
 

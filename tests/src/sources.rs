@@ -4,7 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::point::{Line, workspace};
+/// A line of our own code: its file, from the workspace's root, and its number, from 1.
+pub type Line = (String, usize);
+
+/// The workspace's root.
+///
+/// # Panics
+/// When the tests are in no workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in no workspace").to_path_buf()
+}
 
 /// Lines that wait for no effect, each by its file and a part of it, and why there is nothing to die between.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
@@ -38,6 +48,7 @@ const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
 ];
 
 /// Every line of the product that waits for something, but for those without an effect.
+#[must_use]
 pub fn awaits() -> BTreeSet<Line> {
     let mut found = BTreeSet::new();
     for path in sources() {
@@ -60,6 +71,7 @@ pub fn awaits() -> BTreeSet<Line> {
 }
 
 /// The text of a line.
+#[must_use]
 pub fn text((file, number): &Line) -> String {
     let source = fs::read_to_string(workspace().join(file)).unwrap();
     source.lines().nth(number - 1).unwrap_or_default().trim().to_owned()
@@ -97,33 +109,51 @@ fn sources() -> Vec<PathBuf> {
     files
 }
 
-#[test]
-fn no_request_leaves_a_function_but_through_the_one_door() {
-    let mut doors = 0;
-    for path in sources() {
-        for (number, line) in product(&path) {
-            let sends = [".send()", ".execute(", "load_into", "into_paginator"].iter().any(|call| line.contains(call));
-            if sends && !line.trim_start().starts_with("//") {
-                assert!(line.contains("effect("), "{}:{number} goes past `effect`: {line}", name(&path));
-                doors += 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_leaves_a_function_but_through_the_one_door() {
+        let mut doors = 0;
+        for path in sources() {
+            for (number, line) in product(&path) {
+                let sends =
+                    [".send()", ".execute(", "load_into", "into_paginator"].iter().any(|call| line.contains(call));
+                if sends && !line.trim_start().starts_with("//") {
+                    assert!(line.contains("effect("), "{}:{number} goes past `effect`: {line}", name(&path));
+                    doors += 1;
+                }
             }
         }
+        assert!(doors > 30, "only {doors} requests were found: this looks in the wrong place");
     }
-    assert!(doors > 30, "only {doors} requests were found: this looks in the wrong place");
-}
 
-#[test]
-fn crash_points_are_in_one_file_and_no_default() {
-    let mentions = |path: &Path| fs::read_to_string(path).unwrap().contains("crash-points");
-    let files: Vec<_> = sources().iter().filter(|path| mentions(path)).map(|path| name(path)).collect();
-    assert_eq!(files, ["shared/aws/src/effect.rs"]);
-    for manifest in ["functions/dispatch", "functions/endpoints", "functions/ingest", "functions/replay", "shared/aws"]
-    {
-        let manifest = fs::read_to_string(workspace().join(manifest).join("Cargo.toml")).unwrap();
-        assert!(manifest.contains("\ncrash-points = ["), "{manifest}");
-        assert!(!manifest.contains("default = "), "{manifest}");
+    #[test]
+    fn every_example_in_the_documentation_is_compiled_elsewhere() {
+        // Documentation tests are off: cargo would run an empty one for each crate. So an example stands in `examples`.
+        for path in sources() {
+            let source = fs::read_to_string(&path).unwrap();
+            let opens = |line: &&str| line.trim_start().starts_with("//") && line.contains("```");
+            let blocks: Vec<_> = source.lines().filter(opens).step_by(2).collect();
+            assert!(blocks.iter().all(|block| block.ends_with("```text")), "{}: {blocks:?}", name(&path));
+        }
     }
-    for build in ["infra/template.yaml", "samconfig.toml", "Cargo.toml"] {
-        assert!(!mentions(&workspace().join(build)), "{build}");
+
+    #[test]
+    fn crash_points_are_in_one_file_and_no_default() {
+        let mentions = |path: &Path| fs::read_to_string(path).unwrap().contains("crash-points");
+        let files: Vec<_> = sources().iter().filter(|path| mentions(path)).map(|path| name(path)).collect();
+        assert_eq!(files, ["shared/aws/src/effect.rs"]);
+        for manifest in
+            ["functions/dispatch", "functions/endpoints", "functions/ingest", "functions/replay", "shared/aws"]
+        {
+            let manifest = fs::read_to_string(workspace().join(manifest).join("Cargo.toml")).unwrap();
+            assert!(manifest.contains("\ncrash-points = ["), "{manifest}");
+            assert!(!manifest.contains("default = "), "{manifest}");
+        }
+        for build in ["infra/template.yaml", "samconfig.toml", "Cargo.toml"] {
+            assert!(!mentions(&workspace().join(build)), "{build}");
+        }
     }
 }

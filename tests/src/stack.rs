@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
-use local::{Api, LocalOptions, LocalStack};
+use local::{Api, Emulator, EmulatorOptions, LocalOptions, LocalStack};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::proxy::Proxy;
 use crate::scenario::unique;
@@ -19,14 +19,57 @@ pub struct Stack {
     secrets: Mutex<Vec<String>>,
 }
 
-/// Stops a stack's emulator when the thread ends that it belongs to.
-struct EndsWithTest(&'static Stack);
+/// Number of emulators for the stacks that belong to one test each: as many of these tests run at the same time.
+const EMULATORS: usize = 4;
+static FREE_EMULATORS: Semaphore = Semaphore::const_new(EMULATORS);
 
-impl Drop for EndsWithTest {
-    fn drop(&mut self) {
-        if let Some(emulator) = self.0.local.emulator() {
+/// Emulators that wait for the next stack. Starting one, and bringing it the functions, costs more than a whole stack in it.
+static IDLE: Mutex<Vec<(Arc<Emulator>, Arc<Proxy>)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// The stacks of the test that runs on this thread.
+    static OWN: RefCell<Vec<OwnStack>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A stack that ends with its test.
+struct OwnStack {
+    stack: &'static Stack,
+    /// A test's second stack has none: the test would wait for itself.
+    _permit: Option<SemaphorePermit<'static>>,
+}
+
+impl OwnStack {
+    /// Ends the functions' processes, deletes the stack, and leaves its emulator to the next test; not after a failure, which
+    /// may be the emulator's.
+    async fn end(self, has_failed: bool) {
+        let local = &self.stack.local;
+        let emulator = Arc::clone(local.emulator().expect("the stack has an emulator"));
+        if has_failed {
             emulator.stop();
+            return;
         }
+        let lambda = aws_sdk_lambda::Client::new(&local.sdk_config().await);
+        for function in ["IngestFunction", "DispatchFunction", "ReplayFunction", "EndpointsFunction"] {
+            // With the stack alone, the emulator would let the processes live on for five minutes.
+            let _ = lambda.delete_function().function_name(self.stack.resource(function)).send().await;
+        }
+        match local.remove().await {
+            Ok(()) => {
+                self.stack.proxy.reset();
+                IDLE.lock().unwrap().push((emulator, Arc::clone(&self.stack.proxy)));
+            }
+            Err(error) => {
+                eprintln!("{error}: its emulator is stopped");
+                emulator.stop();
+            }
+        }
+    }
+}
+
+/// Ends the stacks of the test that has run on this thread.
+pub(crate) async fn end_own_stacks(has_failed: bool) {
+    for own in OWN.take() {
+        own.end(has_failed).await;
     }
 }
 
@@ -44,13 +87,14 @@ impl Stack {
     }
 
     /// A stack of the test's own, since a killed function takes the deliveries of others with it. It ends with the test, whose
-    /// thread must be the one that calls this: an idle emulator takes its part of the machine, too.
+    /// thread must be the one that calls this. Waits while as many others run as there are emulators for.
     pub async fn own(name: &str, parameters: &[(&str, &str)]) -> &'static Self {
-        thread_local! {
-            static OWN: RefCell<Vec<EndsWithTest>> = const { RefCell::new(Vec::new()) };
-        }
-        let stack: &'static Self = Box::leak(Box::new(Self::start(name, parameters).await));
-        OWN.with_borrow_mut(|own| own.push(EndsWithTest(stack)));
+        let is_first = OWN.with_borrow(Vec::is_empty);
+        let permit = if is_first { Some(FREE_EMULATORS.acquire().await.unwrap()) } else { None };
+        let idle = IDLE.lock().unwrap().pop();
+        let stack = Box::pin(Self::start_as_told(name, parameters, with_roles(LocalOptions::default()), idle)).await;
+        let stack: &'static Self = Box::leak(Box::new(stack));
+        OWN.with_borrow_mut(|own| own.push(OwnStack { stack, _permit: permit }));
         stack
     }
 
@@ -63,17 +107,21 @@ impl Stack {
     /// The same with more options: what they say of names and parameters is set here. `POMBO_ENFORCE_ROLES` lets every
     /// such stack enforce the functions' roles.
     pub async fn start_with(name: &str, parameters: &[(&str, &str)], options: LocalOptions) -> Self {
-        let enforce_iam = options.enforce_iam || std::env::var_os("POMBO_ENFORCE_ROLES").is_some();
-        Box::pin(Self::start_as_told(name, parameters, LocalOptions { enforce_iam, ..options })).await
+        Box::pin(Self::start_as_told(name, parameters, with_roles(options), None)).await
     }
 
     /// As [`Stack::start`], and roles are never enforced: for tests that lead calls to what no role knows.
     pub async fn start_without_roles(name: &str, parameters: &[(&str, &str)]) -> Self {
-        Box::pin(Self::start_as_told(name, parameters, LocalOptions::default())).await
+        Box::pin(Self::start_as_told(name, parameters, LocalOptions::default(), None)).await
     }
 
-    async fn start_as_told(name: &str, parameters: &[(&str, &str)], options: LocalOptions) -> Self {
-        let proxy = Arc::new(Proxy::start());
+    /// Starts a stack in the emulator that is given with its proxy, or in a new one.
+    async fn start_as_told(
+        name: &str,
+        parameters: &[(&str, &str)],
+        options: LocalOptions,
+        idle: Option<(Arc<Emulator>, Arc<Proxy>)>,
+    ) -> Self {
         let quick = [
             ("MaxEndpointTimeoutSeconds", "3"),
             ("DispatchTimeoutSeconds", "15"),
@@ -85,12 +133,14 @@ impl Stack {
         ];
         let options = LocalOptions {
             name: unique(name),
-            functions_endpoint: Some(proxy.url()),
             parameters: quick.iter().chain(parameters).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             ..options
         };
-        let target = Arc::clone(&proxy);
-        let local = start_behind(options, &target).await;
+        let (emulator, proxy) = match idle {
+            Some(idle) => idle,
+            None => start_emulator(&options).await,
+        };
+        let local = LocalStack::start_in(&emulator, options).await.unwrap();
         Self::of(local, proxy)
     }
 
@@ -213,17 +263,24 @@ impl Stack {
     }
 }
 
-async fn start_behind(options: LocalOptions, proxy: &Proxy) -> LocalStack {
-    use local::{Emulator, EmulatorOptions};
+/// The options, with the functions' roles enforced if `POMBO_ENFORCE_ROLES` asks for that.
+fn with_roles(options: LocalOptions) -> LocalOptions {
+    let enforce_iam = options.enforce_iam || std::env::var_os("POMBO_ENFORCE_ROLES").is_some();
+    LocalOptions { enforce_iam, ..options }
+}
+
+/// Starts an emulator with a proxy between it and the functions.
+async fn start_emulator(options: &LocalOptions) -> (Arc<Emulator>, Arc<Proxy>) {
+    let proxy = Arc::new(Proxy::start());
     let emulator = EmulatorOptions {
         name: options.name.clone(),
         port: 0,
-        functions_endpoint: options.functions_endpoint.clone(),
+        functions_endpoint: Some(proxy.url()),
         enforce_iam: options.enforce_iam,
         keep_data: false,
         environment: options.environment.clone(),
     };
-    let emulator = Arc::new(Emulator::start(emulator, options.progress).await.unwrap());
+    let emulator = Emulator::start(emulator, options.progress).await.unwrap();
     proxy.set_target(emulator.url());
-    LocalStack::start_in(&emulator, options).await.unwrap()
+    (Arc::new(emulator), proxy)
 }

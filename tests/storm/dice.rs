@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
-use pombo_aws::clock;
+use pombo_tests::harness::seed;
 
 /// The chances of a run.
 pub struct Dice {
@@ -16,8 +16,7 @@ pub struct Dice {
 impl Dice {
     /// With the seed in `POMBO_SEED`, or any.
     pub fn seeded() -> Self {
-        let seed =
-            std::env::var("POMBO_SEED").map_or_else(|_| clock::random_bits().into(), |seed| seed.parse().unwrap());
+        let seed = seed();
         println!("POMBO_SEED={seed}");
         Self { seed, thrown: Mutex::default() }
     }

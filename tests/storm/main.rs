@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_lambda::types::ScalingConfig;
 use local::{Emulator, EmulatorOptions, LocalOptions, LocalStack};
 use pombo_aws::clock;
-use pombo_tests::{Backend, SOON, Stack, eventually, unique};
+use pombo_tests::{Backend, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
 use crate::books::{Audit, Books, list, show};
@@ -214,7 +214,7 @@ fn report(what: &str, audit: &Audit) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn nothing_acknowledged_is_lost_in_a_storm_and_every_repeat_has_a_cause() {
     let events = std::env::var("POMBO_STORM_EVENTS").map_or(240, |events| events.parse().unwrap());
     let storm = Storm::start().await;
@@ -251,4 +251,8 @@ async fn nothing_acknowledged_is_lost_in_a_storm_and_every_repeat_has_a_cause() 
     audit.assert_balanced();
     assert_eq!(audit.statuses.get("succeeded"), Some(&audit.total()), "{:?}", audit.statuses);
     println!("all in {:?}", started.elapsed());
+}
+
+fn main() -> std::process::ExitCode {
+    pombo_tests::harness::run("storm")
 }

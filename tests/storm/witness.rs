@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
+    #[scenario]
     fn an_outcome_that_the_queue_refused_explains_a_repeat_whatever_kept_it_from_the_record() {
         let (holder, now) = ("invocation/message", Timestamp::from_seconds(1));
         let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());

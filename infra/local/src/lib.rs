@@ -6,23 +6,7 @@
 //!
 //! Two users: the `local` command, and the end-to-end tests, which start a stack of their own each:
 //!
-//! ```no_run
-//! # async fn example() -> anyhow::Result<()> {
-//! use local::{LocalOptions, LocalStack, Receiver};
-//!
-//! let stack = LocalStack::start(LocalOptions {
-//!     name: "my-test".into(),
-//!     parameters: vec![("SweepMinutes".into(), "1".into())],
-//!     ..LocalOptions::default()
-//! })
-//! .await?;
-//! let receiver = Receiver::start()?;
-//! let (status, endpoint) = stack
-//!     .endpoints()
-//!     .post("/v1/endpoints", &serde_json::json!({"url": receiver.url("/hook"), "event_types": ["*"]}))
-//!     .await?;
-//! # Ok(()) }
-//! ```
+#![doc = concat!("```no_run\n", include_str!("../examples/stack.rs"), "```")]
 //!
 //! **Nothing is left behind.** The emulator runs under a small keeper process that takes it down, with each function's
 //! process, when the [`Emulator`] is dropped or this process ends, in whatever way it ends.

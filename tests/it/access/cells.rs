@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use local::{Answer, Receiver};
 use pombo_domain::api_key::Scope;
-use pombo_tests::{SOON, Stack, eventually, unique};
+use pombo_tests::{SOON, Stack, eventually, scenario, unique};
 use pombo_web::{Access, Route};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::lines::{Gets, Line, OPEN, Url, lines};
+use crate::access::lines::{Gets, Line, OPEN, Url, lines};
 
 /// What an id in a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Reply {
 
 impl World {
     async fn new() -> Self {
-        let stack = crate::stack().await;
+        let stack = crate::access::stack().await;
         let receiver = Receiver::start_with(|_| Answer::status(500)).unwrap();
         let (mine, other) = (unique("mine"), unique("other"));
         let callers = callers(stack, &mine, &other).await;
@@ -318,7 +318,7 @@ fn scope_of(line: &Line) -> Scope {
     routes()[&(line.url, line.route.to_owned())].unwrap()
 }
 
-#[test]
+#[scenario]
 fn every_route_has_a_line_and_every_line_a_route() {
     let (mut keyed, mut open) = (BTreeSet::new(), BTreeSet::new());
     for (route, scope) in routes() {
@@ -332,7 +332,7 @@ fn every_route_has_a_line_and_every_line_a_route() {
     assert_eq!(OPEN.map(|(url, route, _)| (url, route.to_owned())).into_iter().collect::<BTreeSet<_>>(), open);
 }
 
-#[test]
+#[scenario]
 fn the_scope_of_a_url_is_the_same_for_all_its_calls() {
     for ((url, route), scope) in routes() {
         let expected = match url {
@@ -344,7 +344,7 @@ fn the_scope_of_a_url_is_the_same_for_all_its_calls() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, slow)]
 async fn each_call_answers_each_key_as_the_table_says() {
     let world = World::new().await;
     let lines = lines();

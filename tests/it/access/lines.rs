@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cells::{Thing, World};
+use crate::access::cells::{Thing, World};
 
 /// What a request gets from a key that has the call's scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A key that is bound to a tenant: what its lists show, and what it can do with ids and cursors of another tenant.
 
 use local::{Answer, Api};
-use pombo_tests::{Hook, SOON, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, scenario, unique};
 use serde_json::{Value, json};
 
 /// A tenant with two of everything that is listed, and a key of its own.
@@ -13,7 +13,7 @@ struct Tenant {
 
 impl Tenant {
     async fn new() -> Self {
-        let stack = crate::stack().await;
+        let stack = crate::access::stack().await;
         let options = json!({"retry_policy": {"delays_seconds": [600]}});
         let hook = Hook::new(stack, options.clone(), |_| Answer::status(500)).await;
         Hook::register(stack, &hook.receiver, &hook.tenant, "/second", json!({"event_types": ["none"]})).await;
@@ -56,7 +56,7 @@ async fn get(api: &Api, path: &str) -> (u16, Value) {
     api.get(path).await.unwrap()
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_list_shows_the_keys_own_tenant_alone_and_a_cursor_opens_no_other() {
     let (one, two) = tokio::join!(Tenant::new(), Tenant::new());
     for list in LISTS {
@@ -78,7 +78,7 @@ async fn a_list_shows_the_keys_own_tenant_alone_and_a_cursor_opens_no_other() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn of_another_tenants_deliveries_a_replay_sends_none() {
     let (one, two) = tokio::join!(Tenant::new(), Tenant::new());
     let replay = Stack::api(&two.hook.stack.local.urls.replay, &two.key);
@@ -93,9 +93,9 @@ async fn of_another_tenants_deliveries_a_replay_sends_none() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_bound_key_makes_bound_keys_and_revokes_no_key_of_the_stack() {
-    let stack = crate::stack().await;
+    let stack = crate::access::stack().await;
     let tenant = unique("t");
     let bound = Stack::api(&stack.local.urls.endpoints, &stack.key(&["admin"], Some(&tenant)).await);
     let (status, made) = bound.post("/v1/keys", &json!({"name": "n", "scopes": ["admin"]})).await.unwrap();

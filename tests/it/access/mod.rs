@@ -1,7 +1,5 @@
 //! Who may do what: API keys, the functions' roles, and what is in the logs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod cells;
 mod flows;
 mod lines;

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_lambda::Client;
-use pombo_tests::{Call, Stack, Template};
+use pombo_tests::{Call, Stack, Template, scenario};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::flows::driven;
+use crate::access::flows::driven;
 
 const FUNCTIONS: [&str; 4] = ["Ingest", "Dispatch", "Replay", "Endpoints"];
 
@@ -140,7 +140,7 @@ fn done_by_lambda(template: &Template, function: &str) -> BTreeSet<String> {
     lines
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, slow)]
 async fn each_role_allows_the_calls_that_its_function_makes_and_no_others() {
     let stack = driven().await;
     let template = Template::with(&[]).await;

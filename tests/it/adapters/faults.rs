@@ -29,7 +29,7 @@ use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Backend, Call, Fault, unique};
+use pombo_tests::{Backend, Call, Fault, scenario, unique};
 
 use super::{endpoint_id, endpoints, events, queue, scheduler, some_time, tomorrow};
 
@@ -99,7 +99,7 @@ fn calling<'a, T>(call: impl Future<Output = Result<T, AwsError>> + 'a) -> Calli
     Box::pin(async move { call.await.map(|_| ()) })
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_throttled_call_is_repeated_then_an_error_that_says_so_and_nothing_is_done() {
     let (all, event) = (Adapters::new().await, events::event());
     let (name, queue) = queue::spoilt_queue(all.on).await;
@@ -154,7 +154,7 @@ async fn a_throttled_call_is_repeated_then_an_error_that_says_so_and_nothing_is_
     assert_eq!(routes.get(&endpoint.tenant).await.unwrap().version, 0);
 }
 
-#[tokio::test]
+#[scenario]
 async fn keys_that_a_batch_leaves_over_are_asked_for_again() {
     let all = Adapters::new().await;
     let mut written = BTreeSet::new();
@@ -174,7 +174,7 @@ async fn keys_that_a_batch_leaves_over_are_asked_for_again() {
     assert_eq!(asked, [100, 99, 99, 39, 20]);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_batch_that_leaves_all_over_again_and_again_is_an_error_in_time() {
     let (all, event) = (Adapters::new().await, events::event());
     let job = JobKey { owner: all.id.to_string(), created_key: "0".into() };
@@ -198,7 +198,7 @@ async fn a_batch_that_leaves_all_over_again_and_again_is_an_error_in_time() {
     assert!(all.made("BatchGetItem").len() < 40, "{}", all.made("BatchGetItem").len());
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_batch_may_be_refused_as_a_whole() {
     let on = Backend::ministack().await;
     for senders_fault in [false, true] {
@@ -212,7 +212,7 @@ async fn a_batch_may_be_refused_as_a_whole() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_message_that_cannot_be_put_back_comes_when_its_time_has_passed() {
     let on = Backend::ministack().await;
     let (name, queue) = queue::spoilt_queue(on).await;
@@ -234,7 +234,7 @@ async fn change(all: &Adapters, endpoint: &pombo_domain::endpoint::Endpoint) -> 
     all.endpoints.change(&all.routing, None, &change, &unique("token")).await
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_transaction_that_meets_another_is_a_conflict_and_a_throttled_one_an_error() {
     for (reason, conflicts) in
         [("TransactionConflict", true), ("ThrottlingError", false), ("ProvisionedThroughputExceeded", false)]
@@ -266,7 +266,7 @@ async fn a_transaction_that_meets_another_is_a_conflict_and_a_throttled_one_an_e
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_write_that_meets_a_transaction_is_an_error_and_no_conflict_of_its_own() {
     const CODE: &str = "TransactionConflictException";
     let (all, event): (_, Event) = (Adapters::new().await, events::event());
@@ -284,7 +284,7 @@ async fn a_write_that_meets_a_transaction_is_an_error_and_no_conflict_of_its_own
 
 /// Scheduler keeps a schedule for a while after it fired, and refuses another of its name: whoever has to deliver later than
 /// he thought must not take that for a schedule that is still to fire.
-#[tokio::test]
+#[scenario]
 async fn a_postponed_delivery_has_another_schedule_and_the_same_due_time_the_same_one() {
     let all = Adapters::new().await;
     let config = all.on.behind_proxy().await;

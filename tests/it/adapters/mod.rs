@@ -1,5 +1,7 @@
 //! Each adapter against the wire protocol of every implementation at hand, with the tables that the template makes.
 //!
+//! MiniStack and DynamoDB Local are part of every run. LocalStack and roto are drills: `POMBO_DRILLS=1` runs the tests on them.
+//!
 //! A test takes the implementation, [`Backend`], and is listed at the foot of its file: the name of each run says where it
 //! ran, such as `deliveries::dynamodb_local::every_field_survives_a_round_trip`.
 //!
@@ -34,13 +36,22 @@ macro_rules! on_scheduler {
 }
 
 macro_rules! on {
-    ($backend:ident: $($test:ident,)+ $(; $reason:literal: $($without:ident,)+)?) => {
+    (localstack: $($tests:tt)+) => { on_backend!((drill) localstack: $($tests)+); };
+    (roto: $($tests:tt)+) => { on_backend!((drill) roto: $($tests)+); };
+    ($backend:ident: $($tests:tt)+) => { on_backend!(() $backend: $($tests)+); };
+}
+
+/// The tests on one implementation. `$options` are those of each scenario, in parentheses.
+macro_rules! on_backend {
+    ($options:tt $backend:ident: $($test:ident,)+ $(; $reason:literal: $($without:ident,)+)?) => {
         mod $backend {
-            $(#[tokio::test]
+            use pombo_tests::scenario;
+
+            $(#[scenario $options]
             async fn $test() {
                 super::$test(pombo_tests::Backend::$backend().await).await;
             })+
-            $($(#[tokio::test]
+            $($(#[scenario $options]
             #[ignore = $reason]
             async fn $without() {
                 super::$without(pombo_tests::Backend::$backend().await).await;

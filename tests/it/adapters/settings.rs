@@ -7,7 +7,7 @@ use pombo_aws::queue::{Outgoing, Queue};
 use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_aws::{clock, settings};
 use pombo_domain::ids::TenantId;
-use pombo_tests::{Backend, Fault, unique};
+use pombo_tests::{Backend, Fault, scenario, unique};
 
 use super::{queue, scheduler};
 
@@ -17,7 +17,7 @@ async fn events(on: &Backend) -> EventsTable {
     EventsTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), on.resource("EventsTable"))
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_call_that_hangs_ends_within_its_time() {
     let on = Backend::ministack().await;
     let (events, tenant) = (events(on).await, unique("t").parse::<TenantId>().unwrap());
@@ -30,7 +30,7 @@ async fn a_call_that_hangs_ends_within_its_time() {
     assert_eq!(error.code(), None, "{error}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_call_of_any_service_that_hangs_ends_within_its_time() {
     let on = Backend::ministack().await;
     let ((name, queue), scheduler) = (queue::spoilt_queue(on).await, scheduler::scheduler(on).await);
@@ -46,7 +46,7 @@ async fn a_call_of_any_service_that_hangs_ends_within_its_time() {
     assert!(took < CALL_TIMEOUT + Duration::from_secs(1), "{took:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_try_that_hangs_is_given_up_early_enough_for_another() {
     let on = Backend::ministack().await;
     let (events, tenant) = (events(on).await, unique("t").parse::<TenantId>().unwrap());
@@ -57,7 +57,7 @@ async fn a_try_that_hangs_is_given_up_early_enough_for_another() {
     assert!(took >= Duration::from_secs(2) && took < CALL_TIMEOUT, "{took:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_functions_configuration_has_these_limits() {
     let config = settings::aws().await;
     let limits = config.timeout_config().unwrap();
@@ -65,7 +65,7 @@ async fn the_functions_configuration_has_these_limits() {
     assert_eq!(limits.operation_timeout(), Some(CALL_TIMEOUT));
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_service_that_cannot_be_reached_is_an_error_without_a_code() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config =

@@ -1,12 +1,12 @@
 //! Who gets in, what a key does not open, and where the key goes: nowhere.
 
-use pombo_tests::Stack;
+use pombo_tests::{Stack, scenario};
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::operator::Operator;
+use crate::console::browser::Browser;
+use crate::console::operator::Operator;
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn a_key_opens_what_its_scopes_say_and_the_page_says_what_it_does_not() {
     let browser = Browser::start().await;
     let stack = Stack::calm().await;
@@ -42,7 +42,7 @@ async fn a_key_opens_what_its_scopes_say_and_the_page_says_what_it_does_not() {
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn the_key_stays_in_the_tab_until_its_owner_signs_out() {
     let browser = Browser::start().await;
     let stack = Stack::calm().await;
@@ -76,7 +76,7 @@ async fn the_key_stays_in_the_tab_until_its_owner_signs_out() {
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn the_page_works_under_the_emulators_other_names_too() {
     let browser = Browser::start().await;
     let stack = Stack::calm().await;
@@ -92,7 +92,7 @@ async fn the_page_works_under_the_emulators_other_names_too() {
     }
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn the_page_says_what_it_may_do_and_is_framed_by_nobody() {
     let stack = Stack::calm().await;
     let answer = reqwest::get(format!("{}/", stack.local.urls.replay)).await.unwrap();

@@ -5,7 +5,7 @@ use local::venv::{self, Npm, Requirements};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::operator::Operator;
+use crate::console::operator::Operator;
 
 const AXE: Requirements = Requirements {
     what: "axe-core",

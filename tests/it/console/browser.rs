@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pombo_tests::harness::chromium;
 use pombo_tests::unique;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -50,21 +51,24 @@ impl Browser {
     /// Starts Debian's Chromium, or the one that `CHROMIUM` names, when there is a seat for it.
     pub async fn start() -> Self {
         let seat = SEATS.acquire().await.unwrap();
-        let profile = crate::artefacts().join(unique("profile"));
+        let profile = crate::console::artefacts().join(unique("profile"));
         std::fs::create_dir_all(&profile).unwrap();
         let mut command = Command::new("sh");
         // Its pipes are file descriptors 3 and 4.
-        command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 0</dev/null 1>&2"]).arg(program()).args([
-            "--headless",
-            "--remote-debugging-pipe",
-            "--no-first-run",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--force-color-profile=srgb",
-            "--lang=en-GB",
-        ]);
+        command
+            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 0</dev/null 1>&2"])
+            .arg(chromium().expect("Chromium is not installed"))
+            .args([
+                "--headless",
+                "--remote-debugging-pipe",
+                "--no-first-run",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--force-color-profile=srgb",
+                "--lang=en-GB",
+            ]);
         command.arg(format!("--user-data-dir={}", profile.display()));
         // Its sandbox does not start for root, as whom a CI runs.
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
@@ -197,16 +201,4 @@ impl Tab {
         let all = self.line.complaints.lock().unwrap();
         all.iter().filter(|(session, _)| *session == self.session).map(|(_, complaint)| complaint.clone()).collect()
     }
-}
-
-fn program() -> PathBuf {
-    if let Some(named) = std::env::var_os("CHROMIUM") {
-        return named.into();
-    }
-    let places: Vec<_> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let mut programs = names.iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
-    programs.find(|program| program.is_file()).expect(
-        "Chromium was not found: install it (on Debian and Ubuntu: apt-get install chromium), or name one in CHROMIUM",
-    )
 }

@@ -1,11 +1,11 @@
 //! Apps, receivers and whoever sends a link may write what they like: it is seen as they wrote it, and nothing of it runs.
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::operator::Operator;
+use crate::console::browser::Browser;
+use crate::console::operator::Operator;
 
 /// Whichever way a text might become markup, one of these would show it.
 const MARKUP: &str = r#"</script></style></textarea></title><script>globalThis.broken=1;alert(1)</script><img src=x onerror="globalThis.broken=1"><svg onload="globalThis.broken=1"><broken-in>{{7*7}}${7*7}"'`&lt;&#106;"#;
@@ -20,7 +20,7 @@ async fn assert_unharmed(operator: &Operator, where_: &str) {
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn markup_from_apps_receivers_and_links_is_shown_as_text() {
     let browser = Browser::start().await;
     let stack = Stack::calm().await;

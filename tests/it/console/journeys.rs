@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use local::{Answer, Receiver};
-use pombo_tests::{Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::json;
 
-use crate::axe::assert_accessible;
-use crate::browser::Browser;
-use crate::operator::Operator;
+use crate::console::axe::assert_accessible;
+use crate::console::browser::Browser;
+use crate::console::operator::Operator;
 
 /// A hook whose receiver fails until it is repaired.
 async fn broken_hook() -> (Hook, Arc<AtomicBool>) {
@@ -28,7 +28,7 @@ async fn broken_hook() -> (Hook, Arc<AtomicBool>) {
     (hook, repaired)
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn a_failed_delivery_is_found_understood_replayed_and_seen_to_succeed() {
     let browser = Browser::start().await;
     let (hook, repaired) = broken_hook().await;
@@ -55,7 +55,7 @@ async fn a_failed_delivery_is_found_understood_replayed_and_seen_to_succeed() {
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn an_endpoint_is_registered_and_tested() {
     let browser = Browser::start().await;
     let stack = Stack::calm().await;
@@ -110,18 +110,26 @@ async fn an_endpoint_is_registered_and_tested() {
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
+async fn fifty_failed_deliveries_are_found_by_a_filter_and_replayed() {
+    assert_found_and_replayed(50).await;
+}
+
+#[scenario(chromium, drill)]
 async fn five_hundred_failed_deliveries_are_found_by_a_filter_and_replayed() {
+    assert_found_and_replayed(500).await;
+}
+
+async fn assert_found_and_replayed(many: usize) {
     let browser = Browser::start().await;
-    const MANY: usize = 500;
     let (hook, repaired) = broken_hook().await;
-    let posts = (0..MANY).map(|_| hook.post());
+    let posts = (0..many).map(|_| hook.post());
     futures::stream::iter(posts).buffer_unordered(16).collect::<Vec<_>>().await;
     // Each fails twice, and is on the list of failed ones then.
     let path = format!("/v1/health/{}", hook.endpoint);
     eventually("all have failed", Duration::from_secs(240), || async {
         let (_, health) = hook.stack.local.replay().get(&path).await.unwrap();
-        (health["failed"]["count"] == MANY).then_some(())
+        (health["failed"]["count"] == many).then_some(())
     })
     .await;
     let received = hook.receiver.count();
@@ -133,26 +141,26 @@ async fn five_hundred_failed_deliveries_are_found_by_a_filter_and_replayed() {
     operator.sees("Answered 500").await;
     operator.click("a", "Replay all that match").await;
     operator.click("button", "Check what matches").await;
-    operator.sees("500 deliveries match").await;
+    operator.sees(&format!("{many} deliveries match")).await;
     operator.sees("costs less than a cent").await;
     assert_accessible(&operator, "dry run").await;
     operator.picture("replay-checked").await;
     assert_eq!(hook.receiver.count(), received, "a dry run sends nothing");
 
-    operator.click("button", "Replay 500 deliveries").await;
+    operator.click("button", &format!("Replay {many} deliveries")).await;
     operator.until("document.querySelector('[role=progressbar]')").await;
     operator.picture("replay-running").await;
     operator.until("document.querySelector('#head .state').innerText === 'done'").await;
     let counts = "[...document.querySelectorAll('.tile')].map((tile) => tile.innerText.replace(/\\s+/g, ' ')).join()";
-    assert_eq!(operator.tab.eval(counts).await, "Matched 500,Queued 500,Left alone 0");
+    assert_eq!(operator.tab.eval(counts).await, format!("Matched {many},Queued {many},Left alone 0"));
     operator.picture("replay-done").await;
-    hook.receiver.wait_for(received + MANY, Duration::from_secs(120)).await.unwrap();
+    hook.receiver.wait_for(received + many, Duration::from_secs(120)).await.unwrap();
     operator.go(&format!("/deliveries?endpoint_id={}&status=failed", hook.endpoint)).await;
     operator.sees("Nothing matches").await;
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn a_replay_is_cancelled_half_way() {
     let browser = Browser::start().await;
     let (hook, repaired) = broken_hook().await;

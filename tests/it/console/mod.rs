@@ -2,8 +2,6 @@
 //!
 //! Needs Chromium: `apt-get install chromium` on Debian and Ubuntu. Pictures of each view are left in `target/console`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod access;
 mod axe;
 mod browser;

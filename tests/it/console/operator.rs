@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, Tab};
+use crate::console::browser::{Browser, Tab};
 
 /// How long to wait for what should come; the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,7 +117,7 @@ impl Operator {
                 return value;
             }
             if started.elapsed() > PATIENCE {
-                let file = crate::artefacts().join("failed.png");
+                let file = crate::console::artefacts().join("failed.png");
                 self.tab.screenshot(&file).await;
                 let seen = self.tab.eval("document.body.innerText").await;
                 let complaints = self.tab.complaints();
@@ -134,7 +134,7 @@ impl Operator {
 
     /// Keeps a picture of the page as an artefact.
     pub async fn picture(&self, name: &str) {
-        let file: PathBuf = crate::artefacts().join(format!("{name}.png"));
+        let file: PathBuf = crate::console::artefacts().join(format!("{name}.png"));
         self.tab.screenshot(&file).await;
     }
 

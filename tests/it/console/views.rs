@@ -2,12 +2,12 @@
 
 use futures::future::join_all;
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
-use crate::axe::assert_accessible;
-use crate::browser::Browser;
-use crate::operator::Operator;
+use crate::console::axe::assert_accessible;
+use crate::console::browser::Browser;
+use crate::console::operator::Operator;
 
 /// A tenant with something in every state.
 struct Scene {
@@ -93,7 +93,7 @@ impl Scene {
     }
 }
 
-#[tokio::test]
+#[scenario(chromium, slow)]
 async fn every_view_is_accessible_and_fits_the_screen() {
     let browser = Browser::start().await;
     let scene = Scene::set().await;
@@ -130,7 +130,7 @@ async fn walk(
     operator.assert_calm();
 }
 
-#[tokio::test]
+#[scenario(chromium)]
 async fn dialogs_are_accessible_and_the_selection_is_replayed() {
     let browser = Browser::start().await;
     let scene = Scene::set().await;

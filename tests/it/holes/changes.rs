@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use local::{Answer, Signature};
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, Stack, scenario};
 use serde_json::{Value, json};
 
 use super::{SOON, requests_for};
@@ -34,7 +34,7 @@ fn statuses(delivery: &Value) -> Vec<u64> {
     attempts.map(|attempt| attempt["outcome"]["status_code"].as_u64().unwrap()).collect()
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_secret_that_is_rotated_during_an_attempt_signs_the_next_one() {
     let hook = slow_hook(500).await;
     let event = hook.post().await;
@@ -48,7 +48,7 @@ async fn a_secret_that_is_rotated_during_an_attempt_signs_the_next_one() {
     assert!(signatures.iter().all(|signature| !signature.contains(' ')), "{signatures:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_secret_that_is_rotated_while_a_delivery_is_held_signs_it_when_it_is_released() {
     let hook = slow_hook(500).await;
     let event = hook.post().await;
@@ -62,7 +62,7 @@ async fn a_secret_that_is_rotated_while_a_delivery_is_held_signs_it_when_it_is_r
     assert_eq!((came.len(), &came[1].signature), (2, &Signature::Verified));
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_that_is_deleted_during_an_attempt_keeps_its_success() {
     let hook = slow_hook(200).await;
     let event = hook.post().await;
@@ -72,7 +72,7 @@ async fn an_endpoint_that_is_deleted_during_an_attempt_keeps_its_success() {
     assert_eq!(statuses(&delivery), [200]);
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_that_is_deleted_during_an_attempt_that_fails_gets_no_other() {
     let hook = slow_hook(500).await;
     let event = hook.post().await;

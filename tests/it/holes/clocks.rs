@@ -12,7 +12,7 @@ use pombo_aws::clock;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, Stack, eventually, scenario};
 use serde_json::json;
 
 use super::{SOON, ago, begin, bring, record, requests_for, settle, store};
@@ -40,7 +40,7 @@ async fn until_succeeded(stack: &Stack, key: &DeliveryKey) -> Record {
     .await
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_claim_of_a_machine_whose_clock_is_behind_is_taken_over_and_its_outcome_changes_nothing() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -63,7 +63,7 @@ async fn the_claim_of_a_machine_whose_clock_is_behind_is_taken_over_and_its_outc
     assert_eq!(requests_for(&hook, "behind").len(), 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_claim_of_a_machine_whose_clock_is_ahead_is_waited_for_and_then_taken_over() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -89,7 +89,7 @@ async fn the_claim_of_a_machine_whose_clock_is_ahead_is_waited_for_and_then_take
     assert_eq!((came.len(), requests_for(&hook, "far-ahead").len()), (1, 0));
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_was_due_long_ago_is_sent_at_once() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -101,7 +101,7 @@ async fn what_was_due_long_ago_is_sent_at_once() {
     assert!(schedules.is_empty(), "{schedules:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_receiver_that_asks_for_a_time_that_has_passed_gets_its_retry_when_it_is_due() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [2]}}), |received| {
         let answer = Answer::status(if received.times == 1 { 503 } else { 200 });
@@ -115,7 +115,7 @@ async fn a_receiver_that_asks_for_a_time_that_has_passed_gets_its_retry_when_it_
     assert!(waited >= Duration::from_secs(2), "{waited:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_may_have_happened_at_any_time() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     for (id, time) in [("first", "1970-01-01T00:00:00.000Z"), ("last", "9999-12-30T21:59:59.999Z")] {

@@ -8,7 +8,7 @@ use pombo_domain::delivery::{DeliveryKey, Record, Status, Step};
 use pombo_domain::event::Event;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::Outcome;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, Stack, eventually, scenario};
 use serde_json::json;
 
 use super::{SOON, ago, begin, bring, record, requests_for, store};
@@ -37,7 +37,7 @@ fn outcomes(record: &Record) -> Vec<&Outcome> {
 
 const FAILURE: Outcome = Outcome::HttpStatus { status_code: 500 };
 
-#[tokio::test]
+#[scenario]
 async fn an_id_that_is_used_again_is_another_event_whose_body_the_old_deliveries_never_get() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -62,7 +62,7 @@ async fn an_id_that_is_used_again_is_another_event_whose_body_the_old_deliveries
     assert!(String::from_utf8_lossy(&came[0].body).contains(r#"{"is":"new"}"#));
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_was_held_until_its_event_expired_ends_as_expired() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -74,7 +74,7 @@ async fn what_was_held_until_its_event_expired_ends_as_expired() {
     assert_eq!(hook.receiver.count(), 0);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_retry_that_would_be_due_after_its_event_has_expired_ends_the_delivery_where_it_is_seen() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"retry_policy": {"delays_seconds": [7200, 7200]}}), |received| {

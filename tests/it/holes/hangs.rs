@@ -10,7 +10,7 @@ use local::Answer;
 use pombo_domain::delivery::Status;
 use pombo_domain::event::Event;
 use pombo_domain::ids::EndpointId;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 use super::sizes::{like_the_first, put_routes};
@@ -29,7 +29,7 @@ fn hang(stack: &Stack, wanted: impl Fn(&Call) -> bool + Send + Sync + 'static) {
     stack.proxy.spoil_times(TRIES, move |call| wanted(call).then_some(Fault::Delay(HANGS_FOR)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, slow)]
 async fn a_call_that_hangs_costs_time_and_nothing_else() {
     let quick = [("JobsTimeoutSeconds", "15"), ("JobsVisibilitySeconds", "16")];
     let stack = Stack::own("hanging", &quick).await;

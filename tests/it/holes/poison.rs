@@ -10,7 +10,7 @@ use pombo_aws::clock;
 use pombo_domain::delivery::{DeliveryKey, Status};
 use pombo_domain::event::Event;
 use pombo_domain::ids::EndpointId;
-use pombo_tests::{Hook, Stack, eventually};
+use pombo_tests::{Hook, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 use super::{SOON, ago, requests_for, store};
@@ -42,7 +42,7 @@ async fn send_batch(stack: &Stack, messages: &[String]) {
     assert!(request.send().await.unwrap().failed.is_empty());
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_cannot_be_read_is_put_aside_and_what_can_is_taken_for_what_it_is() {
     // On a stack of its own: what cannot be read stays.
     let stack = Stack::own("poisoned", &[]).await;
@@ -97,7 +97,7 @@ async fn what_cannot_be_read_is_put_aside_and_what_can_is_taken_for_what_it_is()
         .await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_delivery_whose_event_is_damaged_is_not_sent_and_goes_on_when_that_is_mended() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;

@@ -12,7 +12,7 @@ use pombo_aws::routing::RoutingTable;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::routing::{LARGEST_ROUTES, Route, RoutingRecord};
-use pombo_tests::{Call, Fault, Hook, Stack};
+use pombo_tests::{Call, Fault, Hook, Stack, scenario};
 use serde_json::{Value, json};
 
 /// The largest request and the largest body, 350 KiB.
@@ -81,7 +81,7 @@ async fn post(hook: &Hook, body: String) -> (u16, Value) {
     (answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, drill)]
 async fn a_thousand_endpoints_all_get_an_event() {
     let stack = Stack::own("thousand", &[]).await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -113,7 +113,7 @@ async fn a_thousand_endpoints_all_get_an_event() {
     assert_eq!((received.len(), paths.len()), (1000, 1000), "each once");
 }
 
-#[tokio::test]
+#[scenario]
 async fn when_a_tenants_routes_are_full_the_next_endpoint_is_refused_and_those_there_are_can_be_paused() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let one = serde_json::to_string(&routing(&hook).await.routes[0]).unwrap().len() + 1;
@@ -135,7 +135,7 @@ async fn when_a_tenants_routes_are_full_the_next_endpoint_is_refused_and_those_t
     assert_eq!(routing(&hook).await.routes.len(), full.routes.len() - 1);
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_largest_body_goes_to_hundreds_of_endpoints_by_reference() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let more = like_the_first(&hook, 299).await;

@@ -12,13 +12,13 @@ use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, JobKey, JobKind, JobStatus};
 use pombo_domain::retry::{Next, Route};
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Call, Fault, Hook, Stack, eventually, scenario, unique};
 use serde_json::json;
 
 use super::{SOON, ago, begin, bring, record, requests_for, settle, store};
 use crate::rows;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn sweeps_are_cheap_bounded_harmless_and_stopped_by_nothing() {
     let stack = Stack::own("swept", &[]).await;
     an_idle_sweep_costs_a_few_reads_and_writes_nothing(stack).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use local::{Answer, Receiver};
-use pombo_tests::{Fault, Hook, Stack, eventually, unique};
+use pombo_tests::{Fault, Hook, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
 use super::{SOON, answer, order, replay, settle, times, until_ended};
@@ -71,7 +71,7 @@ impl Hooks {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_tenants_failed_deliveries_of_a_type_are_each_sent_in_one_new_round() {
     let hooks = Hooks::failing(2).await;
     hooks.post("student.created", 6).await;
@@ -117,7 +117,7 @@ async fn a_tenants_failed_deliveries_of_a_type_are_each_sent_in_one_new_round() 
     assert_eq!(list, json!({"replays": [job], "cursor": null}));
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_endpoint_s_deliveries_are_found_by_every_status() {
     let hooks = Hooks::new(1, json!({"retry_policy": {"delays_seconds": [600]}})).await;
     hooks.answers(200);
@@ -158,7 +158,7 @@ async fn an_endpoint_s_deliveries_are_found_by_every_status() {
     assert_eq!(hooks.receiver.count(), 10);
 }
 
-#[tokio::test]
+#[scenario]
 async fn two_replays_of_the_same_deliveries_send_each_once() {
     let hooks = Hooks::failing(1).await;
     hooks.post("a", 30).await;
@@ -177,7 +177,7 @@ async fn two_replays_of_the_same_deliveries_send_each_once() {
     assert_eq!(hooks.receiver.count(), 60 + 30);
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_whose_first_message_was_lost_is_pending_and_is_sent_its_first_message_again() {
     let hooks = Hooks::new(1, json!({})).await;
     hooks.answers(200);
@@ -199,7 +199,7 @@ async fn one_whose_first_message_was_lost_is_pending_and_is_sent_its_first_messa
     assert!(sent.iter().all(|delivery| delivery["round"] == 0 && delivery["attempts"][0]["trigger"] == "first"));
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_that_is_being_sent_is_skipped_and_counted() {
     // The receiver takes long enough for the whole job, on a busy machine too.
     let patient =
@@ -223,7 +223,7 @@ async fn one_that_is_being_sent_is_skipped_and_counted() {
     assert_eq!(hook.receiver.count(), 2);
 }
 
-#[tokio::test]
+#[scenario]
 async fn of_a_tenant_those_of_a_paused_endpoint_are_skipped_and_counted() {
     let hooks = Hooks::failing(2).await;
     hooks.post("a", 2).await;
@@ -241,7 +241,7 @@ async fn of_a_tenant_those_of_a_paused_endpoint_are_skipped_and_counted() {
     hooks.until(0, 2, "failed").await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_replay_keeps_to_its_rate_and_stops_when_it_is_told_to() {
     let hooks = Hooks::failing(1).await;
     hooks.post("a", 5).await;
@@ -281,7 +281,7 @@ async fn a_replay_keeps_to_its_rate_and_stops_when_it_is_told_to() {
     assert_eq!((failed, hooks.receiver.count()), (4, 11));
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_refusal_says_what_to_do() {
     let hooks = Hooks::failing(2).await;
     let (tenant, paused) = (&hooks.tenant, &hooks.endpoints[1]);
@@ -315,7 +315,7 @@ async fn a_refusal_says_what_to_do() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn jobs_are_listed_newest_first_page_by_page_with_the_drains() {
     let hooks = Hooks::failing(1).await;
     let filter = json!({"filter": {"tenant": hooks.tenant, "since": SINCE}});

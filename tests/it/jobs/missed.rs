@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use local::{Answer, Receiver};
-use pombo_tests::{Fault, Hook, Stack, unique};
+use pombo_tests::{Fault, Hook, Stack, scenario, unique};
 use serde_json::{Value, json};
 
 use super::{SOON, order, replay, times, until_ended};
@@ -45,7 +45,7 @@ async fn resume(hook: &Hook) -> Value {
     answer["replay_id"].clone()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn an_endpoint_created_after_200_events_gets_exactly_the_matching_ones_oldest_first() {
     const PER_SECOND: usize = 20;
     let stack = Stack::calm().await;
@@ -84,7 +84,7 @@ async fn an_endpoint_created_after_200_events_gets_exactly_the_matching_ones_old
     assert_eq!(receiver.count(), 103);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn one_paused_for_a_while_and_resumed_with_what_it_missed_has_every_event_once() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     // Events come all the time, also while the endpoint is being paused and resumed.
@@ -110,7 +110,7 @@ async fn one_paused_for_a_while_and_resumed_with_what_it_missed_has_every_event_
     assert_eq!(resume(&hook).await, Value::Null, "it is active: there is nothing to replay");
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_an_ingest_still_stores_that_knew_the_pause_is_found_by_the_last_look() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     hook.change("pause").await;
@@ -132,7 +132,7 @@ async fn what_an_ingest_still_stores_that_knew_the_pause_is_found_by_the_last_lo
     hook.receiver.wait_for(1, SOON).await.unwrap();
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_replay_of_what_was_missed_ends_when_the_endpoint_is_paused_again() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     hook.change("pause").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use local::{Answer, Receiver};
-use pombo_tests::{Call, Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Call, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::json;
 
 /// Operation, table and capacity units of each call, in order of time, with the number of entries for a batch.
@@ -20,7 +20,7 @@ fn bill(stack: &Stack, calls: &[Arc<Call>]) -> Vec<String> {
     calls.iter().map(line).collect()
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_that_succeeds_at_once_costs_one_read_three_writes_and_its_queue_calls() {
     let stack = Stack::own("counted", &[]).await;
     let (receiver, tenant) = (Receiver::start().unwrap(), unique("t"));
@@ -60,7 +60,7 @@ async fn an_event_that_succeeds_at_once_costs_one_read_three_writes_and_its_queu
     assert_eq!(bill, expected);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_retry_costs_one_read_of_its_record_and_one_of_its_event_beside_its_two_writes() {
     let stack = Stack::own("retried", &[]).await;
     let hook = Hook::new(stack, json!({"retry_policy": {"delays_seconds": [1]}}), |received| {

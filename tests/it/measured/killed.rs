@@ -20,7 +20,8 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Decision, Next, Route};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually, unique};
+use pombo_tests::harness::seed;
+use pombo_tests::{Call, Fault, Hook, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
 const KILLS: usize = 5;
@@ -36,10 +37,7 @@ struct Numbers(u64);
 
 impl Numbers {
     fn seeded() -> Self {
-        let seed =
-            std::env::var("POMBO_SEED").map_or_else(|_| clock::random_bits().into(), |seed| seed.parse().unwrap());
-        println!("POMBO_SEED={seed}");
-        Self(seed)
+        Self(seed())
     }
 
     fn below(&mut self, bound: usize) -> usize {
@@ -210,7 +208,7 @@ fn tried(record: Record, decision: Decision) -> Record {
     record.record_attempt("test", attempt, decision).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, drill)]
 async fn a_replay_killed_five_times_opens_one_round_for_each_delivery() {
     let rows = rows();
     let field = Field::new("replayed", rows, |record| tried(record, Decision::Failed)).await;
@@ -243,7 +241,7 @@ async fn a_replay_killed_five_times_opens_one_round_for_each_delivery() {
     field.assert_each_came_once().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, drill)]
 async fn drains_killed_five_times_release_each_delivery_once() {
     let rows = rows();
     let later = Next { at: Timestamp::from_seconds(4_102_444_800), route: Route::Scheduler };

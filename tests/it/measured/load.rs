@@ -1,4 +1,4 @@
-//! A thousand events, sixteen in flight, to three endpoints of which one fails the first attempt of each.
+//! Many events, sixteen in flight, to three endpoints of which one fails the first attempt of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use local::{Answer, Receiver};
-use pombo_tests::{Hook, Stack, eventually, unique};
+use pombo_tests::{Hook, Stack, eventually, scenario, unique};
 use serde_json::json;
 
-const EVENTS: usize = 1000;
+#[scenario(multi_thread)]
+async fn a_hundred_events_reach_three_endpoints_one_of_which_fails_first() {
+    assert_all_reach(100).await;
+}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread, drill)]
 async fn a_thousand_events_reach_three_endpoints_one_of_which_fails_first() {
+    assert_all_reach(1000).await;
+}
+
+async fn assert_all_reach(events: usize) {
     let stack = Stack::own("loaded", &[]).await;
     let receiver = Receiver::start_with(|received| {
         Answer::status(if received.path == "/flaky" && received.times == 1 { 503 } else { 200 })
@@ -25,7 +32,7 @@ async fn a_thousand_events_reach_three_endpoints_one_of_which_fails_first() {
         endpoints.insert(path, Hook::register(stack, &receiver, &tenant, path, policy.clone()).await);
     }
     let api = Arc::new(stack.local.ingest());
-    let ids: Vec<String> = futures::stream::iter(0..EVENTS)
+    let ids: Vec<String> = futures::stream::iter(0..events)
         .map(|number| {
             let (api, tenant) = (Arc::clone(&api), tenant.clone());
             async move {
@@ -38,7 +45,7 @@ async fn a_thousand_events_reach_three_endpoints_one_of_which_fails_first() {
         .buffer_unordered(16)
         .collect()
         .await;
-    receiver.wait_for(4 * EVENTS, Duration::from_secs(300)).await.unwrap();
+    receiver.wait_for(4 * events, Duration::from_secs(300)).await.unwrap();
     futures::stream::iter(&ids)
         .for_each_concurrent(16, |id| {
             let tenant = &tenant;
@@ -60,5 +67,5 @@ async fn a_thousand_events_reach_three_endpoints_one_of_which_fails_first() {
             assert_eq!(came.get(&(path.to_owned(), id.clone())), Some(&times), "{id} on {path}");
         }
     }
-    assert_eq!(came.len(), 3 * EVENTS);
+    assert_eq!(came.len(), 3 * events);
 }

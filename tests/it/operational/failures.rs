@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use local::Answer;
-use pombo_tests::{Call, Fault, Hook, Stack, eventually};
+use pombo_tests::{Call, Fault, Hook, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 use super::{SOON, failing, news, subscribe, sweep_until, told, types, wait_for};
@@ -25,7 +25,7 @@ fn counts(call: &Call, endpoint: &str) -> bool {
         && call.mentions(&format!("pombo#failed_{}", endpoint.trim_start_matches("ep_")))
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn failed_deliveries_are_told_once_a_minute_with_their_number() {
     let stack = told().await;
     let (receiver, _) = subscribe(stack, &["pombo.delivery.failed"]).await;
@@ -62,7 +62,7 @@ async fn failed_deliveries_are_told_once_a_minute_with_their_number() {
     assert_eq!(bodies.len(), 2);
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn a_failure_counts_once_when_the_process_that_recorded_it_dies() {
     let stack = Stack::own("uncounted", &[]).await;
     let (receiver, _) = subscribe(stack, &["pombo.delivery.failed"]).await;
@@ -88,7 +88,7 @@ async fn a_failure_counts_once_when_the_process_that_recorded_it_dies() {
     assert_eq!(count, 2, "{bodies:?}");
 }
 
-#[tokio::test]
+#[scenario(slow)]
 async fn what_was_told_is_not_counted_on() {
     let stack = told().await;
     let (receiver, _) = subscribe(stack, &["pombo.delivery.failed"]).await;
@@ -112,7 +112,7 @@ async fn what_was_told_is_not_counted_on() {
     assert_eq!(bodies[1]["data"]["latest"]["event_id"], second, "told with the next minute's");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_dead_letter_is_counted_too() {
     let stack = told().await;
     let (receiver, _) = subscribe(stack, &["pombo.delivery.failed"]).await;

@@ -7,7 +7,7 @@ use local::Receiver;
 use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Stack, unique};
+use pombo_tests::{Hook, Stack, scenario, unique};
 use serde_json::{Value, json};
 
 use super::an_hour_ago;
@@ -53,10 +53,10 @@ impl Table {
 
     /// A page, and what it cost.
     async fn get(&self, stack: &Stack, url: &str) -> (Value, Cost) {
-        let before = stack.proxy.calls(|_| true).len();
+        let before = stack.proxy.count();
         let (status, page) = stack.local.replay().get(url).await.unwrap();
         assert_eq!(status, 200, "{page}");
-        let calls = stack.proxy.calls(|_| true).split_off(before);
+        let calls = stack.proxy.calls_after(before, |_| true);
         let ours = calls.iter().filter(|call| {
             ["Query", "BatchGetItem"].contains(&call.operation.as_str())
                 && (call.mentions(&self.tenant) || self.endpoints.iter().any(|id| call.mentions(id.as_str())))
@@ -91,10 +91,19 @@ impl Table {
     }
 }
 
-#[tokio::test]
+#[scenario(slow)]
+async fn a_page_costs_the_same_in_a_table_of_a_hundred_rows_and_of_a_thousand() {
+    assert_costs_the_same(Stack::filled().await, 1000).await;
+}
+
+#[scenario(drill)]
 async fn a_page_costs_the_same_in_a_table_of_a_hundred_rows_and_of_ten_thousand() {
-    let stack = Stack::filled().await;
-    let (small, large) = (Table::of(stack, 100).await, Table::of(stack, 10_000).await);
+    assert_costs_the_same(Stack::filled().await, 10_000).await;
+}
+
+/// A page of each list takes at most so many requests, and looks at so many rows, however many rows there are.
+async fn assert_costs_the_same(stack: &Stack, rows: usize) {
+    let (small, large) = (Table::of(stack, 100).await, Table::of(stack, rows).await);
     for (path, what, requests, rows) in [
         // A query for ten keys, and a batch for their ten records.
         ("/v1/deliveries?endpoint_id={endpoint}", "deliveries", 2, 20),

@@ -10,7 +10,7 @@ use pombo_aws::clock;
 use pombo_domain::delivery::Status;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, SOON, Stack, unique};
+use pombo_tests::{Hook, SOON, Stack, scenario, unique};
 use serde_json::{Value, json};
 
 use crate::rows::{delivery, event, put_deliveries, put_events};
@@ -43,7 +43,7 @@ async fn walked(stack: &Stack, path: &str, what: &str, limit: usize) -> (Vec<Str
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn events_are_found_by_tenant_type_and_time_newest_first() {
     let stack = Stack::filled().await;
     let (tenant, from) = (unique("t"), an_hour_ago());
@@ -81,7 +81,7 @@ async fn events_are_found_by_tenant_type_and_time_newest_first() {
     assert_eq!(bound.get("/v1/events?tenant=somebody-else").await.unwrap().0, 403);
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_that_was_posted_is_listed_with_the_number_of_its_deliveries() {
     let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     let id = hook.post().await;
@@ -90,7 +90,7 @@ async fn an_event_that_was_posted_is_listed_with_the_number_of_its_deliveries() 
     assert_eq!((&page["events"][0]["id"], &page["events"][0]["deliveries"]), (&json!(id), &json!(1)), "{page}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn deliveries_are_found_by_the_type_of_their_event() {
     let stack = Stack::filled().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -122,7 +122,7 @@ async fn deliveries_are_found_by_the_type_of_their_event() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_search_that_finds_little_is_cut_says_how_far_it_came_and_goes_on_from_there() {
     let stack = Stack::filled().await;
     let (tenant, endpoint, from) = (unique("t"), endpoint_id(), an_hour_ago());
@@ -150,7 +150,7 @@ async fn shown(stack: &Stack, id: &str) -> Value {
     delivery
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_delivery_is_shown_with_what_is_sent_and_the_endpoint_also_when_that_is_deleted() {
     let options = json!({"name": "registrar", "retry_policy": {"delays_seconds": [600]}});
     let hook = Hook::new(Stack::filled().await, options, |_| Answer::status(500)).await;
@@ -174,7 +174,7 @@ async fn a_delivery_is_shown_with_what_is_sent_and_the_endpoint_also_when_that_i
     assert_eq!(found, [id.as_str().unwrap()]);
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_event_shows_its_deliveries_beyond_those_it_was_fanned_out_to() {
     let hook = Hook::new(Stack::filled().await, json!({}), |_| Answer::status(200)).await;
     let other = Hook::register(hook.stack, &hook.receiver, &hook.tenant, "/other", json!({})).await;
@@ -187,7 +187,7 @@ async fn an_event_shows_its_deliveries_beyond_those_it_was_fanned_out_to() {
     assert_eq!(found, [&json!(hook.endpoint)], "{event} and not {other}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_delivery_outlives_what_it_was_about() {
     let stack = Stack::filled().await;
     let (tenant, endpoint) = (unique("t"), endpoint_id());

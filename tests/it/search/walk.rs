@@ -8,7 +8,7 @@ use std::time::Duration;
 use pombo_aws::clock;
 use pombo_domain::delivery::{Record, Status};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Stack, unique};
+use pombo_tests::{Stack, scenario, unique};
 
 use super::{an_hour_ago, endpoint_id};
 use crate::rows::{delivery, event, in_status, put_deliveries, put_events};
@@ -47,7 +47,7 @@ fn assert_whole(shown: &[String], always: &BTreeSet<String>, seed: u64) {
     assert!(missed.is_empty(), "missed {missed:?} (seed {seed})");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_walk_over_deliveries_misses_and_repeats_nothing_while_they_come_and_change() {
     let stack = Stack::filled().await;
     let seed = u64::from(clock::random_bits());
@@ -112,7 +112,7 @@ const fn numbers_status(n: usize) -> usize {
     (n / 4) % 4
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_walk_over_events_misses_and_repeats_nothing_while_they_come() {
     let stack = Stack::filled().await;
     let seed = u64::from(clock::random_bits());

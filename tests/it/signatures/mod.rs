@@ -8,7 +8,7 @@ mod traps;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use local::{Answer, Received, Receiver};
-use pombo_tests::{Hook, SOON, Signed, Stack, assert_accepted, unique};
+use pombo_tests::{Hook, SOON, Signed, Stack, assert_accepted, scenario, unique};
 use serde_json::{Value, json};
 
 /// The secrets and public keys that sign for an endpoint now, as its receiver would get them.
@@ -46,7 +46,7 @@ fn schemes(request: &Received) -> Vec<&str> {
     items.map(|item| item.split_once(',').unwrap().0).collect()
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_first_attempt_a_retry_and_a_replay_are_accepted() {
     for signatures in [json!(["v1"]), json!(["v1", "v1a"])] {
         let options = json!({"signatures": signatures, "retry_policy": {"delays_seconds": [1]}});
@@ -71,7 +71,7 @@ async fn the_first_attempt_a_retry_and_a_replay_are_accepted() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_timestamp_is_the_second_of_its_attempt() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [2]}}), |received| {
         Answer::status(if received.times == 1 { 500 } else { 200 })
@@ -98,7 +98,7 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-#[tokio::test]
+#[scenario]
 async fn receivers_of_either_scheme_or_both_accept_every_body() {
     let (stack, receiver, tenant) = (Stack::calm().await, Receiver::start().unwrap(), unique("t"));
     let mut endpoints = Vec::new();
@@ -148,7 +148,7 @@ async fn receivers_of_either_scheme_or_both_accept_every_body() {
     assert_accepted(&requests).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_ping_is_accepted_as_any_event_is() {
     let hook = Hook::new(Stack::calm().await, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;
     let path = format!("/v1/endpoints/{}/test", hook.endpoint);

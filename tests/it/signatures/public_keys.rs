@@ -1,7 +1,7 @@
 //! `keys.json`: for everybody, and nothing but the keys.
 
 use local::Answer;
-use pombo_tests::{Hook, Stack};
+use pombo_tests::{Hook, Stack, scenario};
 use serde_json::{Value, json};
 
 use super::known;
@@ -21,7 +21,7 @@ async fn get(stack: &Stack, path: &str) -> Anonymous {
     Anonymous { status, cache_control, body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap() }
 }
 
-#[tokio::test]
+#[scenario]
 async fn public_keys_are_for_everybody_and_nothing_else_is() {
     let options = json!({"signatures": ["v1", "v1a"], "name": "Registrar", "headers": {"x-api-key": "the receiver's"}});
     let hook = Hook::new(Stack::calm().await, options, |_| Answer::status(200)).await;
@@ -50,7 +50,7 @@ async fn public_keys_are_for_everybody_and_nothing_else_is() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn where_there_are_no_public_keys_the_answer_is_always_the_same() {
     let stack = Stack::calm().await;
     let without = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
@@ -69,7 +69,7 @@ async fn where_there_are_no_public_keys_the_answer_is_always_the_same() {
     assert_eq!(stack.local.endpoints().post(&path, &json!({})).await.unwrap().0, 405);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_private_key_is_in_no_answer() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;

@@ -1,7 +1,7 @@
 //! While secrets and keys are replaced, and schemes switched on and off, no receiver that keeps up refuses a request.
 
 use local::Answer;
-use pombo_tests::{Hook, Signed, Stack, assert_accepted, verdicts};
+use pombo_tests::{Hook, Signed, Stack, assert_accepted, scenario, verdicts};
 use serde_json::{Value, json};
 
 use super::{SOON, known, refs, schemes, signed};
@@ -21,7 +21,7 @@ async fn patch(hook: &Hook, signatures: Value) -> Value {
     patched
 }
 
-#[tokio::test]
+#[scenario]
 async fn during_a_rotation_the_old_and_the_new_accept_first_attempts_retries_and_replays() {
     let options = json!({"signatures": ["v1", "v1a"], "retry_policy": {"delays_seconds": [1]}});
     let hook =
@@ -45,7 +45,7 @@ async fn during_a_rotation_the_old_and_the_new_accept_first_attempts_retries_and
     assert_accepted(&signed(hook.stack, &hook.endpoint, &received).await).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn without_grace_the_old_are_refused_at_once() {
     let hook = Hook::new(Stack::calm().await, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;
     let (old_secrets, old_keys) = known(hook.stack, &hook.endpoint).await;
@@ -58,7 +58,7 @@ async fn without_grace_the_old_are_refused_at_once() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn five_of_each_sign_at_once_and_a_sixth_has_to_wait() {
     let hook = Hook::new(Stack::calm().await, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;
     for _ in 1..5 {
@@ -75,7 +75,7 @@ async fn five_of_each_sign_at_once_and_a_sixth_has_to_wait() {
     assert_accepted(&requests).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn one_scheme_is_rotated_alone_when_it_is_named() {
     let hook = Hook::new(Stack::calm().await, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;
     let key = rotate(&hook, &json!({"signatures": ["v1a"]})).await;
@@ -90,7 +90,7 @@ async fn one_scheme_is_rotated_alone_when_it_is_named() {
     assert_accepted(&signed(hook.stack, &hook.endpoint, &received).await).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn v1a_is_switched_on_and_v1_off_and_on_with_no_key_lost() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
     let (secrets, keys) = known(hook.stack, &hook.endpoint).await;

@@ -7,7 +7,7 @@ use local::Answer;
 use pombo_aws::clock;
 use pombo_domain::signature::{Scheme, Secret, Secrets};
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, Signed, Stack, assert_accepted, verdicts};
+use pombo_tests::{Hook, Signed, Stack, assert_accepted, scenario, verdicts};
 use serde_json::json;
 
 use super::{SOON, known, seconds, signed};
@@ -32,7 +32,7 @@ fn at(offset: i64) -> Timestamp {
     Timestamp::from_seconds(clock::now().as_seconds() + offset)
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_id_with_a_dot_is_refused_and_one_of_every_other_character_is_signed() {
     let hook = Hook::new(Stack::calm().await, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;
     let event = |id: &str| json!({"type": "a.b", "tenant": hook.tenant, "id": id, "data": {}});
@@ -49,7 +49,7 @@ async fn an_id_with_a_dot_is_refused_and_one_of_every_other_character_is_signed(
     assert_accepted(&signed(hook.stack, &hook.endpoint, &received).await).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_imported_secret_of_24_to_64_bytes_signs_and_no_other_is_taken() {
     let stack = Stack::calm().await;
     let secret = |bytes: Vec<u8>| format!("whsec_{}", STANDARD.encode(bytes));
@@ -72,7 +72,7 @@ async fn an_imported_secret_of_24_to_64_bytes_signs_and_no_other_is_taken() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn any_body_verifies_whether_json_or_empty_or_looking_like_a_signature() {
     let bodies =
         ["", " ", "\n", "{}", "{}\r\n", ".", "1700000000.{}", "é 🐦 \u{feff}", "\0", "null", "v1,AAAA v1a,AAAA"];
@@ -80,7 +80,7 @@ async fn any_body_verifies_whether_json_or_empty_or_looking_like_a_signature() {
     assert_accepted(&requests).await;
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_time_is_accepted_within_five_minutes_and_refused_beyond() {
     assert_accepted(&[-240, -1, 0, 240].map(|offset| request("evt_1", at(offset), b"{}"))).await;
     for verdicts in verdicts(&[-400, 400].map(|offset| request("evt_1", at(offset), b"{}"))).await {
@@ -90,7 +90,7 @@ async fn a_time_is_accepted_within_five_minutes_and_refused_beyond() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_was_changed_on_its_way_is_refused() {
     let hook = Hook::new(Stack::calm().await, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;
     let other = Hook::new(hook.stack, json!({"signatures": ["v1", "v1a"]}), |_| Answer::status(200)).await;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{FUNCTIONS, Template};
+use pombo_tests::scenario;
 
 const SQS: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
@@ -150,7 +151,7 @@ impl Alarms {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn whatever_can_stop_has_its_alarm() {
     let template = Alarms::told().await;
     let of_services: BTreeSet<_> =
@@ -162,7 +163,7 @@ async fn whatever_can_stop_has_its_alarm() {
     assert!(more.is_empty(), "of nothing in the template: {more:#?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn each_alarm_watches_a_metric_as_its_service_documents_it() {
     let template = Alarms::told().await;
     for alarm in template.alarms() {
@@ -180,7 +181,7 @@ async fn each_alarm_watches_a_metric_as_its_service_documents_it() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn pombos_own_metrics_have_an_alarm_each_but_for_those_that_are_only_counted() {
     let template = Alarms::told().await;
     let own: BTreeSet<_> =
@@ -196,7 +197,7 @@ async fn pombos_own_metrics_have_an_alarm_each_but_for_those_that_are_only_count
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn each_alarm_says_what_it_means_and_what_to_do_first_and_somebody_hears_it() {
     let template = Alarms::told().await;
     for alarm in template.alarms() {
@@ -214,7 +215,7 @@ async fn each_alarm_says_what_it_means_and_what_to_do_first_and_somebody_hears_i
     assert_eq!(template.properties("AlarmTopic")["Subscription"], subscription);
 }
 
-#[tokio::test]
+#[scenario]
 async fn without_an_address_there_are_no_alarms_to_pay_for() {
     let (silent, told) = (Alarms::with("").await, Alarms::told().await);
     assert_eq!((silent.holds("HasAlarmEmail"), told.holds("HasAlarmEmail")), (false, true));
@@ -223,7 +224,7 @@ async fn without_an_address_there_are_no_alarms_to_pay_for() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn an_alarm_is_silent_without_data_and_waits_for_what_heals_by_itself() {
     let template = Alarms::told().await;
     let dead_mans_switch = template.alarm_on(Metric::SweepsCompleted);
@@ -260,7 +261,7 @@ async fn an_alarm_is_silent_without_data_and_waits_for_what_heals_by_itself() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn when_five_sweeps_are_missing_the_silence_itself_is_the_alarm() {
     let template = Alarms::told().await;
     let alarm = template.alarm_on(Metric::SweepsCompleted);
@@ -291,7 +292,7 @@ fn listed(section: &str) -> BTreeSet<&str> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }
 
-#[tokio::test]
+#[scenario]
 async fn readme_has_every_alarm_every_metric_and_what_they_cost() {
     let template = Alarms::told().await;
     let section = section("Alarms");

@@ -6,8 +6,9 @@ use pombo_domain::job::STALLED_AFTER;
 use serde_json::Value;
 
 use super::{FUNCTIONS, Template};
+use pombo_tests::scenario;
 
-#[tokio::test]
+#[scenario]
 async fn every_table_outlives_the_stack_and_can_be_restored() {
     let template = Template::with(&[]).await;
     let tables = template.names("AWS::DynamoDB::Table");
@@ -32,7 +33,7 @@ async fn every_table_outlives_the_stack_and_can_be_restored() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn every_clock_leaves_time_for_the_one_inside_it() {
     let template = Template::with(&[]).await;
     let default = |name: &str| template.number(&template.json["Parameters"][name]["Default"]);
@@ -48,7 +49,7 @@ async fn every_clock_leaves_time_for_the_one_inside_it() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
     let template = Template::with(&[
         ("MaxEndpointTimeoutSeconds", "3"),
@@ -72,7 +73,7 @@ async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn who_judges_urls_knows_what_is_open_and_what_is_the_stack_itself() {
     let template = Template::with(&[
         ("AllowedCidrs", "10.1.0.0/16"),
@@ -92,7 +93,7 @@ async fn who_judges_urls_knows_what_is_open_and_what_is_the_stack_itself() {
     assert_eq!(closed, ["", "false", "", "", ""], "nothing is open unless asked for");
 }
 
-#[tokio::test]
+#[scenario]
 async fn the_console_knows_the_endpoints_url_and_may_call_it_with_a_key_and_nothing_else() {
     let template = Template::with(&[("AllowLoopback", "true")]).await;
     let variables = &template.properties("ReplayFunction")["Environment"]["Variables"];
@@ -111,7 +112,7 @@ async fn the_console_knows_the_endpoints_url_and_may_call_it_with_a_key_and_noth
     assert_eq!(cors("EndpointsFunctionUrl"), expected);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_a_queue_gives_up_is_kept_for_longer_than_the_queue_keeps_it() {
     let template = Template::with(&[]).await;
     let dead_letters = [("DeliveriesQueue", "DeliveriesDeadLetterQueue"), ("JobsQueue", "JobsDeadLetterQueue")];
@@ -125,7 +126,7 @@ async fn what_a_queue_gives_up_is_kept_for_longer_than_the_queue_keeps_it() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_done_of_a_batch_is_done_and_a_function_may_feed_its_own_queue() {
     let template = Template::with(&[]).await;
     for (queue, batch) in [("DeliveriesQueue", 10), ("JobsQueue", 1)] {
@@ -136,7 +137,7 @@ async fn what_is_done_of_a_batch_is_done_and_a_function_may_feed_its_own_queue()
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn no_concurrency_is_reserved_or_bounded_unless_asked_for() {
     let by_default = Template::with(&[]).await;
     let asked = Template::with(&[("ReservedConcurrency", "5"), ("DispatchMaximumConcurrency", "7")]).await;
@@ -156,7 +157,7 @@ async fn no_concurrency_is_reserved_or_bounded_unless_asked_for() {
     assert_eq!((bound(&by_default), bound(&asked)), (None, Some(7)));
 }
 
-#[tokio::test]
+#[scenario]
 async fn each_function_writes_json_to_a_log_group_that_does_not_keep_everything() {
     let template = Template::with(&[("LogRetentionDays", "7")]).await;
     assert_eq!(template.names("AWS::Logs::LogGroup").len(), FUNCTIONS.len());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{FUNCTIONS, Template};
+use pombo_tests::scenario;
 
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/abc";
 
@@ -84,7 +85,7 @@ const ROLES: [(&str, &[&str], &[&str]); 5] = [
     ("SchedulerRole", &["sqs:SendMessage: DeliveriesQueue JobsQueue"], &[]),
 ];
 
-#[tokio::test]
+#[scenario]
 async fn each_role_may_do_what_the_table_says_and_nothing_else() {
     let template = Template::with(&[]).await;
     assert_eq!(template.names("AWS::IAM::Role"), ROLES.iter().map(|(role, ..)| *role).collect());
@@ -95,7 +96,7 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn with_a_key_each_role_may_use_it_through_the_services_that_hold_the_data() {
     let (template, without) = (Template::with(&[("KmsKeyArn", KEY)]).await, Template::with(&[]).await);
     for (role, ..) in ROLES {
@@ -122,7 +123,7 @@ async fn with_a_key_each_role_may_use_it_through_the_services_that_hold_the_data
 
 const SUBNETS: [(&str, &str); 2] = [("VpcSubnetIds", "subnet-1,subnet-2"), ("VpcSecurityGroupIds", "sg-1")];
 
-#[tokio::test]
+#[scenario]
 async fn in_a_vpc_dispatch_alone_has_network_interfaces_which_its_own_code_may_not_touch() {
     let (template, without) = (Template::with(&SUBNETS).await, Template::with(&[]).await);
     for function in FUNCTIONS {
@@ -151,7 +152,7 @@ async fn in_a_vpc_dispatch_alone_has_network_interfaces_which_its_own_code_may_n
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn each_function_has_its_role_which_only_lambda_takes_on() {
     let template = Template::with(&[]).await;
     assert_eq!(template.names("AWS::Lambda::Function").len(), FUNCTIONS.len());
@@ -166,7 +167,7 @@ async fn each_function_has_its_role_which_only_lambda_takes_on() {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn scheduler_takes_on_its_role_for_the_stack_s_own_group_only() {
     let template = Template::with(&[]).await;
     let trust = &template.properties("SchedulerRole")["AssumeRolePolicyDocument"]["Statement"];
@@ -194,7 +195,7 @@ fn everybodys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
     for auth in ["NONE", "AWS_IAM"] {
         let template = Template::with(&[("IngestAuth", auth)]).await;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::scene;
-use crate::stand::Stand;
+use crate::upgrade::scene;
+use crate::upgrade::stand::Stand;
+use pombo_tests::scenario;
 
 /// Of these the values are part of the form.
 const ENUMERATIONS: [&str; 13] = [
@@ -79,11 +80,11 @@ fn note(forms: &mut BTreeSet<String>, path: &str, value: &Value) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn the_forms_that_are_written_are_those_of_version_1() {
-    let today = scene::play(crate::stack("today").await).await;
+    let today = scene::play(crate::upgrade::stack("today").await).await;
     if let Ok(path) = std::env::var("POMBO_WRITE_STAND") {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("upgrade").join(path);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/upgrade").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, serde_json::to_string_pretty(&today).unwrap() + "\n").unwrap();
         return;

@@ -4,7 +4,7 @@
 //! `v1/stand.json` is frozen: a stack of version 1 in the middle of its work, with every kind of item, message and schedule. It
 //! was caught by [`scene::play`] and is never written again. A test compares the forms that today's functions write with
 //! those in it. Where they differ, there is a new version: keep `v1`, play the scene into a new directory
-//! (`POMBO_WRITE_STAND=v2/stand.json cargo test --test upgrade forms`), and let the tests take both.
+//! (`POMBO_WRITE_STAND=v2/stand.json cargo test -p tests --test it -- upgrade::forms`), and let the tests take both.
 //!
 //! **What a version may change**, so that the one before can be rolled back to:
 //!
@@ -18,8 +18,6 @@
 //!   count of a minute is closed within it.
 //! - A new kind of value (a status, a job's kind, a scheme) makes the item unreadable to the older version, unless
 //!   `newer.rs` says otherwise. Nothing is lost: its messages come again, then wait as dead letters, until a version reads it.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod forms;
 mod made;

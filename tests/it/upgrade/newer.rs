@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use local::Answer;
 use pombo_domain::job::JobKey;
-use pombo_tests::{Fault, Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Fault, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::older;
-use crate::stand::{Stand, put, scan};
+use crate::upgrade::older;
+use crate::upgrade::stand::{Stand, put, scan};
 
 /// A message that could not be handled comes again after 16 seconds, so that it may take a few of them.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -76,9 +76,9 @@ fn later() -> Value {
     json!({"M": {"a": {"L": [{"N": "1"}, {"S": "b"}]}}})
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn what_a_newer_version_added_changes_nothing_and_is_kept() {
-    let stack = crate::stack("newer").await;
+    let stack = crate::upgrade::stack("newer").await;
     let mut stand = Stand::v1().unexpired();
     stand.tables.values_mut().flatten().for_each(|item| *item = newer_item(item));
     for messages in [&mut stand.deliveries, &mut stand.schedules, &mut stand.jobs] {
@@ -118,7 +118,7 @@ async fn what_a_newer_version_added_changes_nothing_and_is_kept() {
 /// The stack of the tests with values that are not known.
 async fn values() -> &'static Stack {
     static VALUES: OnceCell<Stack> = OnceCell::const_new();
-    VALUES.get_or_init(|| Stack::start("values", &crate::QUICK)).await
+    VALUES.get_or_init(|| Stack::start("values", &crate::upgrade::QUICK)).await
 }
 
 async fn hook(options: Value, responder: impl Fn(&local::Received) -> Answer + Send + Sync + 'static) -> Hook {
@@ -137,7 +137,7 @@ async fn rewrite(stack: &Stack, table: &str, (name, text): (&str, &str), change:
     before
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn an_unknown_retry_policy_is_kept_and_followed_as_standard() {
     let hook = hook(json!({}), |_| Answer::status(500)).await;
     let ours = ("endpoint_id", hook.endpoint.as_str());
@@ -153,7 +153,7 @@ async fn an_unknown_retry_policy_is_kept_and_followed_as_standard() {
     rewrite(hook.stack, "EndpointsTable", ours, |item| assert_eq!(item["retry_policy"], json!({"S": "later"}))).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn what_is_for_an_endpoint_that_cannot_be_read_waits_until_it_can_be() {
     let asleep = hook(json!({}), |_| Answer::status(200)).await;
     let signed = hook(json!({}), |_| Answer::status(200)).await;
@@ -212,7 +212,7 @@ async fn old_job(stack: &Stack, of: &str, change: impl Fn(&mut Value)) -> (Strin
     (tenant, id)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn a_sweep_passes_by_what_it_cannot_read_and_finds_the_rest() {
     let (parked, parked_event) = overdue("parked").await;
     let (retried, event) = overdue("retrying").await;
@@ -250,7 +250,7 @@ async fn a_sweep_passes_by_what_it_cannot_read_and_finds_the_rest() {
     parked.until_status(&parked_event, "succeeded", SOON).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn a_replay_whose_filter_says_more_than_is_understood_is_not_run() {
     let hook = hook(json!({"retry_policy": {"delays_seconds": [1]}}), |received| {
         Answer::status(if received.times < 3 { 500 } else { 200 })
@@ -281,7 +281,7 @@ async fn a_replay_whose_filter_says_more_than_is_understood_is_not_run() {
     hook.until_status(&event, "succeeded", AGAIN).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn a_message_with_a_body_or_an_outcome_of_an_unknown_kind_is_a_plain_one() {
     let hook = hook(json!({}), |_| Answer::status(200)).await;
     let endpoint = hook.endpoint.clone();
@@ -307,7 +307,7 @@ async fn a_message_with_a_body_or_an_outcome_of_an_unknown_kind_is_a_plain_one()
     hook.assert_signed();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn an_event_is_not_accepted_while_it_is_not_known_who_gets_it() {
     let (hook, other) =
         (hook(json!({}), |_| Answer::status(200)).await, hook(json!({}), |_| Answer::status(200)).await);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::{Answer, Receiver, Signature};
-use pombo_tests::{SOON, Stack, eventually};
+use pombo_tests::{SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
-use crate::made;
-use crate::stand::{Stand, scan};
+use crate::upgrade::made;
+use crate::upgrade::stand::{Stand, scan};
 
 /// Takes a stand up: puts it into a stack, sends what was to come, lets the paused endpoint go on, and checks that all of it
 /// comes to the end that it would have come to. Gives the receiver.
@@ -134,8 +134,8 @@ async fn check_operators_view(stack: &Stack, stand: &Stand) {
     assert_eq!(api.get("/v1/events").await.unwrap().0, 200, "a key of version 1");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn what_version_1_left_comes_to_its_end() {
-    let stack = crate::stack("older").await;
+    let stack = crate::upgrade::stack("older").await;
     take_up(stack, &Stand::v1().unexpired()).await;
 }

@@ -13,8 +13,8 @@ use pombo_domain::delivery::DeliveryKey;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually};
 use serde_json::{Value, json};
 
-use crate::made;
-use crate::stand::Stand;
+use crate::upgrade::made;
+use crate::upgrade::stand::Stand;
 
 /// The messages that a call sends, each with the name of its queue or `schedules`.
 fn sent(call: &Call) -> Vec<(String, Value)> {
@@ -304,7 +304,7 @@ fn last_legs(calls: &[Arc<Call>]) -> Vec<Value> {
 
 /// What the recurring schedule sends.
 fn sweep() -> Value {
-    let template = include_str!("../../infra/template.yaml");
+    let template = include_str!("../../../infra/template.yaml");
     let input = template.lines().find(|line| line.contains("Input:") && line.contains("sweep")).unwrap();
     serde_json::from_str(input.split_once("Input:").unwrap().1.trim().trim_matches('\'')).unwrap()
 }

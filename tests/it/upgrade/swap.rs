@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_sdk_lambda::types::Environment;
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
 const FUNCTIONS: [&str; 4] = ["DispatchFunction", "ReplayFunction", "IngestFunction", "EndpointsFunction"];
@@ -50,9 +50,9 @@ async fn post(hook: &Hook, id: &str) -> String {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[scenario(multi_thread)]
 async fn functions_replaced_in_mid_flight_lose_nothing() {
-    let stack = crate::stack("swap").await;
+    let stack = crate::upgrade::stack("swap").await;
     let slow = |status: u16| Answer::status(status).after(Duration::from_millis(300));
     let retried = json!({"retry_policy": {"delays_seconds": [1, 1, 1]}});
     let sent =
