@@ -1,13 +1,35 @@
 //! Messages that could not be processed.
 
+use std::future::Future;
 use std::time::Duration;
 
 use local::Answer;
 use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn sweep(stack: &Stack) {
     stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
+}
+
+/// Sweeps until there is an answer. Whoever else looks at the letters of a shared stack hides them from a sweep for a minute.
+async fn sweep_until<T, F>(stack: &Stack, what: &str, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    eventually(what, SOON, || async {
+        sweep(stack).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ask().await
+    })
+    .await
+}
+
+/// Sweeps until the delivery of an event has this status; gives it.
+async fn sweep_until_status(hook: &Hook, event: &str, status: &str) -> Value {
+    sweep_until(hook.stack, status, || async {
+        Some(hook.delivery(event).await).filter(|delivery| delivery["status"] == status)
+    })
+    .await
 }
 
 #[scenario]
@@ -35,8 +57,7 @@ async fn a_dead_delivery_becomes_failed_and_can_be_replayed() {
     let id = delivery["id"].as_str().unwrap();
     let letter = json!({"v": 1, "delivery": id, "round": 0, "attempt": 2}).to_string();
     hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
-    sweep(hook.stack).await;
-    let dead = hook.until_status(&event, "failed", SOON).await;
+    let dead = sweep_until_status(&hook, &event, "failed").await;
     assert_eq!(dead["attempts"][1]["outcome"], json!({"kind": "dead_lettered"}), "{dead}");
     hook.replay(&[id]).await;
     hook.until_status(&event, "succeeded", SOON).await;
@@ -51,8 +72,7 @@ async fn a_dead_first_message_becomes_a_delivery_that_is_seen() {
     let event = json!({"tenant": hook.tenant, "type": "a", "expires_at": 4_000_000_000u64});
     let letter = json!({"v": 1, "delivery": id, "round": 0, "attempt": 1, "event": event}).to_string();
     hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
-    sweep(hook.stack).await;
-    let delivery = eventually("the delivery", SOON, || async {
+    let delivery = sweep_until(hook.stack, "the delivery", || async {
         let (status, delivery) = hook.stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
         (status == 200).then_some(delivery)
     })
@@ -75,8 +95,7 @@ async fn a_dead_outcome_is_applied() {
     let record = json!({"holder": "a/b", "attempt": attempt, "decision": {"then": "succeeded"}});
     let letter = json!({"v": 1, "delivery": id, "round": 0, "attempt": 2, "record": record}).to_string();
     hook.stack.send("DeliveriesDeadLetterQueue", &letter).await;
-    sweep(hook.stack).await;
-    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    let delivery = sweep_until_status(&hook, &event, "succeeded").await;
     assert_eq!(delivery["attempts"].as_array().unwrap().len(), 2);
     assert_eq!(hook.receiver.count(), 1);
 }

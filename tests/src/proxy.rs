@@ -1,9 +1,11 @@
 //! A proxy between the functions and the emulator: it keeps every call that passes, and spoils those it is told to.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -91,10 +93,36 @@ pub enum Fault {
 type Rule = Box<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 type Judge = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// How long a call that is not spoilt may take on a busy machine.
+const LONGEST_CALL: Duration = Duration::from_secs(2);
+
+/// A call that is being carried out, until this is dropped.
+struct UnderWay<'a> {
+    number: u64,
+    shared: &'a Shared,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let number = shared.next.fetch_add(1, Ordering::Relaxed);
+        shared.under_way.lock().unwrap().insert(number);
+        Self { number, shared }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.shared.under_way.lock().unwrap().remove(&self.number);
+    }
+}
+
 struct Shared {
     address: SocketAddr,
     target: OnceLock<String>,
     calls: Mutex<Vec<Arc<Call>>>,
+    /// The calls that are being carried out, by their numbers.
+    under_way: Mutex<BTreeSet<u64>>,
+    next: AtomicU64,
     rules: Mutex<Vec<Rule>>,
     judge: OnceLock<Judge>,
     client: reqwest::Client,
@@ -117,6 +145,8 @@ impl Proxy {
             address,
             target: OnceLock::new(),
             calls: Mutex::default(),
+            under_way: Mutex::default(),
+            next: AtomicU64::new(0),
             rules: Mutex::default(),
             judge: OnceLock::new(),
             client: reqwest::Client::builder().no_proxy().build().expect("no HTTP client"),
@@ -177,7 +207,17 @@ impl Proxy {
     #[must_use]
     pub fn calls_after(&self, first: usize, wanted: impl Fn(&Call) -> bool) -> Vec<Arc<Call>> {
         limits::assert_kept();
+        self.wait_for_calls_under_way();
         self.shared.calls.lock().unwrap().iter().skip(first).filter(|call| wanted(call)).cloned().collect()
+    }
+
+    /// A call is kept when its answer has come. Its effect may be seen before that, and whoever sees it expects the call here.
+    fn wait_for_calls_under_way(&self) {
+        let before = self.shared.under_way.lock().unwrap().clone();
+        let started = Instant::now();
+        while !self.shared.under_way.lock().unwrap().is_disjoint(&before) && started.elapsed() < LONGEST_CALL {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// How many calls have passed.
@@ -214,6 +254,7 @@ async fn handle(
     let mut call = read_call(target, head.uri.path(), &body);
     let fault = shared.rules.lock().unwrap().iter().find_map(|rule| rule(&call));
     call.spoilt = fault.is_some();
+    let _under_way = (!call.spoilt).then(|| UnderWay::begin(shared));
     call.access_key = access_key(&head.headers);
     if let Err(code) = limits::judge(&call) {
         return Ok(error(400, code).map(Full::new));
