@@ -136,6 +136,7 @@ mod tests {
     use pombo_domain::outcome::{Attempt, Outcome, Trigger};
     use pombo_domain::retry::Decision;
     use pombo_domain::time::Timestamp;
+    use pombo_tests::scenario;
     use serde_json::json;
 
     use super::*;
