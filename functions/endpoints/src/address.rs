@@ -13,7 +13,7 @@ use std::time::Duration;
 use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal, Rule};
 use pombo_domain::invalid::InvalidField;
 
-use crate::body::fields::refused;
+use pombo_requests::fields::refused;
 
 /// How long a name server may take; a name that needs longer counts as one that does not resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -54,9 +54,10 @@ mod cases;
 
 #[cfg(test)]
 mod tests {
+    use pombo_requests::fields;
+
     use super::cases::{ADDRESSES, LITERAL_HOSTS, NAMES, OK, URLS};
     use super::*;
-    use crate::body::fields;
 
     struct Answers(io::Result<Vec<IpAddr>>);
 

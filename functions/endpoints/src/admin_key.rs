@@ -6,10 +6,10 @@
 
 use lambda_runtime::Diagnostic;
 use pombo_aws::clock;
+use pombo_requests::NewKey;
 use serde_json::{Value, json};
 
 use crate::App;
-use crate::body::NewKey;
 use crate::keys;
 use crate::view::KeyView;
 

@@ -4,10 +4,10 @@ use pombo_aws::clock;
 use pombo_aws::endpoints::{Change, Changed};
 use pombo_domain::operational::Happening;
 use pombo_domain::signature::Secret;
+use pombo_requests::NewEndpoint;
 use pombo_web::{Caller, Problem, Request, Response};
 
 use crate::address::{self, SystemResolver};
-use crate::body::NewEndpoint;
 use crate::change::{News, Repeats, routed, store};
 use crate::settings::random;
 use crate::view::EndpointView;

@@ -8,11 +8,11 @@ use pombo_domain::api_key::{ApiKey, StoredKey};
 use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
+use pombo_requests::{NewKey, owner};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::body::{NewKey, owner};
 use crate::settings::random;
 use crate::view::KeyView;
 

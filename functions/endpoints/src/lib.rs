@@ -11,7 +11,6 @@
 
 mod address;
 mod admin_key;
-mod body;
 mod change;
 mod create;
 mod handler;
@@ -30,7 +29,6 @@ mod view;
 #[cfg(test)]
 mod samples;
 
-pub use self::body::Rules;
 pub use self::handler::handle;
 pub use self::router::{Call, Open, ROUTES};
 pub use self::settings::App;

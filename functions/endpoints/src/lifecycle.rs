@@ -12,11 +12,11 @@ use pombo_domain::health::PauseReason;
 use pombo_domain::signature::Secrets;
 use pombo_domain::time::Timestamp;
 use pombo_domain::unknown::Unknown;
+use pombo_requests::{Missed, nothing};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::body::{self, Missed};
 use crate::change::{Wanted, change, change_and_tell};
 use crate::view::EndpointView;
 
@@ -31,7 +31,7 @@ struct Resumed<'a> {
 
 /// `POST /v1/endpoints/{id}/pause`.
 pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    body::nothing(request)?;
+    nothing(request)?;
     let endpoint = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }

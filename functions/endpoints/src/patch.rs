@@ -2,11 +2,11 @@
 //!
 //! A patch that changes nothing leaves the version as it is.
 
+use pombo_requests::Patch;
 use pombo_web::{Caller, Problem, Request, Response};
 
 use crate::App;
 use crate::address::{self, SystemResolver};
-use crate::body::Patch;
 use crate::change::{Wanted, change, find};
 use crate::settings::random;
 use crate::view::EndpointView;

@@ -1,7 +1,6 @@
 //! Values that the tests of several modules begin with.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::api_key::Scope;
@@ -13,8 +12,6 @@ use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
 use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Method, Problem, Request};
-
-use crate::Rules;
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 
@@ -36,10 +33,6 @@ pub fn query(pairs: &[(&str, &str)]) -> Request {
 
 pub fn caller(tenant: Option<&str>) -> Caller {
     Caller { name: "k".into(), tenant: tenant.map(|tenant| tenant.parse().unwrap()), scope: Scope::Admin }
-}
-
-pub fn rules() -> Rules {
-    Rules { addresses: AddressPolicy::production(), retention: Duration::from_secs(30 * 86_400), longest_timeout: 30 }
 }
 
 pub fn secret(byte: u8) -> Secret {

@@ -14,11 +14,11 @@ use pombo_domain::endpoint::Endpoint;
 use pombo_domain::invalid::Invalid;
 use pombo_domain::signature::{Scheme, Schemes, Secret};
 use pombo_domain::time::Timestamp;
+use pombo_requests::RotationOrder;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::body::RotationOrder;
 use crate::change::{Wanted, change, find};
 use crate::settings::random;
 use crate::view::EndpointView;

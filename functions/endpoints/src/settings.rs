@@ -9,9 +9,8 @@ use pombo_aws::operations::Operations;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
+use pombo_requests::Rules;
 use pombo_web::{Authenticator, Problem};
-
-use crate::Rules;
 
 /// Everything that a request needs.
 #[derive(Debug)]

@@ -11,18 +11,14 @@ use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::EventId;
 use pombo_domain::operational::ping;
+use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::App;
 use crate::address::{self, SystemResolver};
 use crate::change::find;
 use crate::settings::random;
-
-/// A body without fields.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Where the test can be followed.
 #[derive(Debug, Serialize)]
@@ -35,7 +31,7 @@ struct Sent<'a> {
 
 /// Stores a ping and queues its delivery.
 pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    request.json_or_default::<Nothing>()?;
+    nothing(request)?;
     let endpoint = find(app, caller, id).await?;
     check_active(&endpoint)?;
     address::check(&endpoint.url, &app.rules.addresses, &SystemResolver).await?;

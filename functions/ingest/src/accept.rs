@@ -9,11 +9,11 @@ use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::time::Timestamp;
+use pombo_requests::{NewEvent, too_large};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::Invocation;
-use crate::new_event::{NewEvent, too_large};
 use crate::settings::App;
 
 /// What the app is told.

@@ -5,7 +5,6 @@
 //! delivery's message that comes twice is dropped by its record.
 
 mod accept;
-mod new_event;
 mod settings;
 
 use std::convert::Infallible;

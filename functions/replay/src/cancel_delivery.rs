@@ -8,8 +8,8 @@ use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::time::Timestamp;
+use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::Deserialize;
 
 use crate::invocation::Invocation;
 use crate::pending;
@@ -18,11 +18,6 @@ use crate::view::DeliveryView;
 
 /// How often the order is decided anew because the record changed.
 const MOST_CONFLICTS: usize = 5;
-
-/// A body without fields.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Cancels the delivery and answers with it.
 pub(crate) async fn answer(
@@ -33,9 +28,7 @@ pub(crate) async fn answer(
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
     request.only_query(&[])?;
-    if !request.body.is_empty() {
-        request.json::<Nothing>()?;
-    }
+    nothing(request)?;
     let unknown = || Problem::not_found("delivery");
     let key: DeliveryKey = id.parse().map_err(|_| unknown())?;
     let mut seen = app.protocol.deliveries.get(&key).await?;

@@ -8,9 +8,6 @@
 //! It lists the endpoint's failed deliveries, oldest first, or with `"replay": true` orders them all again, by a job like
 //! that of `POST /v1/replays`.
 
-mod body;
-mod proof;
-
 use pombo_aws::clock;
 use pombo_aws::deliveries::{List, Window};
 use pombo_domain::api_key::Scope;
@@ -19,11 +16,10 @@ use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::missed::NotAdmitted;
 use pombo_domain::time::Timestamp;
+use pombo_requests::{MissedRequest, proved, signed};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
-use self::body::Body;
-use self::proof::{proved, signed};
 use crate::create_replay;
 use crate::invocation::Invocation;
 use crate::list::{Page, cursor, read_cursor};
@@ -68,7 +64,7 @@ pub(crate) async fn answer(
     request.only_query(&[])?;
     let now = clock::now();
     let signed = signed(request, now)?;
-    let body = Body::read(request)?;
+    let body = MissedRequest::read(request)?;
     let endpoint = app.endpoints.get(&body.endpoint).await?;
     let endpoint = proved(endpoint, &signed, &request.body, now)?;
     name.push_str(endpoint.id.as_str());

@@ -16,11 +16,11 @@ use pombo_domain::retry::{Decision, Jitter, decide};
 use pombo_domain::routing::MOST_PATTERNS;
 use pombo_domain::signature::{LONGEST_GRACE, Secret};
 use pombo_domain::time::Timestamp;
+use pombo_requests::{Missed, MissedRequest, NewEndpoint, NewKey, Patch, RotationOrder, Rules, nothing};
 use pombo_web::{Caller, Method, Request};
 
-use crate::body::{self, Missed, NewEndpoint, NewKey, Patch, RotationOrder, Rules};
 use crate::requests::problem;
-use crate::{LONGEST_ERROR, missed, reads_back};
+use crate::{LONGEST_ERROR, reads_back};
 
 const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -72,7 +72,7 @@ pub fn hold_for(text: &str) {
         Ok(order) => assert!(order.grace <= LONGEST_GRACE),
         Err(refusal) => problem(&refusal),
     }
-    for refusal in [Missed::read(&request).err(), body::nothing(&request).err(), missed::Body::read(&request).err()] {
+    for refusal in [Missed::read(&request).err(), nothing(&request).err(), MissedRequest::read(&request).err()] {
         refusal.iter().for_each(problem);
     }
     invoked(text);

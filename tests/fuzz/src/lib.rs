@@ -11,29 +11,6 @@ pub mod cases;
 #[path = "../../../shared/domain/src/address/tests/invariants.rs"]
 pub mod invariants;
 
-/// The body of `POST /v1/events`.
-#[path = "../../../functions/ingest/src/new_event.rs"]
-mod new_event;
-
-/// The bodies of the calls of the endpoints URL, and the payload of its direct invocation.
-#[path = "../../../functions/endpoints/src/body/mod.rs"]
-#[allow(dead_code, unused_imports)]
-mod body;
-
-/// The body of `POST /v1/replays`.
-#[path = "../../../functions/replay/src/create_replay/order.rs"]
-#[allow(dead_code)]
-mod order;
-
-/// The body of `POST /v1/missed`.
-#[path = "../../../functions/replay/src/missed/body.rs"]
-#[allow(dead_code)]
-mod missed;
-
-/// What proves a receiver to `POST /v1/missed`.
-#[path = "../../../functions/replay/src/missed/proof.rs"]
-mod proof;
-
 pub mod bodies;
 pub mod endpoints;
 pub mod messages;

@@ -14,14 +14,11 @@ use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
 use pombo_domain::job::{Ordered, Selection};
 use pombo_domain::time::Timestamp;
+use pombo_requests::{NewEvent, ReplayOrder, proved, signed};
 use pombo_web::{Problem, Request, Response};
 use serde_json::json;
 use serde_json::value::RawValue;
 use standardwebhooks::Webhook;
-
-use crate::new_event::NewEvent;
-use crate::order::Order;
-use crate::proof::{proved, signed};
 
 const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -63,9 +60,9 @@ pub fn hold_for(text: &str) {
         Ok(event) => posted(&request, &event),
         Err(refusal) => problem(&refusal),
     }
-    match Order::read(&request) {
-        Ok(Order::Chosen(keys)) => assert!((1..=100).contains(&keys.len())),
-        Ok(Order::Matching(order)) => {
+    match ReplayOrder::read(&request) {
+        Ok(ReplayOrder::Chosen(keys)) => assert!((1..=100).contains(&keys.len())),
+        Ok(ReplayOrder::Matching(order)) => {
             let ordered = Ordered { at: NOW, settle: std::time::Duration::from_secs(120) };
             match Selection::new(order.filter, order.include, order.rate_per_second, ordered) {
                 Ok(selection) => assert!(selection.filter.since < selection.filter.until),

@@ -5,10 +5,10 @@ use pombo_aws::jobs::PutJob;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKey, JobKind, Ordered, Scope, Selection};
+use pombo_requests::MatchingOrder;
 use pombo_web::{Caller, Problem, Response};
 
 use super::dry_run;
-use super::order::MatchingOrder;
 use super::{queue_leg, random};
 use crate::invocation::Invocation;
 use crate::replay_view::ReplayView;

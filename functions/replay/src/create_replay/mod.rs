@@ -7,7 +7,6 @@ mod chosen;
 mod cost;
 mod dry_run;
 mod matching;
-mod order;
 
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use pombo_aws::clock;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::Job;
 use pombo_domain::time::Timestamp;
+use pombo_requests::{MatchingOrder, ReplayOrder};
 use pombo_web::{Caller, Problem, Request, Response};
 
-use self::order::{MatchingOrder, Order};
 use crate::invocation::Invocation;
 use crate::send::leg_message;
 use crate::settings::App;
@@ -30,9 +29,9 @@ pub(crate) async fn answer(
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
     request.only_query(&[])?;
-    match Order::read(request)? {
-        Order::Chosen(deliveries) => chosen::answer(app, caller, deliveries, invocation).await,
-        Order::Matching(order) => matching::answer(app, caller, *order, invocation).await,
+    match ReplayOrder::read(request)? {
+        ReplayOrder::Chosen(deliveries) => chosen::answer(app, caller, deliveries, invocation).await,
+        ReplayOrder::Matching(order) => matching::answer(app, caller, *order, invocation).await,
     }
 }
 

@@ -38,7 +38,7 @@ struct FilterBody {
 
 /// What is to be replayed.
 #[derive(Debug, PartialEq)]
-pub(super) enum Order {
+pub enum ReplayOrder {
     /// These.
     Chosen(Vec<DeliveryKey>),
     /// All that match.
@@ -47,20 +47,20 @@ pub(super) enum Order {
 
 /// All that match.
 #[derive(Debug, PartialEq)]
-pub(super) struct MatchingOrder {
+pub struct MatchingOrder {
     /// Which deliveries; without an end the range goes as far as it may.
-    pub(super) filter: Filter,
+    pub filter: Filter,
     /// What of them.
-    pub(super) include: BTreeSet<Include>,
+    pub include: BTreeSet<Include>,
     /// How many a second at most.
-    pub(super) rate_per_second: Option<PerSecond>,
+    pub rate_per_second: Option<PerSecond>,
     /// Whether only to tell what would be done.
-    pub(super) dry_run: bool,
+    pub dry_run: bool,
 }
 
-impl Order {
+impl ReplayOrder {
     /// Reads and checks the body of a request, as far as that goes without looking anything up.
-    pub(super) fn read(request: &Request) -> Result<Self, Problem> {
+    pub fn read(request: &Request) -> Result<Self, Problem> {
         let body: Body = request.json()?;
         match (body.deliveries, body.filter) {
             (Some(_), Some(_)) => Err(Problem::invalid("filter", "must not be given with deliveries")),
@@ -88,7 +88,7 @@ impl Order {
 
 impl MatchingOrder {
     /// All that failed at an endpoint, of events accepted since a time.
-    pub(super) fn of_failed(endpoint_id: EndpointId, since: Timestamp) -> Self {
+    pub fn of_failed(endpoint_id: EndpointId, since: Timestamp) -> Self {
         let until = Timestamp::from_millis(i64::MAX);
         Self {
             filter: Filter { scope: Scope::Endpoint(endpoint_id), event_type: None, since, until },
@@ -99,14 +99,14 @@ impl MatchingOrder {
     }
 }
 
-fn chosen(deliveries: Vec<DeliveryKey>) -> Result<Order, Problem> {
+fn chosen(deliveries: Vec<DeliveryKey>) -> Result<ReplayOrder, Problem> {
     if !(1..=MOST_CHOSEN).contains(&deliveries.len()) {
         return Err(Problem::invalid("deliveries", format!("must be 1 to {MOST_CHOSEN} ids of deliveries")));
     }
     let mut seen = BTreeSet::new();
     match deliveries.iter().position(|key| !seen.insert(key)) {
         Some(index) => Err(Problem::invalid(&format!("deliveries[{index}]"), "must not be there twice")),
-        None => Ok(Order::Chosen(deliveries)),
+        None => Ok(ReplayOrder::Chosen(deliveries)),
     }
 }
 
@@ -127,11 +127,8 @@ impl FilterBody {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use pombo_web::Method;
-
     use super::*;
+    use crate::samples::request;
 
     const ENDPOINT: &str = "ep_aaaaaaaaaaaaaaaa";
 
@@ -143,15 +140,8 @@ mod tests {
         }
     }
 
-    fn read(body: &str) -> Result<Order, Problem> {
-        Order::read(&Request {
-            method: Method::Post,
-            path: "/v1/replays".into(),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
-            body: body.as_bytes().to_vec(),
-            identity: None,
-        })
+    fn read(body: &str) -> Result<ReplayOrder, Problem> {
+        ReplayOrder::read(&request(body))
     }
 
     fn body(keys: impl Iterator<Item = DeliveryKey>) -> String {
@@ -196,13 +186,14 @@ mod tests {
             let problem = read(body).unwrap_err();
             assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
         }
-        assert_eq!(read(&body((0..100).map(key))).unwrap(), Order::Chosen((0..100).map(key).collect()));
+        assert_eq!(read(&body((0..100).map(key))).unwrap(), ReplayOrder::Chosen((0..100).map(key).collect()));
     }
 
     #[test]
     fn an_order_by_filter_is_of_what_failed_unless_it_says_otherwise() {
         let since = "2026-01-31T09:30:00.000Z";
-        let Order::Matching(order) = read(&format!(r#"{{"filter":{{"tenant":"a","since":"{since}"}}}}"#)).unwrap()
+        let ReplayOrder::Matching(order) =
+            read(&format!(r#"{{"filter":{{"tenant":"a","since":"{since}"}}}}"#)).unwrap()
         else {
             panic!()
         };
@@ -211,7 +202,7 @@ mod tests {
         let body = format!(
             r#"{{"filter":{{"stack":true,"type":"a.*","since":"{since}"}},"include":["held","failed"],"rate_per_second":2.5,"dry_run":true}}"#
         );
-        let Order::Matching(order) = read(&body).unwrap() else { panic!() };
+        let ReplayOrder::Matching(order) = read(&body).unwrap() else { panic!() };
         assert_eq!((order.include, order.dry_run), (BTreeSet::from([Include::Failed, Include::Held]), true));
         assert_eq!(order.rate_per_second, Some(PerSecond::new(2.5).unwrap()));
         assert_eq!((order.filter.scope, order.filter.event_type), (Scope::Stack, Some("a.*".parse().unwrap())));

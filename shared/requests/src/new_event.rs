@@ -50,22 +50,8 @@ pub fn too_large() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use pombo_web::Method;
-
     use super::*;
-
-    fn request(body: impl Into<Vec<u8>>) -> Request {
-        Request {
-            method: Method::Post,
-            path: "/v1/events".into(),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
-            body: body.into(),
-            identity: None,
-        }
-    }
+    use crate::samples::request;
 
     #[test]
     fn what_is_wrong_is_named() {

@@ -13,23 +13,23 @@ const LARGEST_BODY: usize = 4096;
 /// What a receiver signs.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Body {
+pub struct MissedRequest {
     #[serde(rename = "type")]
     kind: String,
     /// The endpoint whose receiver asks.
-    pub(super) endpoint: EndpointId,
+    pub endpoint: EndpointId,
     /// From when on.
-    pub(super) since: Timestamp,
+    pub since: Timestamp,
     /// Where the page before ended.
-    pub(super) cursor: Option<String>,
+    pub cursor: Option<String>,
     /// Whether all of it is to be sent again.
     #[serde(default)]
-    pub(super) replay: bool,
+    pub replay: bool,
 }
 
-impl Body {
+impl MissedRequest {
     /// What a receiver asks for.
-    pub(super) fn read(request: &Request) -> Result<Self, Problem> {
+    pub fn read(request: &Request) -> Result<Self, Problem> {
         if request.body.len() > LARGEST_BODY {
             return Err(Problem::new(413, format!("The body must be at most {LARGEST_BODY} bytes.")));
         }
@@ -46,24 +46,10 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use pombo_web::Method;
-
     use super::*;
+    use crate::samples::request;
 
     const ENDPOINT: &str = "ep_aaaaaaaaaaaaaaaa";
-
-    fn request(body: &str) -> Request {
-        Request {
-            method: Method::Post,
-            path: "/v1/missed".into(),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
-            body: body.as_bytes().to_vec(),
-            identity: None,
-        }
-    }
 
     #[test]
     fn a_body_of_another_kind_or_with_other_fields_is_refused() {
@@ -79,10 +65,10 @@ mod tests {
             (format!(r#"{{"type":"{TYPE}","endpoint":"ep_x","since":"2026-01-01T00:00:00Z"}}"#), "endpoint"),
             (format!(r#"{{"type":"{TYPE}","endpoint":"{ENDPOINT}"}}"#), "since"),
         ] {
-            let problem = Body::read(&request(&body)).unwrap_err();
+            let problem = MissedRequest::read(&request(body.as_str())).unwrap_err();
             assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
         }
-        assert_eq!(Body::read(&request(&with(TYPE, &" ".repeat(LARGEST_BODY)))).unwrap_err().status, 413);
-        assert!(!Body::read(&request(&with(TYPE, ""))).unwrap().replay);
+        assert_eq!(MissedRequest::read(&request(with(TYPE, &" ".repeat(LARGEST_BODY)))).unwrap_err().status, 413);
+        assert!(!MissedRequest::read(&request(with(TYPE, ""))).unwrap().replay);
     }
 }

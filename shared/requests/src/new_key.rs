@@ -9,7 +9,7 @@ use pombo_web::{Caller, Problem, Request};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fields;
+use crate::fields;
 
 /// The body of `POST /v1/keys`.
 #[derive(Debug, Deserialize)]
@@ -99,7 +99,7 @@ mod tests {
     use crate::samples::{self, NOW};
 
     fn read(body: &Value, tenant: Option<&str>) -> Result<NewKey, Problem> {
-        NewKey::read(&samples::request(&body.to_string()), &samples::caller(tenant), NOW)
+        NewKey::read(&samples::request(body.to_string()), &samples::caller(tenant), NOW)
     }
 
     #[test]

@@ -11,15 +11,15 @@ use pombo_web::{Problem, Request};
 
 /// What the signature is over, and the signature.
 #[derive(Debug)]
-pub(super) struct Signed<'a> {
+pub struct Signed<'a> {
     /// Its own id.
-    pub(super) id: EventId,
+    pub id: EventId,
     timestamp: i64,
     signature: &'a str,
 }
 
 /// What of the headers proves the receiver, if its time is right.
-pub(super) fn signed(request: &Request, now: Timestamp) -> Result<Signed<'_>, Problem> {
+pub fn signed(request: &Request, now: Timestamp) -> Result<Signed<'_>, Problem> {
     const HEADERS: &str = "Sign the request as Standard Webhooks says, under the endpoint's secret, with the headers \
                            webhook-id (1 to 64 characters out of A-Z, a-z, 0-9, - and _), webhook-timestamp and \
                            webhook-signature.";
@@ -36,7 +36,7 @@ pub(super) fn signed(request: &Request, now: Timestamp) -> Result<Signed<'_>, Pr
 }
 
 /// The endpoint whose receiver signed. For one that is not there, as much is computed as for one that is.
-pub(super) fn proved(
+pub fn proved(
     endpoint: Option<Endpoint>,
     signed: &Signed<'_>,
     body: &[u8],
@@ -60,26 +60,18 @@ pub(super) fn proved(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use pombo_web::Method;
     use serde_json::json;
 
     use super::*;
+    use crate::samples;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
     const ENDPOINT: &str = "ep_aaaaaaaaaaaaaaaa";
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     fn request(headers: &[(&str, &str)]) -> Request {
-        Request {
-            method: Method::Post,
-            path: "/v1/missed".into(),
-            query: BTreeMap::new(),
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: Vec::new(),
-            identity: None,
-        }
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Request { headers: headers.collect(), ..samples::request("") }
     }
 
     fn endpoint() -> Endpoint {

@@ -16,7 +16,7 @@ use pombo_web::{Caller, Problem, Request};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::{Rules, fields};
+use crate::{Rules, fields};
 
 /// The version of an endpoint that was never changed.
 const FIRST_VERSION: u64 = 1;
@@ -149,7 +149,7 @@ mod tests {
             retention: Duration::from_secs(30 * 86_400),
             longest_timeout: 5,
         };
-        let request = samples::request(&with("name", Value::Null));
+        let request = samples::request(with("name", Value::Null));
         assert_eq!(NewEndpoint::read(&request, &samples::caller(None), &rules).unwrap().timeout_seconds, 5);
     }
 

@@ -17,8 +17,8 @@ use pombo_web::{Problem, Request};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::Rules;
-use super::fields::{self, given};
+use crate::Rules;
+use crate::fields::{self, given};
 
 /// The body of the request.
 #[derive(Debug, Deserialize)]
