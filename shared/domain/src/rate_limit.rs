@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::invalid::Invalid;
+use crate::number::AsGiven;
 use crate::retry::LONGEST_QUEUE_DELAY;
 use crate::time::Timestamp;
 
@@ -69,7 +70,7 @@ impl TryFrom<f64> for PerSecond {
 /// As it was given: `10`, not `10.0`.
 impl Serialize for PerSecond {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.fract() == 0.0 { serializer.serialize_u64(self.0 as u64) } else { serializer.serialize_f64(self.0) }
+        AsGiven(self.0).serialize(serializer)
     }
 }
 

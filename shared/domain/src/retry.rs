@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::Step;
 use crate::invalid::Invalid;
+use crate::number::as_given;
 use crate::outcome::{Outcome, RefusedBy};
 use crate::time::Timestamp;
 
@@ -45,6 +46,7 @@ pub enum RetryPolicy {
 #[serde(deny_unknown_fields)]
 pub struct CustomDelays {
     /// Seconds to wait after the first, second, … failure; fractions are allowed.
+    #[serde(serialize_with = "as_given")]
     delays_seconds: Vec<f64>,
 }
 
@@ -390,6 +392,7 @@ mod tests {
             ("\"standard\"", RetryPolicy::Standard),
             ("\"fast\"", RetryPolicy::Fast),
             (r#"{"delays_seconds":[2.5]}"#, RetryPolicy::Custom(CustomDelays { delays_seconds: vec![2.5] })),
+            (r#"{"delays_seconds":[1,60]}"#, RetryPolicy::Custom(CustomDelays { delays_seconds: vec![1.0, 60.0] })),
             (r#""later""#, RetryPolicy::Unknown("later".into())),
             (r#"{"delays_seconds":[2.5],"more":1}"#, RetryPolicy::Unknown(json!({"delays_seconds": [2.5], "more": 1}))),
         ] {
