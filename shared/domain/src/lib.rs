@@ -20,6 +20,7 @@ pub mod invalid;
 pub mod job;
 pub mod message;
 pub mod missed;
+pub mod nesting;
 mod number;
 pub mod operational;
 pub mod outcome;
