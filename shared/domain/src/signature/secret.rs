@@ -1,5 +1,6 @@
 //! `v1`: HMAC-SHA256 under a secret that sender and receiver share. The key is the *decoded* secret.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,6 +14,10 @@ use super::prefix;
 use crate::ids::EventId;
 use crate::invalid::Invalid;
 
+/// Minimum number of different bytes in a secret that a receiver chose. Of 24 random bytes, the shortest secret, fewer are
+/// different once in 10²⁴ times; what is no random secret at all, such as zeros, has one.
+const MIN_DIFFERENT_BYTES: usize = 8;
+
 /// A symmetric signing secret. Its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
@@ -22,6 +27,16 @@ impl Secret {
     #[must_use]
     pub fn generate(random: [u8; 32]) -> Self {
         Self(random.to_vec())
+    }
+
+    /// A secret that the receiver chose, as [`from_str`](Self::from_str) reads it, unless it is plainly not random.
+    pub fn import(text: &str) -> Result<Self, Invalid> {
+        let secret: Self = text.parse()?;
+        let different: BTreeSet<u8> = secret.0.iter().copied().collect();
+        if different.len() < MIN_DIFFERENT_BYTES {
+            return Err(Invalid::rule("must be random: this one is the same few bytes again and again"));
+        }
+        Ok(secret)
     }
 
     /// The secret as it is handed to the receiver: `whsec_` and base64.
@@ -114,6 +129,21 @@ mod tests {
         {
             assert!(wrong.parse::<Secret>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_imported_secret_is_not_the_same_few_bytes_again_and_again() {
+        let import = |bytes: &[u8]| Secret::import(&format!("whsec_{}", STANDARD.encode(bytes)));
+        let few: Vec<u8> = (0..7).cycle().take(64).collect();
+        for weak in [&[0; 32][..], &[0xff; 24], &[b'a'; 64], &b"ab".repeat(16)[..], &few[..]] {
+            let error = import(weak).unwrap_err().to_string();
+            assert!(error.starts_with("must be random"), "{weak:?}: {error}");
+            assert!(format!("whsec_{}", STANDARD.encode(weak)).parse::<Secret>().is_ok(), "one that is stored is read");
+        }
+        for right in [&b"correct horse battery staple"[..], &(0..8).cycle().take(24).collect::<Vec<u8>>()[..]] {
+            assert!(import(right).is_ok(), "{right:?}");
+        }
+        assert!(Secret::import("whsec_").unwrap_err().to_string().contains("24 to 64 bytes"));
     }
 
     #[test]
