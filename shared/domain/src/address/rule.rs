@@ -36,6 +36,9 @@ pub enum Rule {
     /// The URL has a fragment. It would never be sent, so that a receiver that relies on it waits in
     /// vain, and it would make two spellings of one receiver.
     Fragment,
+    /// The path has a segment `.` or `..`, plain or percent-encoded. Clients resolve such a segment before they send, so that
+    /// the request would go to another path than the one that was given.
+    DotSegments,
     /// The port is privileged and not 443: what listens there is mail, name and login services that a
     /// request could be made to speak to.
     Port,
@@ -70,6 +73,7 @@ impl Rule {
             Rule::Scheme => "scheme",
             Rule::UserInfo => "user-info",
             Rule::Fragment => "fragment",
+            Rule::DotSegments => "dot-segments",
             Rule::Port => "port",
             Rule::OwnIngest => "own-ingest",
             Rule::TrailingDot => "trailing-dot",
@@ -92,6 +96,7 @@ impl Rule {
             Rule::Scheme => "https only",
             Rule::UserInfo => "No user-info",
             Rule::Fragment => "No fragment",
+            Rule::DotSegments => "No dot segments",
             Rule::Port => "System ports",
             Rule::OwnIngest => "No loops",
             Rule::TrailingDot => "Trailing dot",
@@ -113,6 +118,7 @@ impl Rule {
             Rule::Scheme => "RFC 9110 §4.2.2",
             Rule::UserInfo => "RFC 9110 §4.2.4",
             Rule::Fragment => "RFC 9110 §7.1",
+            Rule::DotSegments => "RFC 3986 §6.2.2.3",
             Rule::Port => "RFC 6335 §6",
             Rule::OwnIngest => "RFC 8586 §1",
             Rule::TrailingDot => "RFC 1034 §3.1",
@@ -133,13 +139,21 @@ impl fmt::Display for Rule {
         let (name, source) = (self.name(), self.source());
         match self {
             Rule::TooLong => write!(f, "is longer than {MAX_URL_BYTES} bytes"),
+            Rule::Malformed(ParseError::RelativeUrlWithoutBase) => {
+                write!(f, "has no scheme: it must begin with https://")
+            }
             Rule::Malformed(error) => write!(f, "cannot be read: {error}"),
             Rule::Ambiguous(violation) => {
                 write!(f, "would be read differently by different parsers: {violation}")
             }
-            Rule::Scheme => write!(f, "is not https ({source})"),
-            Rule::UserInfo => write!(f, "must not be preceded by user-info ({source})"),
+            Rule::Scheme => write!(f, "is another scheme: the URL must begin with https:// ({source})"),
+            Rule::UserInfo => {
+                write!(f, "must not be preceded by a user name or password: use `headers.authorization` ({source})")
+            }
             Rule::Fragment => write!(f, "has a fragment, which is never sent ({source})"),
+            Rule::DotSegments => {
+                write!(f, "has `.` or `..` as a segment of its path: write the path that it leads to ({source})")
+            }
             Rule::Port => write!(f, "is neither port 443 nor at least {LOWEST_UNPRIVILEGED_PORT} ({name}, {source})"),
             Rule::OwnIngest => {
                 write!(f, "is where this stack takes events in: each delivery would be a new event ({name}, {source})")

@@ -29,7 +29,7 @@ impl EndpointUrl {
     /// The first rule that the text breaks. A name that may still turn out to be on the allow-list
     /// passes here and is judged with its addresses, by [`AddressPolicy::judge_resolved`].
     pub fn parse(text: &str, policy: &AddressPolicy) -> Result<Self, Refusal> {
-        check_length(text)?;
+        check_length(text, "")?;
         let (url, oddity) = read(text)?;
         match oddity {
             Some(SyntaxViolation::EmbeddedCredentials) => {
@@ -40,6 +40,10 @@ impl EndpointUrl {
         }
         let endpoint = EndpointUrl(url);
         endpoint.judge(policy)?;
+        // The parser has resolved them: the customer would find another URL registered than the one that was given.
+        if has_dot_segment(text) {
+            return Err(Refusal::new(Rule::DotSegments, "the URL"));
+        }
         Ok(endpoint)
     }
 
@@ -71,7 +75,7 @@ impl EndpointUrl {
     /// # Errors
     /// The first rule that the URL breaks.
     pub fn judge(&self, policy: &AddressPolicy) -> Result<(), Refusal> {
-        check_length(self.as_str())?;
+        check_length(self.as_str(), " when percent-encoded")?;
         let to_loopback = policy.loopback && self.is_loopback();
         let scheme = self.0.scheme();
         if scheme != "https" && !(scheme == "http" && to_loopback) {
@@ -153,9 +157,17 @@ fn read(text: &str) -> Result<(Url, Option<SyntaxViolation>), Refusal> {
     Ok((url.map_err(malformed)?, oddity.get()))
 }
 
-fn check_length(text: &str) -> Result<(), Refusal> {
+/// Whether a segment of the path is `.` or `..`, in any of the spellings that parsers resolve. The text is a URL with an
+/// authority, so that its path begins at the third slash.
+fn has_dot_segment(text: &str) -> bool {
+    let before_query = text.split(['?', '#']).next().unwrap_or_default();
+    let mut segments = before_query.split('/').skip(3).map(|segment| segment.to_ascii_lowercase().replace("%2e", "."));
+    segments.any(|segment| segment == "." || segment == "..")
+}
+
+fn check_length(text: &str, form: &str) -> Result<(), Refusal> {
     if text.len() > MAX_URL_BYTES {
-        return Err(Refusal::new(Rule::TooLong, format_args!("a URL of {} bytes", text.len())));
+        return Err(Refusal::new(Rule::TooLong, format_args!("a URL of {} bytes{form}", text.len())));
     }
     Ok(())
 }

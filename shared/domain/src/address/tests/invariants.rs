@@ -39,7 +39,10 @@ pub fn hold_for(text: &str) {
         (&AddressPolicy::local(), &|ip| is_public(ip) || ip.is_loopback()),
     ] {
         match EndpointUrl::parse(text, policy) {
-            Ok(url) => accepted(&url, policy, is_open),
+            Ok(url) => {
+                accepted(&url, policy, is_open);
+                same_path(text, &url);
+            }
             Err(refusal) => readable(&refusal),
         }
     }
@@ -89,6 +92,13 @@ fn accepted(url: &EndpointUrl, policy: &AddressPolicy, is_open: &dyn Fn(IpAddr) 
         let judged = policy.judge_resolved(name, &[IpAddr::from([8, 8, 8, 8]), ip]);
         assert!(address.is_some() || judged.is_err() || is_open(ip), "{text} at {ip}");
     }
+}
+
+/// The URL that is called has the path that was given: no segment of it was resolved away.
+fn same_path(text: &str, url: &EndpointUrl) {
+    let given = text.split(['?', '#']).next().unwrap_or_default().matches('/').count();
+    let slashes = url.as_url().path().matches('/').count() + "//".len();
+    assert_eq!(slashes, given.max(3), "{text} became {url}");
 }
 
 /// A refusal names its rule, and is a sentence to read, however long the text was.

@@ -242,6 +242,7 @@ fn the_parts_of_a_url_are_those_that_are_connected_to() {
 fn a_refusal_reads_as_a_sentence() {
     let policy = AddressPolicy::production();
     let long = format!("https://example.com/{}", "a".repeat(2048));
+    let longer_encoded = format!("https://example.com/{}", "é".repeat(500));
     #[rustfmt::skip]
     let urls = [
         ("https://10.0.0.1/", "10.0.0.1 is in 10.0.0.0/8 (Private use, RFC 1918)"),
@@ -249,10 +250,14 @@ fn a_refusal_reads_as_a_sentence() {
         ("https://[::ffff:7f00:1]/", "::ffff:127.0.0.1 is in ::ffff:0.0.0.0/96 (IPv4-mapped, RFC 4291)"),
         ("https://168.63.129.16/", "168.63.129.16 is in 168.63.129.16/32 (WireServer, Azure)"),
         ("https://[4000::1]/", "4000::1 is outside 2000::/3 (Global unicast, RFC 3587 §3)"),
-        ("http://example.com/", "http is not https (RFC 9110 §4.2.2)"),
-        ("https://u:secret@example.com/", "example.com must not be preceded by user-info (RFC 9110 §4.2.4)"),
+        ("http://example.com/", "http is another scheme: the URL must begin with https:// (RFC 9110 §4.2.2)"),
+        ("localhost:3000/hook", "localhost is another scheme: the URL must begin with https:// (RFC 9110 §4.2.2)"),
+        ("example.com/hook", "the URL has no scheme: it must begin with https://"),
+        ("", "the URL has no scheme: it must begin with https://"),
+        ("https://u:secret@example.com/", "example.com must not be preceded by a user name or password: use `headers.authorization` (RFC 9110 §4.2.4)"),
         ("https://example.com:25/", "25 is neither port 443 nor at least 1024 (System ports, RFC 6335 §6)"),
         ("https://example.com/#secret", "the URL has a fragment, which is never sent (RFC 9110 §7.1)"),
+        ("https://example.com/a/../secret", "the URL has `.` or `..` as a segment of its path: write the path that it leads to (RFC 3986 §6.2.2.3)"),
         ("https://db.internal/", "db.internal is in the domain internal (Private use, ICANN Board resolution 2024.07.29.06)"),
         ("https://intranet/", "intranet has no dot (Dotless domains, RFC 7085)"),
         ("https://example.com./", "example.com. ends in a dot (RFC 1034 §3.1)"),
@@ -260,6 +265,7 @@ fn a_refusal_reads_as_a_sentence() {
         ("https://1.2.3.4.5/", "the URL cannot be read: invalid IPv4 address"),
         (r"https://example.com\", "the URL would be read differently by different parsers: backslash"),
         (&long, "a URL of 2068 bytes is longer than 2048 bytes"),
+        (&longer_encoded, "a URL of 3020 bytes when percent-encoded is longer than 2048 bytes"),
     ];
     for (url, text) in urls {
         assert_eq!(EndpointUrl::parse(url, &policy).unwrap_err().to_string(), text);
