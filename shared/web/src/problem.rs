@@ -13,6 +13,9 @@ use crate::response::Response;
 /// twice.
 const MOST_REPEATED: usize = 200;
 
+/// Maximum length of the named mistakes of a request, in bytes: a list may be wrong a hundred times.
+const MAX_ERRORS_BYTES: usize = 2000;
+
 /// A refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -38,8 +41,29 @@ impl Problem {
     /// 400: a field breaks a rule.
     #[must_use]
     pub fn field(error: InvalidField) -> Self {
-        let error = InvalidField { field: shortened(&error.field), ..error };
-        Self { errors: vec![error.clone()], ..Self::new(400, error.to_string()) }
+        Self::fields(vec![error], 1)
+    }
+
+    /// 400: fields break rules, `count` in all, of which these are named as far as [`MAX_ERRORS_BYTES`] lets them.
+    #[must_use]
+    pub fn fields(errors: Vec<InvalidField>, count: usize) -> Self {
+        let mut errors: Vec<_> =
+            errors.into_iter().map(|error| InvalidField { field: shortened(&error.field), ..error }).collect();
+        let Some(first) = errors.first() else { return Self::new(400, "A field breaks a rule.") };
+        let first = first.to_string();
+        let mut bytes = 0;
+        let fitting = errors.iter().take_while(|error| {
+            bytes += json!({"field": error.field, "rule": error.rule}).to_string().len();
+            bytes <= MAX_ERRORS_BYTES
+        });
+        let named = fitting.count().max(1);
+        errors.truncate(named);
+        let detail = match count {
+            0 | 1 => first,
+            _ if named == count => format!("{first} ({count} mistakes in all: see errors)"),
+            _ => format!("{first} ({count} mistakes in all: errors names the first {named})"),
+        };
+        Self { errors, ..Self::new(400, detail) }
     }
 
     /// 400: a field breaks a rule.
@@ -158,6 +182,31 @@ mod tests {
             response.body,
             r#"{"detail":"type: must be a name","errors":[{"field":"type","rule":"must be a name"}],"status":400,"title":"Bad request","type":"about:blank"}"#
         );
+    }
+
+    #[test]
+    fn every_field_at_fault_is_in_the_errors_and_the_first_in_the_detail() {
+        let wrong = |field: &str| InvalidField { field: field.to_owned(), rule: "must be a name".to_owned() };
+        let problem = Problem::fields(vec![wrong("type"), wrong("id")], 2);
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (400, "type: must be a name (2 mistakes in all: see errors)")
+        );
+        assert_eq!(problem.errors, [wrong("type"), wrong("id")]);
+        assert_eq!(Problem::fields(vec![wrong("type")], 1), Problem::field(wrong("type")));
+        assert_eq!(Problem::fields(Vec::new(), 0).status, 400);
+    }
+
+    #[test]
+    fn of_too_many_mistakes_the_first_are_named_and_all_counted() {
+        let wrong = |field: String| InvalidField { field, rule: "must be a name".to_owned() };
+        let problem = Problem::fields((0..200).map(|n| wrong(format!("types[{n}]"))).collect(), 300);
+        let named = problem.errors.len();
+        assert!((20..60).contains(&named), "{named}");
+        assert!(problem.detail.ends_with(&format!("(300 mistakes in all: errors names the first {named})")));
+        // A control character is six bytes in JSON.
+        let worst = Problem::fields((0..20).map(|_| wrong("\u{1}".repeat(1000))).collect(), 20);
+        assert!(Response::from(worst).body.len() < 4096);
     }
 
     #[test]
