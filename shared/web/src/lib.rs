@@ -4,6 +4,7 @@
 mod authenticator;
 mod caller;
 mod problem;
+mod promises;
 mod request;
 mod response;
 pub mod route;

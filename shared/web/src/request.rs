@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
+use crate::promises;
 
 /// The methods that Pombo serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,7 @@ impl Request {
             "OPTIONS" => Method::Options,
             _ => Method::Other,
         };
+        promises::check(method, |name| event.headers.contains_key(name))?;
         let body = match (event.body, event.is_base64_encoded) {
             (None, _) => Vec::new(),
             (Some(body), false) => body.into_bytes(),
@@ -296,6 +298,16 @@ mod tests {
             let mut request = request(r#"{"type":"a"}"#);
             request.headers.insert("content-type".into(), media_type.into());
             assert_eq!(request.json::<Body>().map_or_else(|problem| problem.status, |_| 0), status, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_asks_for_a_promise_is_seen_whatever_its_value() {
+        for value in ["\"x\"", "*", ""] {
+            let mut event = LambdaFunctionUrlRequest::default();
+            event.request_context.http.method = Some("PATCH".to_owned());
+            event.headers.insert("if-match", value.parse().unwrap());
+            assert_eq!(Request::from_url(event).unwrap_err().errors[0].field, "if-match", "{value}");
         }
     }
 
