@@ -77,7 +77,7 @@ mod tests {
     /// What a new endpoint, or a new URL of one, goes through.
     async fn registered(text: &str, addresses: &[&str]) -> Result<EndpointUrl, InvalidField> {
         let policy = AddressPolicy::production();
-        let url = fields::url(text, &policy)?;
+        let url = fields::public_url(text, &policy)?;
         check(&url, &policy, &answers(addresses)).await?;
         Ok(url)
     }
@@ -157,7 +157,7 @@ mod tests {
     async fn an_endpoint_at_the_ingest_url_is_refused_and_named_a_loop() {
         let policy = AddressPolicy::production().of_stack_at("https://abc.lambda-url.us-east-1.on.aws/").unwrap();
         let url = "https://ABC.lambda-url.us-east-1.on.aws:443/v1/events";
-        let error = fields::url(url, &policy).unwrap_err();
+        let error = fields::public_url(url, &policy).unwrap_err();
         assert!(error.field == "url" && error.rule.contains("each delivery would be a new event"), "{error:?}");
         let stored = EndpointUrl::from_stored(url).unwrap();
         assert_eq!(check(&stored, &policy, &answers(&["93.184.215.14"])).await, Err(error));

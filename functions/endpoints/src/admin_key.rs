@@ -14,7 +14,7 @@ use crate::keys;
 use crate::view::KeyView;
 
 /// Makes an admin key for the whole stack.
-pub async fn create(app: &App, payload: Value) -> Result<Value, Diagnostic> {
+pub async fn create(app: &App, payload: &str) -> Result<Value, Diagnostic> {
     let made = match NewKey::from_invocation(payload) {
         Ok(new) => keys::store(app, new, clock::now()).await,
         Err(problem) => Err(problem),

@@ -1,29 +1,29 @@
 //! One invocation: a request to the Function URL, or a direct one, which IAM alone guards.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use pombo_web::{Problem, Request, Response};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::{App, admin_key, router};
 
 /// Answers one invocation. Whatever has a `requestContext` came over the URL and needs an API key.
-pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
-    if came_by_url(&event.payload) {
-        Ok(answer(app, event.payload).await.into())
-    } else {
-        admin_key::create(app, event.payload).await
-    }
+pub async fn handle(app: &App, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Diagnostic> {
+    let payload = event.payload.get();
+    if came_by_url(payload) { Ok(answer(app, payload).await.into()) } else { admin_key::create(app, payload).await }
 }
 
 /// Lambda itself writes `requestContext` beside what the caller sent, so its presence cannot be avoided from outside.
-fn came_by_url(payload: &Value) -> bool {
-    payload.get("requestContext").is_some()
+fn came_by_url(payload: &str) -> bool {
+    let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_str(payload);
+    members.is_ok_and(|members| members.contains_key("requestContext"))
 }
 
-async fn answer(app: &App, payload: Value) -> Response {
+async fn answer(app: &App, payload: &str) -> Response {
     let started = Instant::now();
     let request = match read(payload) {
         Ok(request) => request,
@@ -37,8 +37,8 @@ async fn answer(app: &App, payload: Value) -> Response {
     response
 }
 
-fn read(payload: Value) -> Result<Request, Problem> {
-    let event: LambdaFunctionUrlRequest = serde_json::from_value(payload).map_err(|error| {
+fn read(payload: &str) -> Result<Request, Problem> {
+    let event: LambdaFunctionUrlRequest = serde_json::from_str(payload).map_err(|error| {
         tracing::error!(%error, "The event is no request of a Function URL.");
         Problem::new(400, "The event is no request of a Function URL.")
     })?;
@@ -61,14 +61,17 @@ mod tests {
             (json!({"create_admin_key": order, "requestContext": null}), true),
             (json!([]), false),
         ] {
-            assert_eq!(came_by_url(&payload), by_url, "{payload}");
+            assert_eq!(came_by_url(&payload.to_string()), by_url, "{payload}");
+        }
+        for payload in [r#"{"requestContext":{},"requestContext":null}"#, r#"{"request\u0043ontext":{}}"#] {
+            assert!(came_by_url(payload), "{payload}");
         }
     }
 
     #[test]
     fn an_event_that_is_no_request_is_refused() {
         for payload in [json!({"requestContext": 7}), json!({"requestContext": {}, "headers": []})] {
-            assert_eq!(read(payload.clone()).map_err(|problem| problem.status).err(), Some(400), "{payload}");
+            assert_eq!(read(&payload.to_string()).map_err(|problem| problem.status).err(), Some(400), "{payload}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pombo_aws::events::PutEvent;
 use pombo_aws::{clock, fan_out};
-use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
+use pombo_domain::body::{PackedBody, fingerprint};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
@@ -35,7 +35,7 @@ pub async fn accept(
     request: &Request,
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
-    let new = NewEvent::read(request)?;
+    let new = NewEvent::read(request, clock::now())?;
     let tenant = caller.tenant_for(new.tenant.clone())?;
     // One read decides who gets the event: an endpoint registered before this moment does.
     let routing = app.routing.get(&tenant).await?;
@@ -45,7 +45,7 @@ pub async fn accept(
         PutEvent::Stored => (event, false),
         PutEvent::Exists(existing) if existing.fingerprint == event.fingerprint => (*existing, true),
         PutEvent::Exists(_) => return Err(id_taken(&event)),
-        PutEvent::TooLarge => return Err(too_large()),
+        PutEvent::TooLarge => return Err(does_not_fit(&event)),
     };
     let versions: HashMap<_, _> = routing.routes.iter().map(|route| (&route.endpoint_id, route.version)).collect();
     let version_of = |endpoint: &EndpointId| versions.get(endpoint).copied();
@@ -73,10 +73,7 @@ fn event(app: &App, new: &NewEvent<'_>, tenant: TenantId, fan_out: FanOut) -> Re
         Some(id) => id.clone(),
         None => EventId::generate(clock::random().map_err(|error| Problem::unavailable(error.to_string()))?),
     };
-    let body = wire_body(&new.event_type, new.timestamp.unwrap_or(accepted_at), new.data);
-    if body.len() > LARGEST_BODY {
-        return Err(too_large());
-    }
+    let body = new.wire_body(accepted_at)?;
     Ok(Event {
         tenant,
         id,
@@ -87,6 +84,14 @@ fn event(app: &App, new: &NewEvent<'_>, tenant: TenantId, fan_out: FanOut) -> Re
         fingerprint: fingerprint(&new.event_type, new.data),
         expires_at: accepted_at.plus(app.retention).as_seconds(),
     })
+}
+
+/// DynamoDB takes 400 KB of an item.
+fn does_not_fit(event: &Event) -> Problem {
+    let (packed, endpoints) = (event.body.bytes.len(), event.fan_out.endpoints().len());
+    too_large(&format!(
+        "compressed it takes {packed} bytes, beside the list of its {endpoints} endpoints, and at most 409600 are stored"
+    ))
 }
 
 fn id_taken(event: &Event) -> Problem {

@@ -6,6 +6,7 @@
 use pombo_aws::clock;
 use pombo_aws::jobs::PutJob;
 use pombo_domain::job::{JobKind, JobStatus};
+use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
 
 use crate::get_replay::find;
@@ -25,6 +26,7 @@ pub(crate) async fn answer(
     id: &str,
 ) -> Result<Response, Problem> {
     request.only_query(&[])?;
+    nothing(request)?;
     let mut job = find(app, caller, id).await?;
     for _ in 0..MOST_CONFLICTS {
         if let JobKind::Drain { endpoint_id } = &job.kind {

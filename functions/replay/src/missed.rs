@@ -14,6 +14,7 @@ use pombo_domain::api_key::Scope;
 use pombo_domain::delivery::{DeliveryKey, Listing, Record, Status};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId};
+use pombo_domain::invalid::InvalidField;
 use pombo_domain::missed::NotAdmitted;
 use pombo_domain::time::Timestamp;
 use pombo_requests::{MissedRequest, proved, signed};
@@ -93,10 +94,11 @@ fn not_admitted(refusal: NotAdmitted, now: Timestamp) -> Problem {
 
 /// The fields of an order's filter are fields of the body here.
 fn in_own_fields(problem: Problem) -> Problem {
-    match problem.errors.first().and_then(|error| Some((error.field.strip_prefix("filter.")?, &error.rule))) {
-        Some((field, rule)) => Problem::invalid(field, rule),
-        None => problem,
-    }
+    let own = |field: &str| field.strip_prefix("filter.").unwrap_or(field).to_owned();
+    let errors: Vec<_> =
+        problem.errors.iter().map(|error| InvalidField { field: own(&error.field), ..error.clone() }).collect();
+    let count = errors.len();
+    if errors == problem.errors { problem } else { Problem::fields(errors, count) }
 }
 
 /// A page of the endpoint's failed deliveries, oldest first.

@@ -41,24 +41,27 @@ const REFUSED_PREFIXES: [&str; 3] = ["content-", "webhook-", "x-amz"];
 pub struct CustomHeaders(BTreeMap<String, String>);
 
 impl CustomHeaders {
-    /// Checks every header; the error names the first that breaks a rule as `headers.<name>`.
-    pub fn new(headers: BTreeMap<String, String>) -> Result<Self, InvalidField> {
-        if headers.len() > MOST {
-            return Err(Invalid::rule("must be at most 20 headers").in_field("headers"));
+    /// Checks every header; the errors name each that breaks a rule as `headers.<name>`.
+    pub fn new(headers: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<InvalidField>> {
+        let (mut checked, mut errors) = (BTreeMap::new(), Vec::new());
+        for (given, value) in headers {
+            let name = given.to_ascii_lowercase();
+            let right = check_name(&name).and_then(|()| check_value(&value));
+            let right = right.and_then(|()| match checked.insert(name, value) {
+                None => Ok(()),
+                Some(_) => Err(Invalid::rule("must be given once: header names ignore case")),
+            });
+            errors.extend(right.err().map(|rule| rule.in_field(format!("headers.{given}"))));
         }
-        let mut checked = BTreeMap::new();
-        for (name, value) in headers {
-            let field = format!("headers.{name}");
-            let name = name.to_ascii_lowercase();
-            check_name(&name).and_then(|()| check_value(&value)).map_err(|rule| rule.in_field(&field))?;
-            if checked.insert(name, value).is_some() {
-                return Err(Invalid::rule("must be given once: header names ignore case").in_field(field));
-            }
-        }
-        if checked.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > LARGEST_SUM {
-            return Err(Invalid::rule("must be at most 8 KiB together").in_field("headers"));
-        }
-        Ok(Self(checked))
+        let bytes = checked.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let whole = [
+            (checked.len() > MOST).then(|| format!("must be at most {MOST} headers, not {}", checked.len())),
+            (bytes > LARGEST_SUM).then(|| {
+                format!("must be at most {LARGEST_SUM} bytes of names and values together; these are {bytes}")
+            }),
+        ];
+        errors.extend(whole.into_iter().flatten().map(|rule| Invalid::from(rule).in_field("headers")));
+        if errors.is_empty() { Ok(Self(checked)) } else { Err(errors) }
     }
 
     /// Names and values, for the request to the receiver and nothing else.
@@ -81,7 +84,10 @@ impl fmt::Debug for CustomHeaders {
 
 impl<'de> Deserialize<'de> for CustomHeaders {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(BTreeMap::deserialize(deserializer)?).map_err(de::Error::custom)
+        let headers: BTreeMap<String, String> = BTreeMap::deserialize(deserializer)?;
+        Self::new(headers).map_err(|errors| {
+            de::Error::custom(errors.into_iter().map(|error| error.to_string()).collect::<Vec<_>>().join("; "))
+        })
     }
 }
 
@@ -117,8 +123,8 @@ fn check_value(value: &str) -> Result<(), Invalid> {
 mod tests {
     use super::*;
 
-    fn one(name: &str, value: &str) -> Result<CustomHeaders, InvalidField> {
-        CustomHeaders::new([(name.to_owned(), value.to_owned())].into())
+    fn one(name: &str, value: &str) -> Result<CustomHeaders, Vec<InvalidField>> {
+        CustomHeaders::new([(name.to_owned(), value.to_owned())])
     }
 
     #[test]
@@ -162,12 +168,24 @@ mod tests {
         for value in ["", " x", "x ", "a\nb", "a\r", "é", "\u{7f}", MASK, "x".repeat(1025).as_str()] {
             assert!(one("x-a", value).is_err(), "{value:?}");
         }
-        let many = (0..21).map(|n| (format!("x-{n}"), "x".into())).collect();
-        assert_eq!(CustomHeaders::new(many).unwrap_err().field, "headers");
-        let large = (0..9).map(|n| (format!("x-{n}"), "x".repeat(1000))).collect();
-        assert_eq!(CustomHeaders::new(large).unwrap_err().field, "headers");
-        let twice = [("X-A".to_owned(), "1".to_owned()), ("x-a".to_owned(), "2".to_owned())].into();
-        assert_eq!(CustomHeaders::new(twice).unwrap_err().field, "headers.x-a");
+        let of = |headers: Vec<(String, String)>| CustomHeaders::new(headers).map_err(|errors| errors[0].to_string());
+        let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), "x".to_owned())).collect();
+        assert!(of(many(20)).is_ok());
+        assert_eq!(of(many(21)).unwrap_err(), "headers: must be at most 20 headers, not 21");
+        let large =
+            |last: usize| (0..9).map(|n| (format!("x-{n}"), "x".repeat(if n < 8 { 1000 } else { last }))).collect();
+        assert!(of(large(192 - 27)).is_ok());
+        let error = of(large(192 - 26)).unwrap_err();
+        assert_eq!(error, "headers: must be at most 8192 bytes of names and values together; these are 8193");
+    }
+
+    #[test]
+    fn every_header_that_breaks_a_rule_is_named() {
+        let given = [("X-A", "1"), ("host", "x"), ("x-b", ""), ("x-a", "2"), ("x-c", "3"), ("x-c", "3")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let errors = CustomHeaders::new(given).unwrap_err();
+        let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, ["headers.host", "headers.x-b", "headers.x-a", "headers.x-c"]);
     }
 
     #[test]

@@ -1,30 +1,47 @@
-//! The rules of an endpoint's fields, as creating and patching share them. Each error names the field and the rule.
+//! The rules of fields, as several bodies share them. Each error names the field and the rule.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal};
 use pombo_domain::event_type::Pattern;
+use pombo_domain::headers::CustomHeaders;
+use pombo_domain::ids::TenantId;
 use pombo_domain::invalid::{Invalid, InvalidField};
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::routing::MOST_PATTERNS;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Number, Value};
+use pombo_domain::signature::{Scheme, Schemes, Secret};
+
+use crate::json::{Kind, Mistakes, Value};
 
 const LONGEST_NAME: usize = 100;
 
+/// A tenant of the app's: any but Pombo's own.
+pub fn tenant(value: &Value<'_>) -> Result<TenantId, Mistakes> {
+    let tenant: TenantId = value.parsed()?;
+    if tenant.is_reserved() {
+        return Err(value.wrong(Invalid::rule("must not be pombo: that is Pombo's own")));
+    }
+    Ok(tenant)
+}
+
 /// What an owner calls an endpoint or a key.
-pub fn name(name: String) -> Result<String, InvalidField> {
+pub fn name(value: &Value<'_>) -> Result<String, Mistakes> {
+    let name = value.string()?;
     if name.chars().count() <= LONGEST_NAME && !name.chars().any(char::is_control) {
         Ok(name)
     } else {
-        Err(Invalid::rule("must be at most 100 characters, none of them a control character").in_field("name"))
+        Err(value.wrong(Invalid::rule("must be at most 100 characters, none of them a control character")))
     }
 }
 
 /// Where requests go, judged as far as that goes without resolving the name.
-pub fn url(text: &str, policy: &AddressPolicy) -> Result<EndpointUrl, InvalidField> {
+pub fn url(value: &Value<'_>, policy: &AddressPolicy) -> Result<EndpointUrl, Mistakes> {
+    Ok(public_url(&value.string()?, policy)?)
+}
+
+/// The same, of a text.
+pub fn public_url(text: &str, policy: &AddressPolicy) -> Result<EndpointUrl, InvalidField> {
     EndpointUrl::parse(text, policy).map_err(|refusal| refused(&refusal))
 }
 
@@ -34,57 +51,76 @@ pub fn refused(refusal: &Refusal) -> InvalidField {
 }
 
 /// What an endpoint subscribes to.
-pub fn event_types(patterns: Vec<Pattern>) -> Result<Vec<Pattern>, InvalidField> {
+pub fn event_types(value: &Value<'_>) -> Result<Vec<Pattern>, Mistakes> {
+    let patterns: Vec<Pattern> = value.list(Value::parsed)?;
     if patterns.is_empty() || patterns.len() > MOST_PATTERNS {
-        return Err(Invalid::rule("must be 1 to 32 event types or patterns").in_field("event_types"));
+        let rule = format!("must be 1 to {MOST_PATTERNS} event types or patterns, not {}", patterns.len());
+        return Err(value.wrong(Invalid::from(rule)));
     }
-    let mut seen = BTreeSet::new();
-    match patterns.iter().position(|pattern| !seen.insert(pattern)) {
-        Some(index) => Err(Invalid::rule("must be given once").in_field(format!("event_types[{index}]"))),
-        None => Ok(patterns),
+    value.check_different(&patterns)?;
+    Ok(patterns)
+}
+
+/// Custom headers. Every header that breaks a rule is named.
+pub fn headers(value: &Value<'_>) -> Result<CustomHeaders, Mistakes> {
+    let mut object = value.object()?;
+    let mut given = Vec::new();
+    for (name, value) in object.rest() {
+        if let Ok(text) = object.noting(value.string()) {
+            given.push((name, text));
+        }
     }
+    let headers = object.noting(CustomHeaders::new(given).map_err(Mistakes::from));
+    object.end()?;
+    Ok(headers?)
 }
 
 /// A policy by its name, or a list of delays.
-pub fn retry_policy(given: &Value, retention: Duration) -> Result<RetryPolicy, InvalidField> {
-    const FIELD: &str = "retry_policy";
-    const DELAYS: &str = "retry_policy.delays_seconds";
+pub fn retry_policy(value: &Value<'_>, retention: Duration) -> Result<RetryPolicy, Mistakes> {
     let not_a_policy =
-        || Invalid::rule(r#"must be "standard", "fast", "extended" or {"delays_seconds": […]}"#).in_field(FIELD);
-    match given {
-        Value::String(name) => RetryPolicy::named(name).ok_or_else(not_a_policy),
-        Value::Object(fields) => {
-            if let Some(name) = fields.keys().find(|name| *name != "delays_seconds") {
-                let field = format!("{FIELD}.{name}");
-                return Err(Invalid::rule("is not a field here; expected delays_seconds").in_field(field));
-            }
-            let delays = fields.get("delays_seconds").ok_or(Invalid::rule("is required").in_field(DELAYS))?;
-            let delays: Option<Vec<f64>> =
-                delays.as_array().and_then(|delays| delays.iter().map(Value::as_f64).collect());
-            let delays = delays.ok_or(Invalid::rule("must be a list of numbers of seconds").in_field(DELAYS))?;
-            RetryPolicy::custom(delays, retention).map_err(|rule| rule.in_field(DELAYS))
+        || value.wrong(Invalid::rule(r#"must be "standard", "fast", "extended" or {"delays_seconds": […]}"#));
+    match value.kind() {
+        Kind::String => RetryPolicy::named(&value.string()?).ok_or_else(not_a_policy),
+        Kind::Object => {
+            let mut policy = value.object()?;
+            let custom = policy.required("delays_seconds", |value| {
+                let delays = value.list(delay)?;
+                RetryPolicy::custom(delays, retention).map_err(|rule| value.wrong(rule))
+            });
+            policy.end()?;
+            Ok(custom?)
         }
         _ => Err(not_a_policy()),
     }
 }
 
+fn delay(value: &Value<'_>) -> Result<f64, Mistakes> {
+    value.number().ok_or_else(|| value.wrong(Invalid::rule("must be a number of seconds")))
+}
+
 /// The deadline of an attempt.
-pub fn timeout_seconds(given: &Number, longest: u32) -> Result<u32, InvalidField> {
-    match given.as_u64().and_then(|seconds| u32::try_from(seconds).ok()) {
+pub fn timeout_seconds(value: &Value<'_>, longest: u32) -> Result<u32, Mistakes> {
+    match value.whole_number().and_then(|seconds| u32::try_from(seconds).ok()) {
         Some(seconds) if (1..=longest).contains(&seconds) => Ok(seconds),
-        _ => Err(Invalid::from(format!("must be a whole number from 1 to {longest}")).in_field("timeout_seconds")),
+        _ => Err(value.wrong(Invalid::from(format!("must be a whole number from 1 to {longest}")))),
     }
 }
 
-/// How many requests a second an endpoint gets at most.
-pub fn rate_limit(given: &Number) -> Result<PerSecond, InvalidField> {
-    // A number that is no f64 is beyond every bound.
-    PerSecond::new(given.as_f64().unwrap_or(f64::NAN)).map_err(|rule| rule.in_field("rate_limit"))
+/// How many requests a second an endpoint gets at most, or a replay makes.
+pub fn per_second(value: &Value<'_>) -> Result<PerSecond, Mistakes> {
+    // A value that is no number is taken as one beyond every bound.
+    PerSecond::new(value.number().unwrap_or(f64::NAN)).map_err(|rule| value.wrong(rule))
 }
 
-/// For a field of a patch: one that is given must have a value, so that `null` is refused rather than taken as absent.
-pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+/// A secret that the receiver chose.
+pub fn secret(value: &Value<'_>) -> Result<Secret, Mistakes> {
+    Secret::import(&value.string()?).map_err(|rule| value.wrong(rule))
+}
+
+/// Which signatures requests carry.
+pub fn signatures(value: &Value<'_>) -> Result<Schemes, Mistakes> {
+    let schemes: Vec<Scheme> = value.list(Value::parsed)?;
+    Schemes::try_from(schemes).map_err(|rule| value.wrong(rule))
 }
 
 #[cfg(test)]
@@ -92,99 +128,134 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::samples::{self, member};
 
     const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
     #[test]
     fn a_name_is_short_and_printable() {
         for right in ["", "Sīmenon's école", &"é".repeat(100)] {
-            assert_eq!(name(right.to_owned()).unwrap(), right);
+            assert_eq!(member(&json!(right), name).unwrap(), right);
         }
-        for wrong in ["a\nb", "\u{7f}", &"x".repeat(101)] {
-            assert_eq!(name(wrong.to_owned()).unwrap_err().field, "name", "{wrong:?}");
+        for wrong in [json!("a\nb"), json!("\u{7f}"), json!("x".repeat(101)), json!(7), json!(["a"])] {
+            assert_eq!(member(&wrong, name).unwrap_err(), ["f"], "{wrong}");
         }
     }
 
     #[test]
     fn a_url_is_https_and_public() {
         let policy = AddressPolicy::production();
-        assert!(url("https://example.com/hook?x=1", &policy).is_ok());
-        for wrong in [
-            "",
-            "example.com",
-            "http://example.com/",
-            "https://user:pw@example.com/",
-            "https://10.0.0.1/",
-            "https://[::1]/",
-            "https://169.254.169.254/",
-            "https://localhost/",
-            "https://example.com:25/",
-            "https://example.com/#x",
+        assert!(public_url("https://example.com/hook?x=1", &policy).is_ok());
+        for (wrong, way_out) in [
+            ("", "must begin with https://"),
+            ("example.com", "must begin with https://"),
+            ("//example.com/", "must begin with https://"),
+            ("http://example.com/", "must begin with https://"),
+            ("localhost:3000/hook", "must begin with https://"),
+            ("https://user:pw@example.com/", "use `headers.authorization`"),
+            ("https://@example.com/", "use `headers.authorization`"),
+            ("https://example.com/a/../b", "write the path that it leads to"),
+            ("https://10.0.0.1/", "10.0.0.0/8"),
+            ("https://[::1]/", "::1"),
+            ("https://169.254.169.254/", "169.254.169.254"),
+            ("https://localhost/", "localhost"),
+            ("https://example.com:25/", "at least 1024"),
+            ("https://example.com/#x", "fragment"),
         ] {
-            assert_eq!(url(wrong, &policy).unwrap_err().field, "url", "{wrong}");
+            let error = public_url(wrong, &policy).unwrap_err();
+            assert!(error.field == "url" && error.rule.contains(way_out), "{wrong}: {}", error.rule);
         }
-        assert!(url("http://127.0.0.1:8080/", &AddressPolicy::local()).is_ok());
+        assert!(public_url("http://127.0.0.1:8080/", &AddressPolicy::local()).is_ok());
     }
 
     #[test]
     fn event_types_are_one_to_32_different_ones() {
-        let patterns = |count: usize| (0..count).map(|n| format!("a.b{n}").parse().unwrap()).collect::<Vec<Pattern>>();
-        assert!(event_types(patterns(1)).is_ok() && event_types(patterns(32)).is_ok());
-        for (wrong, field) in [(patterns(0), "event_types"), (patterns(33), "event_types")] {
-            assert_eq!(event_types(wrong).unwrap_err().field, field);
+        let types = |count: usize| json!((0..count).map(|n| format!("a.b{n}")).collect::<Vec<_>>());
+        for count in [1, 32] {
+            assert_eq!(member(&types(count), event_types).unwrap().len(), count);
         }
-        let twice = vec!["*".parse().unwrap(), "a".parse().unwrap(), "*".parse().unwrap()];
-        assert_eq!(event_types(twice).unwrap_err().field, "event_types[2]");
+        for (wrong, fields) in [
+            (types(0), &["f"][..]),
+            (types(33), &["f"]),
+            (json!(["*", "a", "*", "a"]), &["f[2]", "f[3]"]),
+            (json!(["a b", "a", 7]), &["f[0]", "f[2]"]),
+            (json!("a"), &["f"]),
+            (json!({"0": "a"}), &["f"]),
+        ] {
+            assert_eq!(member(&wrong, event_types).unwrap_err(), fields, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_header_is_named() {
+        for (wrong, fields) in [
+            (json!({"host": "x", "a": 7, "x-a": "\n", "x-b": "v"}), &["f.a", "headers.host", "headers.x-a"][..]),
+            (json!({"x-a": "1", "X-A": "2"}), &["headers.x-a"]),
+            (json!([]), &["f"]),
+            (json!({"x-a": null}), &["f.x-a"]),
+        ] {
+            assert_eq!(member(&wrong, headers).unwrap_err(), fields, "{wrong}");
+        }
     }
 
     #[test]
     fn a_retry_policy_is_a_name_or_a_list_within_its_bounds() {
-        for right in [json!("standard"), json!("fast"), json!("extended"), json!({"delays_seconds": [1, 2.5]})] {
-            assert_eq!(
-                json!(retry_policy(&right, MONTH).unwrap()).to_string(),
-                right.to_string().replace("[1,", "[1.0,")
-            );
-        }
-        for (wrong, field) in [
-            (json!("slow"), "retry_policy"),
-            (json!(7), "retry_policy"),
-            (json!(null), "retry_policy"),
-            (json!([1, 2]), "retry_policy"),
-            (json!({}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": []}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": 1}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": ["1"]}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": [0.5]}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": [604_801]}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": vec![1; 21]}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": vec![604_800; 4]}), "retry_policy.delays_seconds"),
-            (json!({"delays_seconds": [1], "jitter": 1}), "retry_policy.jitter"),
+        let read = |value: &serde_json::Value| member(value, |value| retry_policy(value, MONTH));
+        for right in [
+            json!("standard"),
+            json!("fast"),
+            json!("extended"),
+            json!({"delays_seconds": [1, 2.5, 604_800]}),
+            json!({"delays_seconds": [1]}),
         ] {
-            assert_eq!(retry_policy(&wrong, MONTH).unwrap_err().field, field, "{wrong}");
+            assert_eq!(json!(read(&right).unwrap()), right, "as it was given");
         }
+        for (wrong, fields) in [
+            (json!("slow"), &["f"][..]),
+            (json!(7), &["f"]),
+            (json!([1, 2]), &["f"]),
+            (json!({}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": []}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": 1}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": ["1", 2, null]}), &["f.delays_seconds[0]", "f.delays_seconds[2]"]),
+            (json!({"delays_seconds": [0.5]}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": [604_801]}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": vec![1; 21]}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": vec![604_800; 4]}), &["f.delays_seconds"]),
+            (json!({"delays_seconds": [1], "jitter": 1}), &["f.jitter"]),
+        ] {
+            assert_eq!(read(&wrong).unwrap_err(), fields, "{wrong}");
+        }
+        assert_eq!(read(&json!(null)).unwrap_err(), ["f"]);
     }
 
     #[test]
     fn a_deadline_is_a_whole_number_up_to_the_stacks_longest() {
-        let number = |value: Value| value.as_number().cloned().unwrap();
+        let read = |value: &serde_json::Value| member(value, |value| timeout_seconds(value, 20));
         for right in [1, 20] {
-            assert_eq!(timeout_seconds(&number(json!(right)), 20).unwrap(), right);
+            assert_eq!(read(&json!(right)).unwrap(), right);
         }
-        for wrong in [json!(0), json!(21), json!(-1), json!(1.5), json!(u64::MAX)] {
-            let error = timeout_seconds(&number(wrong.clone()), 20).unwrap_err();
-            assert_eq!((error.field.as_str(), error.rule.contains("1 to 20")), ("timeout_seconds", true), "{wrong}");
+        for wrong in [json!(0), json!(21), json!(-1), json!(1.5), json!(u64::MAX), json!("15"), json!([15])] {
+            assert_eq!(read(&wrong).unwrap_err(), ["f"], "{wrong}");
         }
     }
 
     #[test]
-    fn a_rate_limit_is_a_number_from_a_hundredth_to_500() {
-        let number = |value: Value| value.as_number().cloned().unwrap();
+    fn a_rate_is_a_number_from_a_hundredth_to_500() {
         for right in [json!(0.01), json!(1), json!(33.3), json!(500)] {
-            assert_eq!(json!(rate_limit(&number(right.clone())).unwrap()), right);
+            assert_eq!(json!(member(&right, per_second).unwrap()), right);
         }
-        for wrong in [json!(0), json!(0.009), json!(-1), json!(500.5), json!(u64::MAX)] {
-            let error = rate_limit(&number(wrong.clone())).unwrap_err();
-            assert_eq!((error.field.as_str(), error.rule.contains("0.01 to 500")), ("rate_limit", true), "{wrong}");
+        for wrong in [json!(0), json!(0.009), json!(-1), json!(500.5), json!(u64::MAX), json!("10"), json!({})] {
+            assert_eq!(member(&wrong, per_second).unwrap_err(), ["f"], "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_random() {
+        let random = samples::secret(1);
+        assert_eq!(member(&json!(random.reveal()), secret).unwrap(), random);
+        for weak in [Secret::generate([0; 32]).reveal(), Secret::generate([7; 32]).reveal(), "whsec_short".to_owned()] {
+            assert_eq!(member(&json!(weak), secret).unwrap_err(), ["f"], "{weak}");
         }
     }
 }

@@ -4,7 +4,9 @@
 //! with a [`Problem`] that names the field and the rule. Nothing here asks AWS for anything, so that what comes from
 //! outside can be fuzzed.
 
+pub mod body;
 pub mod fields;
+pub mod json;
 mod missed_request;
 mod new_endpoint;
 mod new_event;
@@ -19,9 +21,7 @@ mod rules;
 #[cfg(test)]
 mod samples;
 
-use pombo_web::{Problem, Request};
-use serde::Deserialize;
-
+pub use self::body::nothing;
 pub use self::missed_request::MissedRequest;
 pub use self::new_endpoint::NewEndpoint;
 pub use self::new_event::{NewEvent, too_large};
@@ -32,13 +32,3 @@ pub use self::replay_order::{MatchingOrder, ReplayOrder};
 pub use self::resume::Missed;
 pub use self::rotation::RotationOrder;
 pub use self::rules::Rules;
-
-/// A body without fields.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-/// Refuses a body that asks for anything, where a call takes nothing.
-pub fn nothing(request: &Request) -> Result<(), Problem> {
-    request.json_or_default::<Nothing>().map(drop)
-}

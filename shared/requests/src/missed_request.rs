@@ -1,9 +1,12 @@
 //! The body of `POST /v1/missed`.
 
 use pombo_domain::ids::EndpointId;
+use pombo_domain::invalid::Invalid;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Problem, Request};
-use serde::Deserialize;
+
+use crate::body;
+use crate::json::{Mistakes, Value};
 
 /// What the body must say that it is, so that nothing else that a receiver ever signed can be taken for it.
 const TYPE: &str = "pombo.missed.request";
@@ -11,11 +14,8 @@ const TYPE: &str = "pombo.missed.request";
 const LARGEST_BODY: usize = 4096;
 
 /// What a receiver signs.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub struct MissedRequest {
-    #[serde(rename = "type")]
-    kind: String,
     /// The endpoint whose receiver asks.
     pub endpoint: EndpointId,
     /// From when on.
@@ -23,25 +23,39 @@ pub struct MissedRequest {
     /// Where the page before ended.
     pub cursor: Option<String>,
     /// Whether all of it is to be sent again.
-    #[serde(default)]
     pub replay: bool,
 }
 
 impl MissedRequest {
     /// What a receiver asks for.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule, 413 for a body that is too long.
     pub fn read(request: &Request) -> Result<Self, Problem> {
-        if request.body.len() > LARGEST_BODY {
-            return Err(Problem::new(413, format!("The body must be at most {LARGEST_BODY} bytes.")));
+        let length = request.body.len();
+        if length > LARGEST_BODY {
+            return Err(Problem::new(
+                413,
+                format!("The body is {length} bytes, and at most {LARGEST_BODY} are taken."),
+            ));
         }
-        let body: Self = request.json()?;
-        if body.kind != TYPE {
-            return Err(Problem::invalid("type", format!("must be {TYPE}")));
+        let mut body = body::object(request)?;
+        let kind = body.required("type", kind);
+        let endpoint = body.required("endpoint", Value::parsed);
+        let since = body.required("since", Value::parsed);
+        let cursor = body.optional("cursor", Value::string);
+        let replay = body.optional("replay", Value::boolean).map(Option::unwrap_or_default);
+        if replay == Ok(true) && cursor != Ok(None) {
+            body.note("cursor", Invalid::rule("must not be given with replay: that is of all since then"));
         }
-        if body.replay && body.cursor.is_some() {
-            return Err(Problem::invalid("cursor", "must not be given with replay: that is of all since then"));
-        }
-        Ok(body)
+        body.end()?;
+        kind?;
+        Ok(Self { endpoint: endpoint?, since: since?, cursor: cursor?, replay: replay? })
     }
+}
+
+fn kind(value: &Value<'_>) -> Result<(), Mistakes> {
+    if value.string()? == TYPE { Ok(()) } else { Err(value.wrong(Invalid::from(format!("must be {TYPE}")))) }
 }
 
 #[cfg(test)]
@@ -61,6 +75,8 @@ mod tests {
             (with(TYPE, r#","until":"2026-01-02T00:00:00Z""#), "until"),
             (with(TYPE, r#","tenant":"other""#), "tenant"),
             (with(TYPE, r#","replay":"yes""#), "replay"),
+            (with(TYPE, r#","replay":true,"replay":true"#), "replay"),
+            (with(TYPE, r#","type":"pombo.missed.request""#), "type"),
             (with(TYPE, r#","replay":true,"cursor":"x""#), "cursor"),
             (format!(r#"{{"type":"{TYPE}","endpoint":"ep_x","since":"2026-01-01T00:00:00Z"}}"#), "endpoint"),
             (format!(r#"{{"type":"{TYPE}","endpoint":"{ENDPOINT}"}}"#), "since"),
@@ -68,7 +84,10 @@ mod tests {
             let problem = MissedRequest::read(&request(body.as_str())).unwrap_err();
             assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
         }
-        assert_eq!(MissedRequest::read(&request(with(TYPE, &" ".repeat(LARGEST_BODY)))).unwrap_err().status, 413);
+        let large = with(TYPE, &" ".repeat(LARGEST_BODY));
+        let problem = MissedRequest::read(&request(large.clone())).unwrap_err();
+        assert_eq!(problem.status, 413);
+        assert!(problem.detail.contains(&format!("is {} bytes, and at most 4096", large.len())), "{}", problem.detail);
         assert!(!MissedRequest::read(&request(with(TYPE, ""))).unwrap().replay);
     }
 }

@@ -1,41 +1,23 @@
 //! The body of `POST /v1/endpoints`.
 
-use std::collections::BTreeMap;
-
 use pombo_domain::address::EndpointUrl;
 use pombo_domain::endpoint::{DEFAULT_TIMEOUT_SECONDS, Endpoint, EndpointStatus};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::invalid::Invalid;
 use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
 use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Problem, Request};
-use serde::Deserialize;
-use serde_json::{Number, Value};
 
-use crate::{Rules, fields};
+use crate::json::Value;
+use crate::{Rules, body, fields};
 
 /// The version of an endpoint that was never changed.
 const FIRST_VERSION: u64 = 1;
-
-/// The body of the request.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    url: String,
-    event_types: Vec<Pattern>,
-    tenant: Option<TenantId>,
-    name: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
-    retry_policy: Option<Value>,
-    timeout_seconds: Option<Number>,
-    rate_limit: Option<Number>,
-    secret: Option<Secret>,
-    signatures: Option<Schemes>,
-}
 
 /// An endpoint that keeps every rule, but for what its name resolves to.
 #[derive(Debug)]
@@ -57,33 +39,36 @@ pub struct NewEndpoint {
 
 impl NewEndpoint {
     /// What a body asks for, under the rules of the stack.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule, 403 for a tenant that the caller may not act for.
     pub fn read(request: &Request, caller: &Caller, rules: &Rules) -> Result<Self, Problem> {
-        let body: Body = request.json()?;
-        let tenant = caller.tenant_for(body.tenant)?;
-        if tenant.is_reserved() && caller.tenant.is_some() {
-            return Err(Problem::new(403, "Endpoints of the tenant pombo need an API key for the whole stack."));
+        let mut body = body::object(request)?;
+        let url = body.required("url", |value| fields::url(value, &rules.addresses));
+        let event_types = body.required("event_types", fields::event_types);
+        let tenant = body.optional("tenant", Value::parsed);
+        let name = body.optional("name", fields::name);
+        let headers = body.optional("headers", fields::headers);
+        let retry_policy = body.optional("retry_policy", |value| fields::retry_policy(value, rules.retention));
+        let timeout = body.optional("timeout_seconds", |value| fields::timeout_seconds(value, rules.longest_timeout));
+        let rate_limit = body.optional("rate_limit", fields::per_second);
+        let secret = body.optional("secret", fields::secret);
+        let signatures = body.optional("signatures", fields::signatures).map(Option::unwrap_or_default);
+        if secret != Ok(None) && signatures.as_ref().is_ok_and(|schemes| !schemes.contains(Scheme::V1)) {
+            body.note("secret", Invalid::rule("must be left out where v1 is not among the signatures"));
         }
-        let signatures = body.signatures.unwrap_or_default();
-        if body.secret.is_some() && !signatures.contains(Scheme::V1) {
-            return Err(Problem::invalid("secret", "must be left out where v1 is not among the signatures"));
-        }
+        body.end()?;
         Ok(Self {
-            tenant,
-            name: fields::name(body.name.unwrap_or_default())?,
-            url: fields::url(&body.url, &rules.addresses)?,
-            event_types: fields::event_types(body.event_types)?,
-            headers: CustomHeaders::new(body.headers.unwrap_or_default())?,
-            retry_policy: match &body.retry_policy {
-                Some(given) => fields::retry_policy(given, rules.retention)?,
-                None => RetryPolicy::default(),
-            },
-            timeout_seconds: match &body.timeout_seconds {
-                Some(given) => fields::timeout_seconds(given, rules.longest_timeout)?,
-                None => DEFAULT_TIMEOUT_SECONDS.min(rules.longest_timeout),
-            },
-            rate_limit: body.rate_limit.as_ref().map(fields::rate_limit).transpose()?,
-            secret: body.secret,
-            signatures,
+            tenant: tenant_of(caller, tenant?)?,
+            name: name?.unwrap_or_default(),
+            url: url?,
+            event_types: event_types?,
+            headers: headers?.unwrap_or_default(),
+            retry_policy: retry_policy?.unwrap_or_default(),
+            timeout_seconds: timeout?.unwrap_or(DEFAULT_TIMEOUT_SECONDS.min(rules.longest_timeout)),
+            rate_limit: rate_limit?,
+            secret: secret?,
+            signatures: signatures?,
         })
     }
 
@@ -111,12 +96,21 @@ impl NewEndpoint {
     }
 }
 
+/// The tenant of the new endpoint, if the caller may register one for it.
+fn tenant_of(caller: &Caller, named: Option<TenantId>) -> Result<TenantId, Problem> {
+    let tenant = caller.tenant_for(named)?;
+    if tenant.is_reserved() && caller.tenant.is_some() {
+        return Err(Problem::new(403, "Endpoints of the tenant pombo need an API key for the whole stack."));
+    }
+    Ok(tenant)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use pombo_domain::address::AddressPolicy;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::samples::{self, NOW};
@@ -170,7 +164,7 @@ mod tests {
         assert_eq!((endpoint.tenant.as_str(), endpoint.name.as_str(), endpoint.version), ("acme", "n", 1));
         assert_eq!(endpoint.headers.reveal().collect::<Vec<_>>(), [("x-api-key", "k")]);
         assert_eq!((endpoint.timeout_seconds, endpoint.status), (30, EndpointStatus::Active));
-        assert_eq!(json!(endpoint.retry_policy), json!({"delays_seconds": [1.0, 2.5]}));
+        assert_eq!(json!(endpoint.retry_policy), json!({"delays_seconds": [1, 2.5]}));
         assert_eq!(endpoint.secrets, Secrets::new(imported, NOW).with_signatures(samples::both(), [9; 32], NOW));
         assert_eq!((endpoint.created_at, endpoint.updated_at, endpoint.expires_at), (NOW, NOW, None));
     }
@@ -190,6 +184,7 @@ mod tests {
             ("event_types", json!(vec!["a"; 33]), "event_types"),
             ("tenant", json!("a b"), "tenant"),
             ("tenant", json!(""), "tenant"),
+            ("tenant", json!({"id": "a"}), "tenant"),
             ("name", json!("a\tb"), "name"),
             ("name", json!("x".repeat(101)), "name"),
             ("headers", json!([]), "headers"),
@@ -210,6 +205,7 @@ mod tests {
             ("rate_limit", json!(501), "rate_limit"),
             ("rate_limit", json!({"per_second": 1}), "rate_limit"),
             ("secret", json!("whsec_short"), "secret"),
+            ("secret", json!(Secret::generate([0; 32]).reveal()), "secret"),
             ("secret", json!("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "secret"),
             ("signatures", json!([]), "signatures"),
             ("signatures", json!("v1"), "signatures"),
@@ -223,6 +219,50 @@ mod tests {
         }
         for (body, field) in [("{}", "url"), (r#"{"url":"https://example.com/"}"#, "event_types"), ("[]", "body")] {
             assert_eq!(samples::named(&read(body, None).unwrap_err()), (400, field), "{body}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once() {
+        let body = json!({
+            "url": "example.com", "event_types": ["a", "a b", "c d"], "tenant": 7, "name": ["n"], "headers": {"host": "x", "x-a": 7},
+            "retry_policy": {"delays_seconds": [], "jitter": 1}, "timeout_seconds": "15", "rate_limit": 0, "secret": "x",
+            "signatures": ["v2"], "status": "paused",
+        });
+        assert_eq!(
+            samples::fields(&read(&body.to_string(), None).unwrap_err()),
+            [
+                "url",
+                "event_types[1]",
+                "event_types[2]",
+                "tenant",
+                "name",
+                "headers.x-a",
+                "headers.host",
+                "retry_policy.delays_seconds",
+                "retry_policy.jitter",
+                "timeout_seconds",
+                "rate_limit",
+                "secret",
+                "signatures[0]",
+                "status",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_refused_at_every_level() {
+        let right = r#""url":"https://example.com/","event_types":["*"]"#;
+        for (more, field) in [
+            (r#""url":"https://example.com/""#, "url"),
+            (r#""headers":{"x-a":"1","x-a":"2"}"#, "headers.x-a"),
+            (r#""headers":{"x-a":"1","X-A":"2"}"#, "headers.X-A"),
+            (r#""headers":{},"headers":{}"#, "headers"),
+            (r#""retry_policy":{"delays_seconds":[1],"delays_seconds":[2]}"#, "retry_policy.delays_seconds"),
+        ] {
+            let problem = read(&format!("{{{right},{more}}}"), None).unwrap_err();
+            assert_eq!(samples::named(&problem), (400, field), "{more}: {problem:?}");
+            assert!(problem.errors[0].rule.starts_with("must be given once"), "{problem:?}");
         }
     }
 

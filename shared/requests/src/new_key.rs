@@ -4,35 +4,12 @@ use std::collections::BTreeSet;
 
 use pombo_domain::api_key::Scope;
 use pombo_domain::ids::TenantId;
+use pombo_domain::invalid::Invalid;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request};
-use serde::Deserialize;
-use serde_json::Value;
 
-use crate::fields;
-
-/// The body of `POST /v1/keys`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    name: String,
-    scopes: BTreeSet<Scope>,
-    tenant: Option<TenantId>,
-    expires_at: Option<Timestamp>,
-}
-
-/// The payload of a direct invocation. Any other member, `requestContext` above all, is refused.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Invocation {
-    create_admin_key: AdminKey,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdminKey {
-    name: String,
-}
+use crate::json::{Mistakes, Object, Value};
+use crate::{body, fields};
 
 /// A key that keeps every rule, before it has an id and a secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,38 +26,62 @@ pub struct NewKey {
 
 impl NewKey {
     /// What a body asks for.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule, 403 for a tenant that the caller may not act for.
     pub fn read(request: &Request, caller: &Caller, now: Timestamp) -> Result<Self, Problem> {
-        let body: Body = request.json()?;
-        if body.scopes.is_empty() {
-            return Err(Problem::invalid("scopes", "must be one or more of ingest, ops and admin"));
-        }
-        if body.tenant.as_ref().is_some_and(TenantId::is_reserved) {
-            return Err(Problem::invalid("tenant", "must not be pombo: that is Pombo's own"));
-        }
-        if body.expires_at.is_some_and(|end| end <= now) {
-            return Err(Problem::invalid("expires_at", "must be in the future"));
-        }
-        let tenant = owner(caller, body.tenant)?;
-        Ok(Self { name: name(body.name)?, scopes: body.scopes, tenant, valid_until: body.expires_at })
+        let mut body = body::object(request)?;
+        let name = body.required("name", name);
+        let scopes = body.required("scopes", scopes);
+        let tenant = body.optional("tenant", fields::tenant);
+        let valid_until = body.optional("expires_at", |value| expiry(value, now));
+        body.end()?;
+        Ok(Self { name: name?, scopes: scopes?, tenant: owner(caller, tenant?)?, valid_until: valid_until? })
     }
 
-    /// What a direct invocation asks for: a key with the scope `admin` for the whole stack, and no other.
-    pub fn from_invocation(payload: Value) -> Result<Self, Problem> {
-        // Without what is wrong about it: the error is logged, and might quote whatever was sent by mistake.
-        let invocation: Invocation = serde_json::from_value(payload).map_err(|_| {
+    /// Reads the payload of a direct invocation: a key with the scope `admin` for the whole stack, and no other. Any
+    /// other member, `requestContext` above all, is refused.
+    ///
+    /// # Errors
+    /// 400 without what is wrong: the error is logged, and might quote whatever was sent by mistake.
+    pub fn from_invocation(payload: &str) -> Result<Self, Problem> {
+        let name = invocation(payload).map_err(|_| {
             Problem::new(400, r#"A direct invocation takes {"create_admin_key": {"name": "…"}} alone."#)
         })?;
-        let name = name(invocation.create_admin_key.name)?;
         Ok(Self { name, scopes: [Scope::Admin].into(), tenant: None, valid_until: None })
     }
 }
 
+/// The name in the payload of a direct invocation.
+fn invocation(payload: &str) -> Result<String, Mistakes> {
+    let mut invocation = Object::parse("", payload).map_err(|_| Mistakes::none())?;
+    let name = invocation.required("create_admin_key", |value| {
+        let mut key = value.object()?;
+        let name = key.required("name", name);
+        key.end()?;
+        Ok(name?)
+    });
+    invocation.end()?;
+    Ok(name?)
+}
+
 /// A key's name: a list of nameless keys tells nobody which one to revoke.
-fn name(name: String) -> Result<String, Problem> {
-    if name.trim().is_empty() {
-        return Err(Problem::invalid("name", "must not be empty"));
+fn name(value: &Value<'_>) -> Result<String, Mistakes> {
+    let name = fields::name(value)?;
+    if name.trim().is_empty() { Err(value.wrong(Invalid::rule("must not be empty"))) } else { Ok(name) }
+}
+
+fn scopes(value: &Value<'_>) -> Result<BTreeSet<Scope>, Mistakes> {
+    let scopes: Vec<Scope> = value.list(Value::parsed)?;
+    if scopes.is_empty() {
+        return Err(value.wrong(Invalid::rule("must be one or more of ingest, ops and admin")));
     }
-    Ok(fields::name(name)?)
+    Ok(scopes.into_iter().collect())
+}
+
+fn expiry(value: &Value<'_>, now: Timestamp) -> Result<Timestamp, Mistakes> {
+    let end: Timestamp = value.parsed()?;
+    if end <= now { Err(value.wrong(Invalid::rule("must be in the future"))) } else { Ok(end) }
 }
 
 /// Whose keys a request is about: `None` for those of the whole stack, which only such a key may touch.
@@ -93,7 +94,7 @@ pub fn owner(caller: &Caller, named: Option<TenantId>) -> Result<Option<TenantId
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::samples::{self, NOW};
@@ -127,6 +128,13 @@ mod tests {
     }
 
     #[test]
+    fn all_that_is_wrong_is_named_at_once_and_what_is_there_twice() {
+        let body = r#"{"name":" ","scopes":["root",7],"tenant":"pombo","expires_at":"soon","key":1,"tenant":"a"}"#;
+        let fields = samples::fields(&NewKey::read(&samples::request(body), &samples::caller(None), NOW).unwrap_err());
+        assert_eq!(fields, ["tenant", "name", "scopes[0]", "scopes[1]", "tenant", "expires_at", "key"]);
+    }
+
+    #[test]
     fn a_bound_key_makes_keys_of_its_tenant_alone() {
         let owner_of = |callers, named: Option<&str>| {
             let body = json!({"name": "n", "scopes": ["admin", "ops"], "tenant": named});
@@ -155,26 +163,30 @@ mod tests {
     #[test]
     fn a_direct_invocation_makes_admin_keys_for_the_stack_alone() {
         let expected = NewKey { name: "ops".into(), scopes: [Scope::Admin].into(), tenant: None, valid_until: None };
-        assert_eq!(NewKey::from_invocation(json!({"create_admin_key": {"name": "ops"}})).unwrap(), expected);
+        assert_eq!(NewKey::from_invocation(r#"{"create_admin_key": {"name": "ops"}}"#).unwrap(), expected);
     }
 
     #[test]
     fn any_other_direct_invocation_is_refused() {
         for payload in [
-            json!({}),
-            json!([]),
-            json!("create_admin_key"),
-            json!({"create_admin_key": {}}),
-            json!({"create_admin_key": {"name": ""}}),
-            json!({"create_admin_key": {"name": "a\nb"}}),
-            json!({"create_admin_key": {"name": "x", "scopes": ["ingest"]}}),
-            json!({"create_admin_key": {"name": "x", "tenant": "acme"}}),
-            json!({"create_admin_key": {"name": "x"}, "requestContext": {}}),
-            json!({"create_admin_key": {"name": "x"}, "requestContext": null}),
-            json!({"create_admin_key": {"name": "x"}, "body": ""}),
+            r#"{}"#,
+            r#"[]"#,
+            r#""create_admin_key""#,
+            r#"{"create_admin_key": {}}"#,
+            r#"{"create_admin_key": {"name": ""}}"#,
+            r#"{"create_admin_key": {"name": "a\nb"}}"#,
+            r#"{"create_admin_key": {"name": "x", "scopes": ["ingest"]}}"#,
+            r#"{"create_admin_key": {"name": "x", "tenant": "acme"}}"#,
+            r#"{"create_admin_key": {"name": "x"}, "requestContext": {}}"#,
+            r#"{"create_admin_key": {"name": "x"}, "requestContext": null}"#,
+            r#"{"create_admin_key": {"name": "x"}, "body": ""}"#,
+            r#"{"create_admin_key": {"name": "x", "name": "x"}}"#,
+            r#"{"create_admin_key": {"name": "x"}, "create_admin_key": {"name": "x"}}"#,
+            r#"{"create_admin_key": {"name": "x"}"#,
+            "",
         ] {
             assert_eq!(
-                NewKey::from_invocation(payload.clone()).map_err(|problem| problem.status).err(),
+                NewKey::from_invocation(payload).map_err(|problem| problem.status).err(),
                 Some(400),
                 "{payload}"
             );

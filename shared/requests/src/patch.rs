@@ -3,8 +3,6 @@
 //! `headers`, like every field, is replaced as a whole: a header that is not given is gone. Their values are write-only,
 //! so there is nothing to merge with that the caller could see.
 
-use std::collections::BTreeMap;
-
 use pombo_domain::address::EndpointUrl;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
@@ -14,33 +12,8 @@ use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::Schemes;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Problem, Request};
-use serde::Deserialize;
-use serde_json::{Number, Value};
 
-use crate::Rules;
-use crate::fields::{self, given};
-
-/// The body of the request.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    #[serde(default, deserialize_with = "given")]
-    url: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    event_types: Option<Vec<Pattern>>,
-    #[serde(default, deserialize_with = "given")]
-    name: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    headers: Option<BTreeMap<String, String>>,
-    #[serde(default, deserialize_with = "given")]
-    retry_policy: Option<Value>,
-    #[serde(default, deserialize_with = "given")]
-    timeout_seconds: Option<Number>,
-    #[serde(default, deserialize_with = "given")]
-    signatures: Option<Schemes>,
-    #[serde(default, deserialize_with = "given")]
-    rate_limit: Option<Option<Number>>,
-}
+use crate::{Rules, body, fields};
 
 /// The fields to change, each of which keeps its rules.
 #[derive(Debug, Default)]
@@ -58,20 +31,33 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// What a body asks for, under the rules of the stack.
+    /// Reads a body under the rules of the stack. `null` is refused, except for `rate_limit`, where it ends the limit.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule.
     pub fn read(request: &Request, rules: &Rules) -> Result<Self, Problem> {
-        let body: Body = request.json()?;
-        let retry_policy = |given: Value| fields::retry_policy(&given, rules.retention);
-        let timeout_seconds = |given: Number| fields::timeout_seconds(&given, rules.longest_timeout);
+        let mut body = body::object(request)?;
+        let url = body.given("url", |value| fields::url(value, &rules.addresses));
+        let event_types = body.given("event_types", fields::event_types);
+        let name = body.given("name", fields::name);
+        let headers = body.given("headers", fields::headers);
+        let retry_policy = body.given("retry_policy", |value| fields::retry_policy(value, rules.retention));
+        let timeout = body.given("timeout_seconds", |value| fields::timeout_seconds(value, rules.longest_timeout));
+        let signatures = body.given("signatures", fields::signatures);
+        let rate_limit = body.given("rate_limit", |value| match value.is_null() {
+            true => Ok(None),
+            false => fields::per_second(value).map(Some),
+        });
+        body.end()?;
         Ok(Self {
-            url: body.url.map(|url| fields::url(&url, &rules.addresses)).transpose()?,
-            event_types: body.event_types.map(fields::event_types).transpose()?,
-            name: body.name.map(fields::name).transpose()?,
-            headers: body.headers.map(CustomHeaders::new).transpose()?,
-            retry_policy: body.retry_policy.map(retry_policy).transpose()?,
-            timeout_seconds: body.timeout_seconds.map(timeout_seconds).transpose()?,
-            signatures: body.signatures,
-            rate_limit: body.rate_limit.map(|given| given.as_ref().map(fields::rate_limit).transpose()).transpose()?,
+            url: url?,
+            event_types: event_types?,
+            name: name?,
+            headers: headers?,
+            retry_policy: retry_policy?,
+            timeout_seconds: timeout?,
+            signatures: signatures?,
+            rate_limit: rate_limit?,
         })
     }
 
@@ -174,6 +160,13 @@ mod tests {
         ] {
             assert_eq!(patched(body), samples::endpoint(), "{body}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once_and_what_is_there_twice() {
+        let body = r#"{"url":null,"name":"\n","headers":{"x-a":"1","x-a":"2"},"id":"x","rate_limit":0,"name":"n"}"#;
+        let fields = samples::fields(&read(body).unwrap_err());
+        assert_eq!(fields, ["name", "url", "name", "headers.x-a", "rate_limit", "id"]);
     }
 
     #[test]

@@ -3,38 +3,18 @@
 use std::collections::BTreeSet;
 
 use pombo_domain::delivery::DeliveryKey;
-use pombo_domain::event_type::Pattern;
-use pombo_domain::ids::{EndpointId, TenantId};
+use pombo_domain::ids::EndpointId;
+use pombo_domain::invalid::Invalid;
 use pombo_domain::job::{Filter, Include, Scope};
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Problem, Request};
-use serde::Deserialize;
+
+use crate::json::{Mistakes, Noted, Object, Value};
+use crate::{body, fields};
 
 /// The most deliveries that one request chooses.
 const MOST_CHOSEN: usize = 100;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    deliveries: Option<Vec<DeliveryKey>>,
-    filter: Option<FilterBody>,
-    include: Option<BTreeSet<Include>>,
-    rate_per_second: Option<PerSecond>,
-    dry_run: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilterBody {
-    endpoint_id: Option<EndpointId>,
-    tenant: Option<TenantId>,
-    stack: Option<bool>,
-    #[serde(rename = "type")]
-    event_type: Option<Pattern>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-}
 
 /// What is to be replayed.
 #[derive(Debug, PartialEq)]
@@ -60,30 +40,42 @@ pub struct MatchingOrder {
 
 impl ReplayOrder {
     /// Reads and checks the body of a request, as far as that goes without looking anything up.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule.
     pub fn read(request: &Request) -> Result<Self, Problem> {
-        let body: Body = request.json()?;
-        match (body.deliveries, body.filter) {
-            (Some(_), Some(_)) => Err(Problem::invalid("filter", "must not be given with deliveries")),
-            (None, None) => Err(Problem::invalid("filter", "is required, or deliveries: the ids of up to 100")),
-            (Some(deliveries), None) => {
-                let others = [
-                    ("include", body.include.is_some()),
-                    ("rate_per_second", body.rate_per_second.is_some()),
-                    ("dry_run", body.dry_run.is_some()),
-                ];
-                match others.iter().find(|(_, given)| *given) {
-                    Some((field, _)) => Err(Problem::invalid(field, "must be given with filter, not with deliveries")),
-                    None => chosen(deliveries),
-                }
-            }
-            (None, Some(filter)) => Ok(Self::Matching(Box::new(MatchingOrder {
-                filter: filter.read()?,
-                include: body.include.unwrap_or_else(|| BTreeSet::from([Include::Failed])),
-                rate_per_second: body.rate_per_second,
-                dry_run: body.dry_run.unwrap_or_default(),
-            }))),
-        }
+        let mut body = body::object(request)?;
+        let deliveries = body.optional("deliveries", deliveries);
+        if deliveries == Ok(None) { matching(body) } else { chosen(body, deliveries) }
     }
+}
+
+/// An order of chosen deliveries. All other fields belong to a filter.
+fn chosen(mut body: Object<'_>, deliveries: Result<Option<Vec<DeliveryKey>>, Noted>) -> Result<ReplayOrder, Problem> {
+    const RULE: &str = "must be left out where deliveries are chosen by their ids";
+    for name in ["filter", "include", "rate_per_second", "dry_run"] {
+        // A mistake if it is there, and no value in any case.
+        let _: Result<Option<()>, Noted> = body.optional(name, |value| Err(value.wrong(Invalid::rule(RULE))));
+    }
+    body.end()?;
+    Ok(ReplayOrder::Chosen(deliveries?.unwrap_or_default()))
+}
+
+/// An order of all deliveries that match a filter.
+fn matching(mut body: Object<'_>) -> Result<ReplayOrder, Problem> {
+    let filter = body.optional("filter", filter).and_then(|filter| {
+        filter.ok_or_else(|| body.note("filter", Invalid::rule("is required, or deliveries: the ids of up to 100")))
+    });
+    let include = body.optional("include", |value| value.list(Value::parsed));
+    let rate_per_second = body.optional("rate_per_second", fields::per_second);
+    let dry_run = body.optional("dry_run", Value::boolean);
+    body.end()?;
+    Ok(ReplayOrder::Matching(Box::new(MatchingOrder {
+        filter: filter?,
+        include: include?.map_or_else(|| BTreeSet::from([Include::Failed]), BTreeSet::from_iter),
+        rate_per_second: rate_per_second?,
+        dry_run: dry_run?.unwrap_or_default(),
+    })))
 }
 
 impl MatchingOrder {
@@ -99,36 +91,42 @@ impl MatchingOrder {
     }
 }
 
-fn chosen(deliveries: Vec<DeliveryKey>) -> Result<ReplayOrder, Problem> {
-    if !(1..=MOST_CHOSEN).contains(&deliveries.len()) {
-        return Err(Problem::invalid("deliveries", format!("must be 1 to {MOST_CHOSEN} ids of deliveries")));
+fn deliveries(value: &Value<'_>) -> Result<Vec<DeliveryKey>, Mistakes> {
+    let keys: Vec<DeliveryKey> = value.list(Value::parsed)?;
+    if !(1..=MOST_CHOSEN).contains(&keys.len()) {
+        let rule = format!("must be 1 to {MOST_CHOSEN} ids of deliveries, not {}", keys.len());
+        return Err(value.wrong(Invalid::from(rule)));
     }
-    let mut seen = BTreeSet::new();
-    match deliveries.iter().position(|key| !seen.insert(key)) {
-        Some(index) => Err(Problem::invalid(&format!("deliveries[{index}]"), "must not be there twice")),
-        None => Ok(ReplayOrder::Chosen(deliveries)),
-    }
+    value.check_different(&keys)?;
+    Ok(keys)
 }
 
-impl FilterBody {
-    fn read(self) -> Result<Filter, Problem> {
-        let scope = Scope::one_of(self.endpoint_id, self.tenant, self.stack);
-        let since = self.since.ok_or_else(|| {
-            Problem::invalid("filter.since", "is required: the time from which events were accepted; until bounds it")
-        });
-        Ok(Filter {
-            scope: scope.map_err(|rule| Problem::field(rule.in_field("filter")))?,
-            event_type: self.event_type,
-            since: since?,
-            until: self.until.unwrap_or(Timestamp::from_millis(i64::MAX)),
-        })
-    }
+fn filter(value: &Value<'_>) -> Result<Filter, Mistakes> {
+    let mut filter = value.object()?;
+    let endpoint_id = filter.optional("endpoint_id", Value::parsed);
+    let tenant = filter.optional("tenant", Value::parsed);
+    let stack = filter.optional("stack", Value::boolean);
+    let scope = match (endpoint_id, tenant, stack) {
+        (Ok(endpoint_id), Ok(tenant), Ok(stack)) => {
+            Scope::one_of(endpoint_id, tenant, stack).map_err(|rule| filter.note_whole(rule))
+        }
+        _ => Err(Noted),
+    };
+    let event_type = filter.optional("type", Value::parsed);
+    let since = filter.optional("since", Value::parsed).and_then(|since| {
+        let rule = "is required: the time from which events were accepted; until bounds it";
+        since.ok_or_else(|| filter.note("since", Invalid::rule(rule)))
+    });
+    let until = filter.optional("until", Value::parsed);
+    filter.end()?;
+    let until = until?.unwrap_or(Timestamp::from_millis(i64::MAX));
+    Ok(Filter { scope: scope?, event_type: event_type?, since: since?, until })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::request;
+    use crate::samples::{fields, request};
 
     const ENDPOINT: &str = "ep_aaaaaaaaaaaaaaaa";
 
@@ -176,17 +174,43 @@ mod tests {
             (&format!(r#"{{"filter":{{"tenant":"a","endpoint_id":"{ENDPOINT}",{since}}}}}"#), "filter"),
             (r#"{"filter":{"tenant":"a"}}"#, "filter.since"),
             (r#"{"filter":{"tenant":"a","since":"yesterday"}}"#, "filter.since"),
-            (r#"{"filter":{"tenant":"a","status":"failed"}}"#, "filter.status"),
+            (&format!(r#"{{"filter":{{"tenant":"a","status":"failed",{since}}}}}"#), "filter.status"),
             (r#"{"filter":{"tenant":"a b"}}"#, "filter.tenant"),
             (r#"{"filter":{"endpoint_id":"ep_x"}}"#, "filter.endpoint_id"),
             (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"include":["failed","lost"]}}"#), "include[1]"),
             (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"include":[7]}}"#), "include[0]"),
             (&format!(r#"{{"filter":{{"tenant":"a",{since}}},"rate_per_second":0}}"#), "rate_per_second"),
+            (&format!(r#"{{"filter":{{"tenant":"a","tenant":"b",{since}}}}}"#), "filter.tenant"),
+            (&format!(r#"{{"deliveries":["{right}"],"deliveries":["{right}"]}}"#), "deliveries"),
         ] {
             let problem = read(body).unwrap_err();
             assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, field), "{body}");
         }
         assert_eq!(read(&body((0..100).map(key))).unwrap(), ReplayOrder::Chosen((0..100).map(key).collect()));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once() {
+        let id = key(0).to_string();
+        for (body, expected) in [
+            (
+                r#"{"filter":{"since":"x","type":"a b","until":7,"status":"failed"},"include":["x",1],"dry_run":"no","all":1}"#.to_owned(),
+                &[
+                    "filter", "filter.type", "filter.since", "filter.until", "filter.status", "include[0]", "include[1]", "dry_run",
+                    "all",
+                ][..],
+            ),
+            (r#"{"filter":{"tenant":"a b","stack":7}}"#.to_owned(), &["filter.tenant", "filter.stack", "filter.since"]),
+            (
+                format!(r#"{{"deliveries":["{id}","{id}","{id}"],"filter":{{}},"include":[],"rate_per_second":0}}"#),
+                &[
+                    "deliveries[1]", "deliveries[2]", "filter", "include", "rate_per_second",
+                ],
+            ),
+        ] {
+            let problem = read(&body).unwrap_err();
+            assert_eq!(fields(&problem), expected, "{body}");
+        }
     }
 
     #[test]

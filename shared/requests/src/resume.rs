@@ -4,14 +4,8 @@ use pombo_domain::invalid::Invalid;
 use pombo_web::{Problem, Request};
 use serde::Deserialize;
 
-/// The body of the request, which may be left out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    /// What shall become of the events that were posted while the endpoint was paused.
-    #[serde(default)]
-    missed: Option<Missed>,
-}
+use crate::body;
+use crate::json::Value;
 
 /// What becomes of the events that were posted while an endpoint was paused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -25,9 +19,15 @@ pub enum Missed {
 }
 
 impl Missed {
-    /// What a body asks for.
+    /// Reads a body, which may be left out.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule.
     pub fn read(request: &Request) -> Result<Self, Problem> {
-        Ok(request.json_or_default::<Body>()?.missed.unwrap_or_default())
+        let mut body = body::optional_object(request)?;
+        let missed = body.optional("missed", Value::parsed);
+        body.end()?;
+        Ok(missed?.unwrap_or_default())
     }
 }
 
@@ -62,6 +62,7 @@ mod tests {
         assert_eq!(check(r#"{"missed":"replay"}"#), Ok(Missed::Replay));
         assert_eq!(check(r#"{"missed":"x"}"#), Err((400, "missed".into())));
         assert_eq!(check(r#"{"missed":7}"#), Err((400, "missed".into())));
+        assert_eq!(check(r#"{"missed":"leave","missed":"replay"}"#), Err((400, "missed".into())));
         assert_eq!(check(r#"{"other":1}"#), Err((400, "other".into())));
     }
 }

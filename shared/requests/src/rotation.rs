@@ -2,21 +2,14 @@
 
 use std::time::Duration;
 
+use pombo_domain::invalid::Invalid;
 use pombo_domain::signature::{DEFAULT_GRACE, LONGEST_GRACE, Schemes, Secret};
 use pombo_web::{Problem, Request};
-use serde::Deserialize;
-use serde_json::Number;
+
+use crate::json::{Mistakes, Value};
+use crate::{body, fields};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// The body of the request, which may be left out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    secret: Option<Secret>,
-    grace_hours: Option<Number>,
-    signatures: Option<Schemes>,
-}
 
 /// A rotation that keeps every rule, but for what the endpoint's own signatures allow.
 #[derive(Debug)]
@@ -30,18 +23,25 @@ pub struct RotationOrder {
 }
 
 impl RotationOrder {
-    /// What a body asks for.
+    /// Reads a body, which may be left out.
+    ///
+    /// # Errors
+    /// 400 with every field that breaks a rule.
     pub fn read(request: &Request) -> Result<Self, Problem> {
-        let body: Body = request.json_or_default()?;
-        Ok(Self { secret: body.secret, grace: grace(body.grace_hours.as_ref())?, signatures: body.signatures })
+        let mut body = body::optional_object(request)?;
+        let secret = body.optional("secret", fields::secret);
+        let grace = body.optional("grace_hours", grace);
+        let signatures = body.optional("signatures", fields::signatures);
+        body.end()?;
+        Ok(Self { secret: secret?, grace: grace?.unwrap_or(DEFAULT_GRACE), signatures: signatures? })
     }
 }
 
-fn grace(hours: Option<&Number>) -> Result<Duration, Problem> {
-    let Some(hours) = hours else { return Ok(DEFAULT_GRACE) };
-    match hours.as_u64().and_then(|hours| u32::try_from(hours).ok()).map(|hours| HOUR.saturating_mul(hours)) {
+fn grace(value: &Value<'_>) -> Result<Duration, Mistakes> {
+    let hours = value.whole_number().and_then(|hours| u32::try_from(hours).ok());
+    match hours.map(|hours| HOUR.saturating_mul(hours)) {
         Some(grace) if grace <= LONGEST_GRACE => Ok(grace),
-        _ => Err(Problem::invalid("grace_hours", "must be a whole number from 0 to 168")),
+        _ => Err(value.wrong(Invalid::rule("must be a whole number from 0 to 168"))),
     }
 }
 
@@ -64,7 +64,9 @@ mod tests {
             (r#"{"grace_hours":99999999999}"#, "grace_hours"),
             (r#"{"secret":"whsec_"}"#, "secret"),
             (r#"{"secret":"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="}"#, "secret"),
+            (r#"{"secret":"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#, "secret"),
             (r#"{"signatures":[]}"#, "signatures"),
+            (r#"{"grace_hours":1,"grace_hours":1}"#, "grace_hours"),
             (r#"{"grace":1}"#, "grace"),
         ] {
             assert_eq!(samples::named(&read(body).unwrap_err()), (400, field), "{body}");

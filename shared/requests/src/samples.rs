@@ -15,6 +15,7 @@ use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Method, Problem, Request};
 
 use crate::Rules;
+use crate::json::{Mistakes, Object, Value};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 
@@ -37,8 +38,9 @@ pub fn rules() -> Rules {
     Rules { addresses: AddressPolicy::production(), retention: Duration::from_secs(30 * 86_400), longest_timeout: 30 }
 }
 
+/// A secret that begins with this byte.
 pub fn secret(byte: u8) -> Secret {
-    Secret::generate([byte; 32])
+    Secret::generate(std::array::from_fn(|index| byte.wrapping_add(index as u8)))
 }
 
 pub fn both() -> Schemes {
@@ -65,6 +67,25 @@ pub fn endpoint() -> Endpoint {
         expires_at: None,
         unknown: Unknown::none(),
     }
+}
+
+/// Reads a JSON value as the member `f` of an object; gives the fields that are wrong.
+pub fn member<T>(
+    value: &serde_json::Value,
+    read: impl FnOnce(&Value<'_>) -> Result<T, Mistakes>,
+) -> Result<T, Vec<String>> {
+    let text = serde_json::json!({"f": value}).to_string();
+    let mut object = Object::parse("", &text).unwrap();
+    let member = object.required("f", read);
+    match object.end() {
+        Ok(()) => Ok(member.unwrap()),
+        Err(mistakes) => Err(fields(&mistakes.into())),
+    }
+}
+
+/// All fields that a problem names.
+pub fn fields(problem: &Problem) -> Vec<String> {
+    problem.errors.iter().map(|error| error.field.clone()).collect()
 }
 
 /// The status of a problem and the field that it names.
