@@ -23,6 +23,9 @@ use crate::change::{Wanted, change, find};
 use crate::settings::random;
 use crate::view::EndpointView;
 
+/// How long after a rotation the same rotation counts as a repeat, by a caller that has got no answer.
+const REPEATED_WITHIN: Duration = Duration::from_secs(5 * 60);
+
 /// What a rotation brings.
 #[derive(Debug)]
 struct Rotation {
@@ -72,8 +75,8 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<Response, Prob
     Ok(Response::json(200, &shown(&endpoint, clock::now())))
 }
 
-/// The endpoint after the rotation. With a secret that is the current one already nothing changes, so that a rotation
-/// whose answer was lost can be repeated.
+/// The endpoint after the rotation. An imported secret must differ from the present one. The exception is a repeat: a caller
+/// who got no answer rotates to the same secret again, and nothing changes.
 fn rotated(endpoint: &Endpoint, rotation: &Rotation, now: Timestamp) -> Result<Wanted, Problem> {
     let Rotation { secret, imported, grace, .. } = rotation;
     let secrets = &endpoint.secrets;
@@ -85,7 +88,10 @@ fn rotated(endpoint: &Endpoint, rotation: &Rotation, now: Timestamp) -> Result<W
         return Err(Problem::invalid("secret", "must be left out where v1 is not rotated"));
     }
     if *imported && secrets.current_secret() == Some(secret) {
-        return Ok(Wanted::Nothing);
+        return match is_repeat(endpoint, now) {
+            true => Ok(Wanted::Nothing),
+            false => Err(Problem::invalid("secret", "must be another one: this is the secret that signs now")),
+        };
     }
     let in_grace = secrets.live(now).any(|live| live.secret == *secret);
     let refused = |rule: Invalid| {
@@ -95,6 +101,14 @@ fn rotated(endpoint: &Endpoint, rotation: &Rotation, now: Timestamp) -> Result<W
     };
     let secrets = secrets.rotate(schemes, secret.clone(), rotation.key, *grace, now).map_err(refused)?;
     Ok(Wanted::Change(Box::new(Endpoint { secrets, ..endpoint.clone() })))
+}
+
+/// Whether the current secret came by a rotation that was made just now.
+fn is_repeat(endpoint: &Endpoint, now: Timestamp) -> bool {
+    let current = endpoint.secrets.live(now).next();
+    current.is_some_and(|current| {
+        current.created_at != endpoint.created_at && current.created_at.until(now) <= REPEATED_WITHIN
+    })
 }
 
 fn shown(endpoint: &Endpoint, now: Timestamp) -> Shown<'_> {
@@ -158,9 +172,24 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_rotation_changes_nothing() {
-        let after = rotate_once(&samples::endpoint(), &to(2, HOUR));
-        assert_eq!(rotated(&after, &to(2, HOUR), NOW).unwrap(), Wanted::Nothing);
+    fn a_rotation_that_is_repeated_for_its_answer_changes_nothing_whatever_its_grace() {
+        for grace in [HOUR, Duration::ZERO] {
+            let after = rotate_once(&samples::endpoint(), &to(2, grace));
+            for soon in [NOW, NOW.plus(REPEATED_WITHIN)] {
+                assert_eq!(rotated(&after, &to(2, grace), soon).unwrap(), Wanted::Nothing);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotation_to_the_present_secret_is_refused() {
+        let registered = samples::endpoint();
+        for now in [registered.created_at, NOW] {
+            assert_eq!(samples::named(&rotated(&registered, &to(1, HOUR), now).unwrap_err()), (400, "secret"));
+        }
+        let rotated_once = rotate_once(&registered, &to(2, HOUR));
+        let later = NOW.plus(REPEATED_WITHIN + Duration::from_millis(1));
+        assert_eq!(samples::named(&rotated(&rotated_once, &to(2, HOUR), later).unwrap_err()), (400, "secret"));
     }
 
     #[test]
