@@ -20,7 +20,7 @@ use pombo_requests::{Missed, MissedRequest, NewEndpoint, NewKey, Patch, Rotation
 use pombo_web::{Caller, Method, Request};
 
 use crate::requests::problem;
-use crate::{LONGEST_ERROR, reads_back};
+use crate::{LONGEST_ERROR, reads_back, shape};
 
 const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,7 +30,7 @@ static RULES: LazyLock<Rules> =
 
 /// One body of each call, and one of each field.
 pub fn seeds() -> Vec<String> {
-    let secret = Secret::generate([8; 32]).reveal();
+    let secret = Secret::generate(std::array::from_fn(|place| place as u8)).reveal();
     [
         r#"{"url":"https://example.com/hook","event_types":["student.*","a.b"],"tenant":"acme","name":"é","headers":{"X-Api-Key":"k"},"retry_policy":{"delays_seconds":[1,2.5,604800]},"timeout_seconds":30,"rate_limit":0.5,"signatures":["v1","v1a"]}"#,
         r#"{"url":"https://[2606:4700::1111]:8443/","event_types":["*"],"retry_policy":"extended"}"#,
@@ -41,6 +41,8 @@ pub fn seeds() -> Vec<String> {
         r#"{"create_admin_key":{"name":"first"}}"#,
         r#"{"create_admin_key":{"name":"first"},"requestContext":{}}"#,
         r#"{"type":"pombo.missed.request","endpoint":"ep_aaaaaaaaaaaaaaaa","since":"2026-01-31T09:00:00Z","replay":true}"#,
+        r#"{"url":"example.com","event_types":["a b",7],"headers":{"x-a":"1","x-a":"2"},"name":null,"name":"n","more":1}"#,
+        "\u{feff}{}",
         "{}",
         "",
     ]
@@ -65,23 +67,37 @@ pub fn hold_for(text: &str) {
     };
     for tenant in [None, Some("acme")] {
         let tenant = tenant.map(|tenant| tenant.parse().expect("a tenant"));
-        registered(&request, &Caller { name: "k".to_owned(), tenant, scope: Scope::Admin });
+        registered(text, &request, &Caller { name: "k".to_owned(), tenant, scope: Scope::Admin });
     }
-    patched(&request);
+    patched(text, &request);
     match RotationOrder::read(&request) {
-        Ok(order) => assert!(order.grace <= LONGEST_GRACE),
+        Ok(order) => {
+            assert!(order.grace <= LONGEST_GRACE);
+            once_if_any(text);
+        }
         Err(refusal) => problem(&refusal),
     }
-    for refusal in [Missed::read(&request).err(), nothing(&request).err(), MissedRequest::read(&request).err()] {
-        refusal.iter().for_each(problem);
+    for read in [Missed::read(&request).map(drop), nothing(&request), MissedRequest::read(&request).map(drop)] {
+        match read {
+            Ok(()) => once_if_any(text),
+            Err(refusal) => problem(&refusal),
+        }
     }
     invoked(text);
 }
 
+/// A body that may be left out has each name once where it is not.
+fn once_if_any(text: &str) {
+    if !text.trim().is_empty() {
+        shape::has_each_name_once(text);
+    }
+}
+
 /// A new endpoint, and a new key.
-fn registered(request: &Request, caller: &Caller) {
+fn registered(text: &str, request: &Request, caller: &Caller) {
     match NewEndpoint::read(request, caller, &RULES) {
         Ok(new) => {
+            shape::has_each_name_once(text);
             assert!(caller.tenant.as_ref().is_none_or(|own| *own == new.tenant));
             let secret = new.secret.clone().unwrap_or_else(|| Secret::generate([1; 32]));
             sound(&new.into_endpoint(EndpointId::generate([3; 10]), secret, [9; 32], NOW));
@@ -90,6 +106,7 @@ fn registered(request: &Request, caller: &Caller) {
     }
     match NewKey::read(request, caller, NOW) {
         Ok(key) => {
+            shape::has_each_name_once(text);
             named(&key);
             assert!(caller.tenant.is_none() || key.tenant == caller.tenant);
             assert!(key.valid_until.is_none_or(|end| end > NOW));
@@ -99,11 +116,12 @@ fn registered(request: &Request, caller: &Caller) {
 }
 
 /// An endpoint that is changed stays one, and a patch made twice is one made once.
-fn patched(request: &Request) {
+fn patched(text: &str, request: &Request) {
     let patch = match Patch::read(request, &RULES) {
         Ok(patch) => patch,
         Err(refusal) => return problem(&refusal),
     };
+    shape::has_each_name_once(text);
     let before = endpoint();
     let after = patch.apply(&before, [9; 32], NOW);
     sound(&after);
@@ -114,10 +132,11 @@ fn patched(request: &Request) {
 
 /// A direct invocation makes one kind of key, and none for what came over the URL.
 fn invoked(text: &str) {
-    let Ok(payload) = serde_json::from_str::<serde_json::Value>(text) else { return };
-    let came_by_url = payload.get("requestContext").is_some();
-    match NewKey::from_invocation(payload) {
+    let payload: Result<serde_json::Value, _> = serde_json::from_str(text);
+    let came_by_url = payload.is_ok_and(|payload| payload.get("requestContext").is_some());
+    match NewKey::from_invocation(text) {
         Ok(key) => {
+            shape::has_each_name_once(text);
             named(&key);
             assert!(!came_by_url && key.tenant.is_none() && key.valid_until.is_none());
             assert_eq!(key.scopes, BTreeSet::from([Scope::Admin]));

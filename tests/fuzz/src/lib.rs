@@ -15,6 +15,7 @@ pub mod bodies;
 pub mod endpoints;
 pub mod messages;
 pub mod requests;
+mod shape;
 pub mod stored;
 pub mod texts;
 

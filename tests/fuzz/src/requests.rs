@@ -4,6 +4,7 @@
 //! that begins as JSON is Lambda's own payload.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
 use base64::Engine as _;
@@ -13,12 +14,15 @@ use pombo_domain::delivery::Status;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
 use pombo_domain::job::{Ordered, Selection};
+use pombo_domain::nesting::levels;
 use pombo_domain::time::Timestamp;
 use pombo_requests::{NewEvent, ReplayOrder, proved, signed};
 use pombo_web::{Problem, Request, Response};
 use serde_json::json;
 use serde_json::value::RawValue;
 use standardwebhooks::Webhook;
+
+use crate::shape;
 
 const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -41,6 +45,8 @@ pub fn seeds() -> Vec<String> {
     vec![
         "POST /v1/events\ncontent-type: application/json; charset=utf-8\n\n{\"type\":\"student.created\",\"tenant\":\"acme\",\"id\":\"e-1\",\"timestamp\":\"2026-01-31T09:30:00Z\",\"data\":{ \"n\":1.10, \"é\":\"\\u00e9\" }}".to_owned(),
         "POST /v1/events\n\n{\"type\":\"a\",\"data\":[1, 2]}".to_owned(),
+        format!("POST /v1/events\ncontent-type: application/x-www-form-urlencoded\n\n{{\"type\":\"a\",\"data\":{}{}}}", "[".repeat(128), "]".repeat(128)),
+        "POST /v1/events\nidempotency-key: x\ncontent-encoding: gzip\n\n{\"type\":\"a b\",\"data\":{\"a\":1,\"a\":2},\"id\":1,\"id\":2}".to_owned(),
         "GET /v1/deliveries?status=failed&type=a.*&since=2026-01-31T09%3A30%3A00Z&limit=20\nauthorization: Bearer pk_x_y\n\n".to_owned(),
         "POST /v1/replays/\n\n{\"filter\":{\"endpoint_id\":\"ep_aaaaaaaaaaaaaaaa\",\"since\":\"2026-01-30T09:30:00Z\"},\"include\":[\"failed\",\"held\"],\"rate_per_second\":2.5,\"dry_run\":true}".to_owned(),
         "POST /v1/replays\n\n{\"deliveries\":[\"ZXBfYWFhYWFhYWFhYWFhYWFhYS8yMDI2LTAxLTMxVDA5OjMwOjAwLjA1MFojZXZ0XzE\"]}".to_owned(),
@@ -56,14 +62,18 @@ pub fn hold_for(text: &str) {
     assert!(!request.path.ends_with('/') && request.headers.keys().all(|name| *name == name.to_ascii_lowercase()));
     queried(&request);
     problem(&request.no_route());
-    match NewEvent::read(&request) {
+    match NewEvent::read(&request, NOW) {
         Ok(event) => posted(&request, &event),
         Err(refusal) => problem(&refusal),
     }
     match ReplayOrder::read(&request) {
-        Ok(ReplayOrder::Chosen(keys)) => assert!((1..=100).contains(&keys.len())),
+        Ok(ReplayOrder::Chosen(keys)) => {
+            plain_json(&request);
+            assert!((1..=100).contains(&keys.len()));
+        }
         Ok(ReplayOrder::Matching(order)) => {
-            let ordered = Ordered { at: NOW, settle: std::time::Duration::from_secs(120) };
+            plain_json(&request);
+            let ordered = Ordered { at: NOW, settle: Duration::from_secs(120) };
             match Selection::new(order.filter, order.include, order.rate_per_second, ordered) {
                 Ok(selection) => assert!(selection.filter.since < selection.filter.until),
                 Err(error) => problem(&error.into()),
@@ -130,6 +140,22 @@ pub fn problem(problem: &Problem) {
     assert_eq!(document["status"], response.status);
 }
 
+/// A body that is read is JSON as it is, each name in it is there once, and nothing more was asked for.
+fn plain_json(request: &Request) {
+    shape::has_each_name_once(std::str::from_utf8(&request.body).expect("JSON is UTF-8"));
+    let coding = request.header("content-encoding").unwrap_or_default();
+    assert!(coding.split(',').all(|coding| ["", "identity"].contains(&coding.trim().to_ascii_lowercase().as_str())));
+    let media_type = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    assert!(
+        ["", "application/json", "application/x-www-form-urlencoded"].contains(&media_type)
+            || media_type.ends_with("+json")
+    );
+    for name in ["idempotency-key", "if-match", "if-unmodified-since"] {
+        assert_eq!(request.header(name), None);
+    }
+}
+
 /// Not a byte of `data` is changed on its way to the receiver.
 fn posted(request: &Request, event: &NewEvent<'_>) {
     #[derive(serde::Deserialize)]
@@ -139,10 +165,14 @@ fn posted(request: &Request, event: &NewEvent<'_>) {
         #[serde(borrow)]
         data: &'a RawValue,
     }
+    plain_json(request);
     assert!(!event.event_type.is_reserved() && request.body.len() <= LARGEST_BODY);
+    assert!(event.timestamp.is_none_or(|at| at <= NOW.plus(Duration::from_secs(300))));
     assert!(event.id.as_ref().is_none_or(|id| id.as_str().len() <= 64));
     assert!(event.tenant.as_ref().is_none_or(|tenant| !tenant.is_reserved()));
     let data = event.data.get();
+    let levels = levels(data);
+    assert!(levels <= 128 && shape::levels(data).is_none_or(|counted| counted == levels), "{levels}: {data}");
     assert!(request.body.windows(data.len()).any(|window| window == data.as_bytes()), "{data}");
     let body = wire_body(&event.event_type, event.timestamp.unwrap_or(NOW), event.data);
     let received: Received<'_> = serde_json::from_slice(&body).expect("what a receiver parses");
