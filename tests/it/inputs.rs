@@ -169,3 +169,38 @@ async fn replay_refuses() {
     ];
     assert_refused(&stack.local.replay(), cases).await;
 }
+
+#[scenario]
+async fn a_body_is_json_under_the_content_type_of_curl_and_what_a_header_asks_for_is_not_ignored() {
+    let stack = Stack::calm().await;
+    let (urls, keys) = (&stack.local.urls, &stack.local.keys);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let event = json!({"type": "a", "tenant": unique("t"), "data": {}}).to_string();
+    let order =
+        json!({"filter": {"tenant": unique("t"), "since": "2026-01-01T00:00:00Z"}, "dry_run": true}).to_string();
+    let (events, replays) = (format!("{}/v1/events", urls.ingest), format!("{}/v1/replays", urls.replay));
+    let endpoints = format!("{}/v1/endpoints", urls.endpoints);
+    const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+    for (url, key, body, header, status) in [
+        (&events, &keys.ingest, &event, Some(FORM), 202),
+        (&events, &keys.ingest, &event, None, 202),
+        (&events, &keys.ingest, &event, Some(("content-type", "text/plain")), 415),
+        (&events, &keys.ingest, &event, Some(("content-encoding", "gzip")), 415),
+        (&events, &keys.ingest, &event, Some(("idempotency-key", "x")), 400),
+        (&replays, &keys.ops, &order, Some(FORM), 200),
+        (&replays, &keys.ops, &order, Some(("content-encoding", "br")), 415),
+        (&endpoints, &keys.admin, &event, Some(("if-match", "\"1\"")), 400),
+    ] {
+        let mut request = client.post(url).bearer_auth(key).body(body.clone());
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        let (got, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert_eq!(got, status, "{url} {header:?}: {text}");
+        let named = header
+            .filter(|_| status >= 400)
+            .is_none_or(|(name, value)| text.contains(name) && (status == 400 || text.contains(value)));
+        assert!(named, "{url} {header:?}: {text}");
+    }
+}

@@ -116,13 +116,19 @@ async fn a_receiver_that_asks_for_a_time_that_has_passed_gets_its_retry_when_it_
 }
 
 #[scenario]
-async fn an_event_may_have_happened_at_any_time() {
+async fn an_event_may_have_happened_at_any_time_by_a_clock_that_is_minutes_ahead() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
-    for (id, time) in [("first", "1970-01-01T00:00:00.000Z"), ("last", "9999-12-30T21:59:59.999Z")] {
+    let ahead = clock::now().plus(Duration::from_secs(4 * 60)).to_string();
+    for (id, time) in [("first", "1970-01-01T00:00:00.000Z"), ("ahead", ahead.as_str())] {
         let event = json!({"type": "a", "tenant": hook.tenant, "id": id, "timestamp": time, "data": {}});
         hook.stack.post(&event).await;
         hook.until_status(id, "succeeded", SOON).await;
         let body = requests_for(&hook, id)[0].body.clone();
         assert!(String::from_utf8_lossy(&body).contains(time), "{body:?}");
+    }
+    for time in ["9999-12-30T21:59:59.999Z", &clock::now().plus(Duration::from_secs(10 * 60)).to_string()] {
+        let event = json!({"type": "a", "tenant": hook.tenant, "timestamp": time, "data": {}});
+        let (status, answer) = hook.stack.local.ingest().post("/v1/events", &event).await.unwrap();
+        assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!("timestamp")), "{time}: {answer}");
     }
 }
