@@ -69,7 +69,8 @@ impl Browser {
                 "--force-color-profile=srgb",
                 "--lang=en-GB",
             ]);
-        command.arg(format!("--user-data-dir={}", profile.display()));
+        // What it leaves behind goes with the profile.
+        command.env("TMPDIR", &profile).arg(format!("--user-data-dir={}", profile.display()));
         // Its sandbox does not start for root, as whom a CI runs.
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
             command.arg("--no-sandbox");
