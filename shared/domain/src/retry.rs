@@ -196,7 +196,7 @@ impl RetryPolicy {
 
 /// Decides what follows the attempt at `step` that ended at `ended_at` with `outcome`.
 ///
-/// `retry_after` is what the receiver asked for; it postpones, never hastens, and is cut at 24 hours.
+/// `retry_after` is what the receiver asked for; see [`postponement`].
 #[must_use]
 pub fn decide(
     policy: &RetryPolicy,
@@ -213,21 +213,48 @@ pub fn decide(
         return Decision::Failed;
     }
     let Some(delay) = policy.delay_after(step.attempt) else { return Decision::Failed };
-    let delay = policy.jittered(delay, jitter);
-    let asked = match outcome.status_code() {
-        Some(429 | 502 | 503 | 504) => retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER),
-        _ => Duration::ZERO,
-    };
-    let delay = delay.max(asked);
+    let delay =
+        postponement(policy, step, outcome, retry_after, jitter).unwrap_or_else(|| policy.jittered(delay, jitter));
     Decision::Retry(Next { at: ended_at.plus(delay), route: policy.route(delay) })
 }
 
-/// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds, or an HTTP date.
+/// The wait that a receiver asked for, cut at 24 hours, where it sets the time of the next attempt: after an answer that
+/// says "overloaded", and only if it is longer than the policy's own delay. It postpones, never hastens.
+#[must_use]
+pub fn postponement(
+    policy: &RetryPolicy,
+    step: Step,
+    outcome: &Outcome,
+    retry_after: Option<Duration>,
+    jitter: Jitter,
+) -> Option<Duration> {
+    let own = policy.jittered(policy.delay_after(step.attempt)?, jitter);
+    let heeded = matches!(outcome.status_code(), Some(429 | 502 | 503 | 504));
+    let asked = retry_after.filter(|_| heeded)?.min(LONGEST_RETRY_AFTER);
+    (asked > own).then_some(asked)
+}
+
+/// Reads a `Retry-After` header (RFC 9110 §10.2.3): seconds, or an HTTP date. Fractions of a second are rounded up. Of
+/// several values with commas between them, as intermediaries join two headers, the first valid one counts.
+///
+/// A date has a comma, too: `Sat, 31 Jan 2026 09:31:00 GMT`. So each part is tried alone and with the part after it.
 #[must_use]
 pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let parts: Vec<&str> = value.split(',').collect();
+    (0..parts.len()).find_map(|first| {
+        let with_next = || Some(format!("{},{}", parts[first], parts.get(first + 1)?));
+        parse_one_retry_after(parts[first], now).or_else(|| parse_one_retry_after(&with_next()?, now))
+    })
+}
+
+fn parse_one_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(value.parse().map_or(LONGEST_RETRY_AFTER, Duration::from_secs));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    if digits(seconds) && digits(fraction) {
+        let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+        let whole = seconds.parse::<u64>().ok().and_then(|seconds| seconds.checked_add(more));
+        return Some(whole.map_or(LONGEST_RETRY_AFTER, Duration::from_secs));
     }
     // In each of the three forms that a recipient must read (§5.6.7).
     let date = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -342,6 +369,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_the_receiver_asked_for_is_told_where_it_sets_the_time() {
+        let told = |status_code, attempt, asked: Option<u64>| {
+            let (step, outcome) = (Step { round: 0, attempt }, Outcome::HttpStatus { status_code });
+            let asked = asked.map(Duration::from_secs);
+            postponement(&RetryPolicy::Fast, step, &outcome, asked, Jitter::NONE).map(|wait| wait.as_secs())
+        };
+        assert_eq!(told(429, 1, Some(60)), Some(60));
+        assert_eq!(told(503, 1, Some(999_999)), Some(86_400), "as it is cut");
+        assert_eq!(told(429, 1, Some(3)), None, "the policy waits as long");
+        assert_eq!(told(429, 1, None), None);
+        assert_eq!(told(500, 1, Some(60)), None, "not heeded");
+        assert_eq!(told(429, 6, Some(60)), None, "no attempt is left");
+    }
+
+    #[test]
     fn retry_after_is_read_as_seconds_or_as_a_date() {
         let now = "2026-01-31T09:30:00Z".parse().unwrap();
         for (value, seconds) in [
@@ -353,7 +395,19 @@ mod tests {
             ("Saturday, 31-Jan-26 09:31:00 GMT", Some(60)),
             ("Sat Jan 31 09:31:00 2026", Some(60)),
             ("-1", None),
-            ("1.5", None),
+            ("1.5", Some(2)),
+            ("30.0", Some(30)),
+            ("30.000001", Some(31)),
+            ("18446744073709551615.5", Some(86_400)),
+            (".5", None),
+            ("1.", None),
+            ("1.2.3", None),
+            ("120, 60", Some(120)),
+            ("soon, 60", Some(60)),
+            (", ,7", Some(7)),
+            ("60, Sat, 31 Jan 2026 09:32:00 GMT", Some(60)),
+            ("Sat, 31 Jan 2026 09:32:00 GMT, 60", Some(120)),
+            ("soon, Sat, 31 Jan 2026 09:32:00 GMT", Some(120)),
             ("soon", None),
             ("", None),
         ] {
