@@ -112,8 +112,10 @@ async fn a_receiver_that_asks_for_time_gets_it() {
         })
         .await;
     let event = hook.post().await;
-    hook.until_status(&event, "succeeded", SOON).await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
     let received = hook.receiver.received();
     let waited = received[1].at.duration_since(received[0].at).unwrap();
     assert!(waited >= Duration::from_secs(4), "{waited:?}");
+    let asked: Vec<_> = (0..2).map(|attempt| delivery["attempts"][attempt]["retry_after"].as_u64()).collect();
+    assert_eq!(asked, [Some(4), None], "the attempt tells that the receiver set the time: {delivery}");
 }

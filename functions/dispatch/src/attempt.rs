@@ -7,7 +7,7 @@ use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
-use pombo_domain::retry::{Jitter, decide};
+use pombo_domain::retry::{Jitter, decide, postponement};
 
 use crate::http::Exchange;
 use crate::settings::App;
@@ -24,7 +24,7 @@ pub async fn attempt(
 ) -> QueuedOutcome {
     let started_at = clock::now();
     let event_id = &message.delivery.event_id;
-    let exchange = match body {
+    let mut exchange = match body {
         None => Exchange::without_answer(Outcome::Expired, Duration::ZERO),
         Some(body) => {
             // Signed anew each time: receivers refuse a timestamp that is more than minutes old.
@@ -39,19 +39,25 @@ pub async fn attempt(
             app.sender.post(&endpoint.url, &headers, body.to_vec(), timeout).await
         }
     };
+    let jitter = Jitter::from_random(clock::random_bits());
+    let retry_after = exchange.retry_after;
+    // A probe sets no time.
+    if message.probe.is_none()
+        && let Some(wait) = postponement(&endpoint.retry_policy, message.step, &exchange.outcome, retry_after, jitter)
+    {
+        exchange.answer.get_or_insert_default().retry_after = Some(wait.as_secs() as u32);
+    }
     let attempt = Attempt {
         step: message.step,
         started_at,
         duration_ms: exchange.took.as_millis() as u64,
         outcome: exchange.outcome,
         answer: exchange.answer,
-        redelivered,
+        redelivered: redelivered || exchange.redelivered,
         trigger: if message.probe.is_some() { Trigger::Probe } else { Record::trigger(message.step) },
     };
-    let jitter = Jitter::from_random(clock::random_bits());
     let ended_at = attempt.ended_at();
-    let decision =
-        decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, exchange.retry_after, jitter);
+    let decision = decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, retry_after, jitter);
     let decision = if message.probe.is_some() { decision.of_probe(&attempt.outcome) } else { decision };
     tracing::info!(
         delivery = %message.delivery, endpoint = %endpoint.id, event = %event_id, step = %message.step,

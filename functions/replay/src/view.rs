@@ -4,7 +4,7 @@ use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
-use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::outcome::{Answer, Attempt, Outcome, Trigger};
 use pombo_domain::time::Timestamp;
 use serde::Serialize;
 
@@ -33,8 +33,21 @@ struct AttemptView {
     started_at: Timestamp,
     duration_ms: u64,
     outcome: Outcome,
+    /// The start of the answer's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
+    /// Whether the body went on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    answer_cut: bool,
+    /// The body's size in bytes, where it is known and not that of `answer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_bytes: Option<u64>,
+    /// Where a redirect leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    /// The seconds of `Retry-After`, where they set the time of the next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
     redelivered: bool,
     trigger: Trigger,
 }
@@ -75,13 +88,18 @@ impl DeliveryView {
 
 impl AttemptView {
     fn of(attempt: Attempt) -> Self {
+        let Answer { text, cut, bytes, location, retry_after } = attempt.answer.unwrap_or_default();
         Self {
             round: attempt.step.round,
             attempt: attempt.step.attempt,
             started_at: attempt.started_at,
             duration_ms: attempt.duration_ms,
             outcome: attempt.outcome,
-            answer: attempt.answer,
+            answer: (!text.is_empty()).then_some(text),
+            answer_cut: cut,
+            answer_bytes: bytes,
+            location,
+            retry_after,
             redelivered: attempt.redelivered,
             trigger: attempt.trigger,
         }
@@ -155,6 +173,31 @@ mod tests {
           "older_attempts": 0
         }
         "#);
+    }
+
+    #[test]
+    fn an_attempt_shows_what_the_receiver_said_and_leaves_out_what_it_did_not() {
+        let shown = |answer| serde_json::to_value(AttemptView::of(Attempt { answer, ..failed_attempt(1) })).unwrap();
+        let full = Answer {
+            text: "no".to_owned(),
+            cut: true,
+            bytes: Some(2000),
+            location: Some("/b".to_owned()),
+            retry_after: Some(60),
+        };
+        let shown_in_full = shown(Some(full));
+        for (name, value) in [
+            ("answer", serde_json::json!("no")),
+            ("answer_cut", true.into()),
+            ("answer_bytes", 2000.into()),
+            ("location", "/b".into()),
+            ("retry_after", 60.into()),
+        ] {
+            assert_eq!(shown_in_full[name], value, "{name}");
+            assert!(shown(None).get(name).is_none(), "{name}");
+        }
+        let location = Answer { location: Some("/b".to_owned()), ..Answer::default() };
+        assert_eq!(shown(Some(location)).get("answer"), None, "a redirect without a body");
     }
 
     #[test]

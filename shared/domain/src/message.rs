@@ -303,7 +303,7 @@ mod tests {
             started_at: Timestamp::from_millis(5),
             duration_ms: 1,
             outcome: Outcome::Connection { detail: "\u{fffe}".into() },
-            answer: Some(answer),
+            answer: Some(answer.as_str().into()),
             redelivered: false,
             trigger: Trigger::First,
         };

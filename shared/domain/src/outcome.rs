@@ -1,9 +1,12 @@
 //! What became of an attempt.
 
+mod answer;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::answer::Answer;
 use crate::address::Refusal;
 use crate::delivery::Step;
 use crate::time::Timestamp;
@@ -154,10 +157,11 @@ pub struct Attempt {
     pub duration_ms: u64,
     /// What became of it.
     pub outcome: Outcome,
-    /// The start of the answer's body, where the attempt failed and the receiver said something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<String>,
-    /// Whether another process may have sent the same attempt before and died without recording it.
+    /// What the receiver said next to its status code, where that is kept.
+    #[serde(flatten)]
+    pub answer: Option<Answer>,
+    /// Whether the receiver may have had the same attempt before: from a process that died without recording it, or on a
+    /// kept connection that broke before an answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redelivered: bool,
     /// Why it was made.
@@ -175,7 +179,7 @@ impl Attempt {
     /// Cuts the answer to at most `bytes`, at a character's boundary.
     pub fn shorten_answer(&mut self, bytes: usize) {
         if let Some(answer) = &mut self.answer {
-            answer.truncate(answer.floor_char_boundary(bytes));
+            answer.shorten(bytes);
         }
     }
 }

@@ -43,12 +43,12 @@ fn answer(text: &str) {
         started_at: Timestamp::from_millis(0),
         duration_ms: 1,
         outcome,
-        answer: Some(text.to_owned()),
+        answer: Some(text.into()),
         redelivered: false,
         trigger: Trigger::First,
     };
     attempt.shorten_answer(OLDER_ANSWER);
-    assert!(attempt.answer.is_some_and(|answer| answer.len() <= OLDER_ANSWER && text.starts_with(&answer)));
+    assert!(attempt.answer.is_some_and(|answer| answer.text.len() <= OLDER_ANSWER && text.starts_with(&answer.text)));
 }
 
 /// As the specification's own library signs, and as the receiver of an ed25519 signature verifies.

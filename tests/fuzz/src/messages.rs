@@ -34,7 +34,7 @@ fn outcome(outcome: Outcome, decision: Decision) -> QueuedOutcome {
         started_at: NOW,
         duration_ms: 20,
         outcome,
-        answer: Some("no \u{ffff}".to_owned()),
+        answer: Some("no \u{ffff}".into()),
         redelivered: true,
         trigger: Trigger::Replay,
     };
@@ -125,7 +125,7 @@ fn recorded(outcome: &QueuedOutcome) {
     let Some(after) = before.record_attempt(&outcome.holder, outcome.attempt.clone(), outcome.decision) else { return };
     assert!(after.step >= before.step, "a step went back");
     assert!(after.claim.is_none() && after.attempts.len() == 1);
-    assert!(after.attempts[0].answer.as_ref().is_none_or(|answer| answer.len() <= NEWEST_ANSWER));
+    assert!(after.attempts[0].answer.as_ref().is_none_or(|answer| answer.text.len() <= NEWEST_ANSWER));
     assert!(after.round_opened("job", NOW).step >= after.step, "a replay went back");
     if let Some(next) = after.next {
         let is_possible = match carrier(next, NOW) {

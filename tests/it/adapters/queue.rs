@@ -141,7 +141,7 @@ async fn an_outcome_can_be_queued_whatever_the_receiver_answered(on: &Backend) {
         started_at: FAR,
         duration_ms: 1,
         outcome: Outcome::HttpStatus { status_code: 500 },
-        answer: Some(answer.to_owned()),
+        answer: Some(answer.into()),
         redelivered: false,
         trigger: Trigger::First,
     };

@@ -1,19 +1,20 @@
 //! What a failed request says of itself, as an outcome that an operator understands.
 
+pub mod connect;
 mod tls;
 
 use std::error::Error as StdError;
 use std::io;
-use std::time::Duration;
 
 use pombo_domain::outcome::{Outcome, RefusedBy};
-use reqwest::header::HeaderMap;
 
+use self::connect::{Tried, in_words};
+use super::head::{BROKEN_OR_TOO_LARGE, TOO_LARGE, is_too_large_for_h2};
 use super::resolve::NoAddress;
 
-/// The outcome of a request that got no status line; `connect` is how long a connection may take to open.
+/// The outcome of a request that got no status line.
 #[must_use]
-pub fn classify(error: &reqwest::Error, connect: Duration) -> Outcome {
+pub fn classify(error: &reqwest::Error, tried: &Tried) -> Outcome {
     if let Some(no_address) = find::<NoAddress>(error) {
         return match no_address {
             NoAddress::Refused(refusal) => Outcome::refused(refusal, RefusedBy::Addresses),
@@ -23,18 +24,11 @@ pub fn classify(error: &reqwest::Error, connect: Duration) -> Outcome {
     if let Some(error) = find::<rustls::Error>(error) {
         return Outcome::Tls { detail: tls::detail(error) };
     }
-    if error.is_connect() && error.is_timeout() {
-        return Outcome::Connection { detail: format!("no connection within {} seconds", connect.as_secs()) };
+    if error.is_connect() {
+        return no_connection(error, tried);
     }
-    // TCP does not end while a connection is opened, so it was the handshake.
-    if error.is_connect()
-        && let Some(end) = find_end(error)
-    {
-        return Outcome::Tls { detail: format!("the TLS handshake failed: {end}") };
-    }
-    // What the other side's HTTP/2 breaks, our library finds out.
-    if let Some(http2) = find::<h2::Error>(error).filter(|error| error.is_library()) {
-        return Outcome::InvalidResponse { detail: http2.to_string() };
+    if let Some(http2) = find::<h2::Error>(error) {
+        return of_http2(http2);
     }
     if let Some(http) = find::<hyper::Error>(error) {
         if http.is_parse_too_large() {
@@ -44,20 +38,77 @@ pub fn classify(error: &reqwest::Error, connect: Duration) -> Outcome {
             return Outcome::InvalidResponse { detail: http.to_string() };
         }
         if http.is_incomplete_message() || http.is_closed() || http.is_canceled() {
-            return Outcome::Connection { detail: "closed before an answer".to_owned() };
+            return Outcome::Connection { detail: CLOSED.to_owned() };
         }
     }
-    Outcome::Connection { detail: root_cause(error) }
+    let detail = match find_end(error) {
+        Some(end) => ended(end).to_owned(),
+        None => root_cause(error),
+    };
+    Outcome::Connection { detail }
 }
 
-const TOO_LARGE: &str = "the head of the answer is over 16 KiB or 100 lines";
+const CLOSED: &str = "closed before an answer";
 
-/// The outcome of an answer whose head is larger than allowed; none for any other. HTTP/2 bounds its headers in units of
-/// its own, so that they are counted here as HTTP/1 would write them.
+/// The outcome where no connection came about.
+fn no_connection(error: &reqwest::Error, tried: &Tried) -> Outcome {
+    if error.is_timeout() {
+        return Outcome::Connection { detail: tried.too_slow() };
+    }
+    // TCP does not end while a connection is opened, so it was the handshake.
+    if let Some(end) = find_end(error) {
+        let how = if end.kind() == io::ErrorKind::ConnectionReset { "reset" } else { "closed" };
+        return Outcome::Tls { detail: format!("the receiver {how} the connection in the TLS handshake") };
+    }
+    match find::<io::Error>(error) {
+        Some(error) => Outcome::Connection { detail: tried.failed(error) },
+        None => Outcome::Connection { detail: root_cause(error) },
+    }
+}
+
+/// What the other side's HTTP/2 breaks, our library finds out; anything else is about the connection.
+fn of_http2(error: &h2::Error) -> Outcome {
+    let reason = error.reason().map(|reason| reason.to_string()).unwrap_or_default();
+    if error.is_library() {
+        let detail = if is_too_large_for_h2(error) {
+            TOO_LARGE.to_owned()
+        } else if error.is_reset() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR) {
+            BROKEN_OR_TOO_LARGE.to_owned()
+        } else {
+            format!("the receiver breaks the rules of HTTP/2: {reason}")
+        };
+        return Outcome::InvalidResponse { detail };
+    }
+    let detail = match error.get_io() {
+        Some(end) => ended(end).to_owned(),
+        None if error.is_go_away() => format!("the receiver gave the connection up: {reason}"),
+        None => format!("the receiver reset the request's stream: {reason}"),
+    };
+    Outcome::Connection { detail }
+}
+
+/// An end of the connection, in words. What rustls says of it links to its documentation.
+fn ended(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => "reset before an answer",
+        _ => CLOSED,
+    }
+}
+
+/// Whether it is certain that the receiver did not process the request, because it says so: it refused the stream, or
+/// left with a `GOAWAY` for an earlier one (RFC 9113, section 8.7). h2 gives a receiver's `GOAWAY` only to streams after
+/// the last one that it names, and to requests that have no stream yet.
 #[must_use]
-pub fn too_large(headers: &HeaderMap, lines: usize, bytes: usize) -> Option<Outcome> {
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
-    (headers.len() > lines || size > bytes).then(|| Outcome::InvalidResponse { detail: TOO_LARGE.to_owned() })
+pub fn was_not_processed(error: &reqwest::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether the request was never written: its connection had ended before its turn.
+#[must_use]
+pub fn was_not_sent(error: &reqwest::Error) -> bool {
+    find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
 }
 
 /// Whether it was the connection that broke, before the answer's head: what an idle connection does that the receiver has
@@ -67,9 +118,9 @@ pub fn broke_before_answer(error: &reqwest::Error) -> bool {
     if error.is_connect() {
         return false;
     }
-    // A stream that was reset is the receiver's answer, unless it says that it did not look at the request.
+    // A stream that was reset, or a connection that breaks HTTP/2's rules, is the receiver's answer.
     if let Some(http2) = find::<h2::Error>(error) {
-        return http2.is_go_away() || http2.is_io() || http2.reason() == Some(h2::Reason::REFUSED_STREAM);
+        return http2.is_io();
     }
     let closed = find::<hyper::Error>(error)
         .is_some_and(|error| error.is_incomplete_message() || error.is_closed() || error.is_canceled());
@@ -107,5 +158,7 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 }
 
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
-    chain(error).last().map(ToString::to_string).unwrap_or_default()
+    let last = chain(error).last();
+    let io = last.and_then(|error| error.downcast_ref::<io::Error>());
+    io.map(in_words).or_else(|| last.map(ToString::to_string)).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 //! out on an older one. (A request that meets another one's new connection counts as one on a new connection.)
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -15,14 +16,11 @@ use rustls::ClientConfig;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::head::{HTTP1_HEADER_LINES, HTTP2_HEAD_BYTES};
 use super::resolve::Resolver;
 
 /// What receivers see as the user agent.
 const USER_AGENT: &str = concat!("Pombo/", env!("CARGO_PKG_VERSION"));
-/// How many header lines an answer may have.
-pub const HEADER_LINES: usize = 100;
-/// How large the head of an answer may be, in bytes.
-pub const HEAD_BYTES: usize = 16 * 1024;
 /// How much of one HTTP/2 answer, and of all on one connection, may arrive before it is asked for. Less than the second
 /// one the protocol does not allow.
 const STREAM_WINDOW: u32 = 16 * 1024;
@@ -53,6 +51,7 @@ pub struct Known {
     /// The client.
     pub client: reqwest::Client,
     opened: Arc<AtomicUsize>,
+    resolver: Resolver,
     made_at: Instant,
     used_at: Instant,
 }
@@ -62,6 +61,12 @@ impl Known {
     #[must_use]
     pub fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// The addresses that the receiver's name resolved to last; none before.
+    #[must_use]
+    pub fn resolved(&self) -> Vec<IpAddr> {
+        self.resolver.found()
     }
 }
 
@@ -118,24 +123,26 @@ impl Clients {
 
     fn make(&self, idle: usize) -> reqwest::Result<Known> {
         let opened = Arc::new(AtomicUsize::new(0));
+        let resolver = self.resolver.for_one_receiver();
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
-            .dns_resolver(self.resolver.clone())
+            .dns_resolver(resolver.clone())
             .connector_layer(CountOpened(Arc::clone(&opened)))
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
+            // `send.rs` has our own rules, which also hold for the time that is left.
             .retry(reqwest::retry::never())
             .no_proxy()
             .referer(false)
             .connect_timeout(self.limits.connect)
             .pool_idle_timeout(self.limits.idle)
             .pool_max_idle_per_host(idle)
-            .http1_max_headers(HEADER_LINES)
-            .http2_max_header_list_size(HEAD_BYTES as u32)
+            .http1_max_headers(HTTP1_HEADER_LINES)
+            .http2_max_header_list_size(HTTP2_HEAD_BYTES)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .build()?;
-        Ok(Known { client, opened, made_at: Instant::now(), used_at: Instant::now() })
+        Ok(Known { client, opened, resolver, made_at: Instant::now(), used_at: Instant::now() })
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<String, Known>> {

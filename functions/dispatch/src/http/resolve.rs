@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -45,9 +45,28 @@ pub struct Resolver {
     pub policy: AddressPolicy,
     /// What finds them.
     pub lookup: Lookup,
+    found: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 impl Resolver {
+    /// A resolver that has not been asked yet.
+    #[must_use]
+    pub fn new(policy: AddressPolicy, lookup: Lookup) -> Self {
+        Self { policy, lookup, found: Arc::default() }
+    }
+
+    /// The same rules with a memory of its own, for the client of one receiver.
+    #[must_use]
+    pub fn for_one_receiver(&self) -> Self {
+        Self { found: Arc::default(), ..self.clone() }
+    }
+
+    /// The addresses that it gave last; none before.
+    #[must_use]
+    pub fn found(&self) -> Vec<IpAddr> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The addresses of a host that may all be connected to.
     pub async fn addresses(self, host: String) -> Result<Vec<SocketAddr>, NoAddress> {
         let unresolved = |error| NoAddress::Unresolved { host: host.clone(), error };
@@ -56,6 +75,7 @@ impl Resolver {
             return Err(unresolved(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
         }
         self.policy.judge_resolved(&host, &addresses)?;
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&addresses);
         // The URL's port takes the place of this one.
         Ok(addresses.into_iter().map(|address| (address, 0).into()).collect())
     }

@@ -105,7 +105,7 @@ mod tests {
     use pombo_domain::delivery::{NewDelivery, Status};
     use pombo_domain::ids::EndpointId;
     use pombo_domain::job::JobKey;
-    use pombo_domain::outcome::{Attempt, NEWEST_ANSWER, Outcome, RefusedBy, Trigger};
+    use pombo_domain::outcome::{Answer, Attempt, NEWEST_ANSWER, Outcome, RefusedBy, Trigger};
     use pombo_domain::retry::{Decision, Next, Route};
     use pombo_domain::time::Timestamp;
 
@@ -116,7 +116,7 @@ mod tests {
     const LATE: Timestamp = Timestamp::from_millis(253_402_207_199_999);
 
     /// Everything as long as it may be, tried again and again, with this outcome and answer.
-    fn largest(outcome: &Outcome, answer: Option<&str>) -> Record {
+    fn largest(outcome: &Outcome, answer: Option<&Answer>) -> Record {
         let longest = "x".repeat(64);
         let key = DeliveryKey {
             endpoint_id: EndpointId::generate([9; 10]),
@@ -140,7 +140,7 @@ mod tests {
                 started_at: LATE,
                 duration_ms: u64::MAX,
                 outcome: outcome.clone(),
-                answer: answer.map(ToOwned::to_owned),
+                answer: answer.cloned(),
                 redelivered: true,
                 trigger: Trigger::Replay,
             };
@@ -153,15 +153,24 @@ mod tests {
 
     #[test]
     fn a_record_takes_8_kib_at_most_however_often_it_is_tried_and_whatever_is_answered() {
-        let (answer, detail) = ("é".repeat(NEWEST_ANSWER), "é".repeat(10_000));
+        let detail = "é".repeat(10_000);
+        let answer = Answer {
+            text: "é".repeat(NEWEST_ANSWER),
+            cut: true,
+            bytes: Some(u64::MAX),
+            location: Some(Answer::printable_location(detail.as_bytes())),
+            retry_after: Some(86_400),
+        };
         let refused = Outcome::Refused { rule: "x".repeat(40), by: RefusedBy::Addresses, detail: detail.clone() };
         for (outcome, answer) in [
-            (Outcome::HttpStatus { status_code: u16::MAX }, Some(answer.as_str())),
+            (Outcome::HttpStatus { status_code: u16::MAX }, Some(&answer)),
             (Outcome::InvalidResponse { detail }, None),
             (refused, None),
         ] {
             let record = largest(&outcome, answer);
-            let size = size_of(&to_item(&record).unwrap());
+            let item = to_item(&record).unwrap();
+            assert_eq!(from_item(item.clone()).unwrap(), record, "it reads back");
+            let size = size_of(&item);
             assert!((LARGEST / 3..=LARGEST).contains(&size), "{size} bytes: {record:?}");
         }
     }

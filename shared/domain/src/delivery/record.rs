@@ -316,7 +316,7 @@ pub(super) mod tests {
             started_at: NOW,
             duration_ms: 20,
             outcome: Outcome::HttpStatus { status_code: 500 },
-            answer: Some("x".repeat(3000)),
+            answer: Some("x".repeat(3000).as_str().into()),
             redelivered: false,
             trigger: Trigger::First,
         }
@@ -407,7 +407,7 @@ pub(super) mod tests {
             record = record.record_attempt("me", attempt(0, number), Decision::Retry(NEXT)).unwrap();
         }
         assert_eq!((record.attempts.len(), record.older_attempts), (MOST_ATTEMPTS, 18));
-        let answers: Vec<usize> = record.attempts.iter().map(|a| a.answer.as_ref().unwrap().len()).collect();
+        let answers: Vec<usize> = record.attempts.iter().map(|a| a.answer.as_ref().unwrap().text.len()).collect();
         assert_eq!(answers[..11], [OLDER_ANSWER; 11]);
         assert_eq!(answers[11], NEWEST_ANSWER);
     }

@@ -1,5 +1,7 @@
 //! What a failed handshake says, in words that tell an operator what the receiver has to change.
 
+use std::fmt::Debug;
+
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 const TOO_OLD: &str = "the receiver speaks neither TLS 1.2 nor TLS 1.3";
@@ -11,23 +13,55 @@ const NO_TLS: &str = "what the receiver sent is not TLS";
 const UNTRUSTED: &str = "the receiver's certificate is self-signed, by an authority that is not trusted, or sent without \
                          its intermediate certificates";
 const WEAK: &str = "the receiver's key does not fit its signature, or is an RSA key of less than 2048 bits";
+const NOT_FOR_SERVERS: &str = "the receiver's certificate is not for servers";
+const UNREADABLE: &str = "the receiver's certificate cannot be read";
+const REVOKED: &str = "the receiver's certificate is revoked, or nobody knows whether it is";
+const UNUSABLE: &str = "the receiver's certificate cannot be trusted";
+const BROKEN_OFF: &str = "the receiver broke off the handshake";
+const FAILED: &str = "the TLS handshake failed";
 const OLD_SIGNATURE: &str =
     "the receiver's certificate is signed in a way that is not safe, by SHA-1 or MD5, or not known";
 const OLD_CERTIFICATE: &str = "the receiver's certificate is not of X.509 version 3";
 const EXPIRED: &str = "the receiver's certificate has expired";
 const NOT_YET: &str = "the receiver's certificate is not valid yet";
 
-/// The explanation of a failed handshake.
+/// Maximum number of a certificate's names that are told.
+const MAX_NAMES: usize = 3;
+
+/// The explanation of a failed handshake. It holds nothing of an error's own text but names from certificates: that text
+/// is made for programmers.
 #[must_use]
 pub fn detail(error: &Error) -> String {
     match error {
-        Error::AlertReceived(alert) => format!("{} (alert {alert:?})", alerted(*alert)),
-        Error::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => TOO_OLD.to_owned(),
+        Error::AlertReceived(AlertDescription::Unknown(number)) => format!("{BROKEN_OFF} (alert {number})"),
+        Error::AlertReceived(alert) => {
+            format!("{} (alert {}, {})", alerted(*alert), u8::from(*alert), in_words(alert))
+        }
+        Error::PeerIncompatible(why) => incompatible(why),
+        Error::PeerMisbehaved(why) => format!("the receiver breaks the rules of TLS: {}", in_words(why)),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => NO_TLS.to_owned(),
-        Error::InvalidCertificate(wrong) => certificate(wrong).map_or_else(|| error.to_string(), str::to_owned),
-        _ => error.to_string(),
+        Error::InvalidMessage(why) => format!("a TLS message of the receiver cannot be read: {}", in_words(why)),
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            "the receiver sent a TLS message out of turn".to_owned()
+        }
+        Error::InvalidCertificate(wrong) => certificate(wrong),
+        Error::NoCertificatesPresented => "the receiver sent no certificate".to_owned(),
+        Error::DecryptError => "a TLS message of the receiver cannot be decrypted".to_owned(),
+        Error::PeerSentOversizedRecord => "the receiver sent a TLS record that is too large".to_owned(),
+        Error::NoApplicationProtocol => "the receiver speaks neither HTTP/2 nor HTTP/1.1".to_owned(),
+        _ => FAILED.to_owned(),
+    }
+}
+
+fn incompatible(why: &PeerIncompatible) -> String {
+    match why {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+            TOO_OLD.to_owned()
+        }
+        PeerIncompatible::NoCipherSuitesInCommon
+        | PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NoSignatureSchemesInCommon => NOTHING_IN_COMMON.to_owned(),
+        _ => format!("the receiver's TLS does not fit: {}", in_words(why)),
     }
 }
 
@@ -37,21 +71,75 @@ fn alerted(alert: AlertDescription) -> &'static str {
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => NOTHING_IN_COMMON,
         AlertDescription::CertificateRequired => CLIENT_CERTIFICATE,
         AlertDescription::UnrecognisedName => NO_SUCH_NAME,
-        _ => "the receiver broke off the handshake",
+        _ => BROKEN_OFF,
     }
 }
 
-/// None where rustls says it well: a certificate for another name, for one.
-fn certificate(wrong: &CertificateError) -> Option<&'static str> {
-    Some(match wrong {
+fn certificate(wrong: &CertificateError) -> String {
+    let detail = match wrong {
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            return other_name(&expected.to_str(), presented);
+        }
+        CertificateError::NotValidForName => "the receiver's certificate is for another name",
         CertificateError::UnknownIssuer => UNTRUSTED,
         CertificateError::BadSignature => WEAK,
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => OLD_SIGNATURE,
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => EXPIRED,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => NOT_YET,
-        // The verifier's own error, of a crate that only rustls uses.
-        CertificateError::Other(other) if format!("{other:?}").contains("UnsupportedCertVersion") => OLD_CERTIFICATE,
-        _ => return None,
-    })
+        CertificateError::BadEncoding => UNREADABLE,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => NOT_FOR_SERVERS,
+        CertificateError::Revoked | CertificateError::UnknownRevocationStatus => REVOKED,
+        CertificateError::UnhandledCriticalExtension => {
+            "the receiver's certificate has a demand that is not known here"
+        }
+        // The verifier's own errors, of a crate that only rustls uses.
+        CertificateError::Other(other) => match &*format!("{other:?}") {
+            text if text.contains("UnsupportedCertVersion") => OLD_CERTIFICATE,
+            // A certificate of an authority, as `openssl req -x509` makes one to sign itself.
+            text if text.contains("CaUsedAsEndEntity") => UNTRUSTED,
+            _ => UNUSABLE,
+        },
+        _ => UNUSABLE,
+    };
+    detail.to_owned()
 }
+
+/// The explanation for a certificate of other names. They come as `DnsName("other.example.com")`.
+fn other_name(expected: &str, presented: &[String]) -> String {
+    let names: Vec<String> = presented.iter().filter_map(|name| printable_name(name)).collect();
+    let others = match &names[..] {
+        [] => return format!("the receiver's certificate is not for {expected}: it has no alternative name"),
+        names if names.len() > MAX_NAMES => {
+            format!("{} and {} more", names[..MAX_NAMES].join(", "), names.len() - MAX_NAMES)
+        }
+        names => names.join(", "),
+    };
+    format!("the receiver's certificate is not for {expected}, only for {others}")
+}
+
+/// The name within, if it reads like one.
+fn printable_name(presented: &str) -> Option<String> {
+    let name = presented.split_once('(')?.1.trim_end_matches(')').trim_matches('"');
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*:".contains(&byte);
+    (!name.is_empty() && name.bytes().all(is_name)).then(|| name.to_ascii_lowercase())
+}
+
+/// The name of an enum's variant, as words: `SelectedUnofferedKxGroup` becomes "selected unoffered kx group". The value
+/// within a variant is left out.
+fn in_words(variant: &impl Debug) -> String {
+    let name = format!("{variant:?}");
+    let mut words = String::new();
+    let mut after_lowercase = false;
+    for letter in name.chars().take_while(char::is_ascii_alphanumeric) {
+        if letter.is_ascii_uppercase() && after_lowercase {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+        after_lowercase = !letter.is_ascii_uppercase();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ async fn every_address_of_the_table_is_judged_so_where_a_name_has_it() {
         let ip: IpAddr = ip.parse().unwrap();
         for addresses in [&[ip][..], &[PUBLIC.into(), ip], &[ip, PUBLIC.into()]] {
             if *expected == OK {
-                let resolver = Resolver { policy: AddressPolicy::production(), lookup: always(addresses) };
+                let resolver = Resolver::new(AddressPolicy::production(), always(addresses));
                 let connected: Vec<_> = addresses.iter().map(|ip| (*ip, 0).into()).collect();
                 assert_eq!(resolver.addresses("hooks.example.com".to_owned()).await.unwrap(), connected);
                 continue;
@@ -104,7 +104,7 @@ async fn the_stack_s_own_ingest_url_is_refused_and_a_listed_network_is_not() {
     }
     let resolver = |ips: &[[u8; 4]]| {
         let addresses: Vec<IpAddr> = ips.iter().map(|ip| (*ip).into()).collect();
-        Resolver { policy: policy.clone(), lookup: always(&addresses) }.addresses("orders.internal".to_owned())
+        Resolver::new(policy.clone(), always(&addresses)).addresses("orders.internal".to_owned())
     };
     assert!(resolver(&[[10, 1, 0, 1], [10, 1, 9, 9]]).await.is_ok(), "a private network has names of its own");
     for other in [[10, 2, 0, 1], PUBLIC, [127, 0, 0, 1], [169, 254, 169, 254]] {

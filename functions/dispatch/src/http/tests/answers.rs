@@ -1,7 +1,7 @@
 //! Answers that have a status line.
 
 use futures::future::join_all;
-use pombo_domain::outcome::NEWEST_ANSWER;
+use pombo_domain::outcome::{Answer, NEWEST_ANSWER};
 use tokio::io::AsyncReadExt;
 
 use super::receiver::{Receiver, Then};
@@ -103,7 +103,7 @@ async fn the_start_of_a_failures_answer_is_kept_as_it_came() {
         (vec![0xff; 20_000], Some("\u{fffd}".repeat(NEWEST_ANSWER / 3))),
     ] {
         let exchange = exchange(answer(&body), SECOND).await;
-        assert_eq!((exchange.outcome, exchange.answer), (status(500), text));
+        assert_eq!((exchange.outcome, exchange.answer.map(|answer| answer.text)), (status(500), text));
     }
 }
 
@@ -115,7 +115,8 @@ async fn a_failures_answer_that_breaks_or_drips_costs_neither_its_status_nor_wha
     for (exchange, dripped) in exchanges.into_iter().zip([0..=0, 0..=0, 5..=9]) {
         assert_eq!(exchange.outcome, status(503));
         assert!(exchange.took < SECOND / 2, "to the status line");
-        let answer = exchange.answer.unwrap();
+        let Answer { text: answer, cut, bytes, .. } = exchange.answer.unwrap();
+        assert_eq!((cut, bytes), (true, Some(1000)), "what came is not all");
         let rest = answer.strip_prefix("busy").unwrap();
         assert!(dripped.contains(&rest.len()) && rest.bytes().all(|byte| byte == b'.'), "{answer}");
     }
@@ -125,7 +126,15 @@ async fn a_failures_answer_that_breaks_or_drips_costs_neither_its_status_nor_wha
 async fn no_more_than_16_kib_of_a_failures_answer_are_read() {
     let started = Instant::now();
     let exchange = exchange_then("HTTP/1.1 500 X\r\n\r\n", Then::Flood(b"x"), 10 * SECOND).await;
-    assert_eq!((exchange.outcome, exchange.answer), (status(500), Some("x".repeat(NEWEST_ANSWER))));
+    assert_eq!(
+        (exchange.outcome, exchange.answer.as_ref().map(|answer| &*answer.text)),
+        (status(500), Some(&*"x".repeat(NEWEST_ANSWER)))
+    );
+    assert_eq!(
+        exchange.answer.map(|answer| (answer.cut, answer.bytes)),
+        Some((true, None)),
+        "nobody knows how long it is"
+    );
     assert!(started.elapsed() < SECOND, "the rest is not waited for");
 }
 
@@ -139,7 +148,7 @@ async fn a_refusal_that_comes_before_the_whole_request_was_sent_is_the_answer() 
     .await;
     let url = EndpointUrl::from_stored(&receiver.url()).unwrap();
     let exchange = sender().post(&url, &[], vec![b'x'; 8 << 20], SECOND).await;
-    assert_eq!((exchange.outcome, exchange.answer.as_deref()), (status(413), Some("big")));
+    assert_eq!((exchange.outcome, exchange.answer), (status(413), Some("big".into())));
 }
 
 #[tokio::test]
@@ -153,5 +162,55 @@ async fn retry_after_is_told_in_seconds_or_as_a_date() {
     for value in ["soon", "\u{ff}"] {
         let exchange = exchange(format!("HTTP/1.1 429 X\r\nretry-after: {value}\r\n\r\n"), SECOND / 5).await;
         assert_eq!((exchange.outcome, exchange.retry_after), (status(429), None));
+    }
+}
+
+#[tokio::test]
+async fn of_several_retry_afters_the_first_valid_one_counts_and_fractions_round_up() {
+    for (headers, wanted) in [
+        ("retry-after: 120, 60", 120),
+        ("retry-after: 120\r\nretry-after: 60", 120),
+        ("retry-after: soon\r\nretry-after: 60", 60),
+        ("retry-after: soon, 60", 60),
+        ("retry-after: 30.5", 31),
+    ] {
+        let answer = format!("HTTP/1.1 429 X\r\n{headers}\r\ncontent-length: 0\r\n\r\n");
+        let exchange = exchange(answer, SECOND).await;
+        assert_eq!(exchange.retry_after, Some(Duration::from_secs(wanted)), "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_tells_where_it_leads_to_and_nothing_else_does() {
+    let location = async |code: u16| {
+        let answer =
+            format!("HTTP/1.1 {code} X\r\nlocation: https://b.example/\x7f\tx\u{85}\r\ncontent-length: 0\r\n\r\n");
+        exchange(answer.replace('\x7f', ""), SECOND).await.answer.and_then(|answer| answer.location)
+    };
+    for code in [301, 302, 307, 308] {
+        assert_eq!(location(code).await.as_deref(), Some("https://b.example/\\u0009x\\u0085"), "{code}");
+    }
+    for code in [200, 201, 400, 503] {
+        assert_eq!(location(code).await, None, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_decoded_as_declared_and_marked_where_it_is_cut() {
+    let answer = |charset: &str, body: &[u8]| {
+        let head = format!("HTTP/1.1 500 X\r\ncontent-type: text/plain; charset={charset}\r\ncontent-length: ");
+        [format!("{head}{}\r\n\r\n", body.len()).as_bytes(), body].concat()
+    };
+    let of = |text: &str, cut, bytes| Some(Answer { text: text.to_owned(), cut, bytes, ..Answer::default() });
+    for (charset, body, wanted) in [
+        ("ISO-8859-1", b"caf\xe9".to_vec(), of("café", false, Some(4))),
+        ("utf-8", "café".into(), of("café", false, None)),
+        ("shift_jis", b"\x82\xb1".to_vec(), of("こ", false, Some(2))),
+        ("utf-16le", b"n\0o\0".to_vec(), of("no", false, Some(4))),
+        ("utf-8", vec![b'x'; 5000], of(&"x".repeat(NEWEST_ANSWER), true, Some(5000))),
+        ("latin1", vec![0xe9; 5000], of(&"é".repeat(NEWEST_ANSWER / 2), true, Some(5000))),
+    ] {
+        let exchange = exchange(answer(charset, &body), SECOND).await;
+        assert_eq!((exchange.outcome, exchange.answer), (status(500), wanted), "{charset}");
     }
 }

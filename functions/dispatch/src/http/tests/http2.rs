@@ -6,7 +6,6 @@ use futures::future::{BoxFuture, poll_fn};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use hyper::body::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use pombo_domain::outcome::NEWEST_ANSWER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,12 +16,10 @@ use super::receiver::Receiver;
 use super::tls::{Authority, NAME, tls_receiver, url};
 use super::*;
 
-const X: HeaderName = HeaderName::from_static("x");
-
-type Http2 = Connection<TlsStream<TcpStream>, Bytes>;
+pub type Http2 = Connection<TlsStream<TcpStream>, Bytes>;
 
 /// A receiver that does this on each connection, and a sender that trusts it.
-async fn receiver(script: fn(usize, Http2) -> BoxFuture<'static, ()>) -> (Receiver, HttpSender) {
+pub async fn receiver(script: fn(usize, Http2) -> BoxFuture<'static, ()>) -> (Receiver, HttpSender) {
     let authority = Authority::new();
     let acceptor = authority.acceptor(b"h2", |_| {});
     let receiver = Receiver::start(move |peer| {
@@ -35,11 +32,11 @@ async fn receiver(script: fn(usize, Http2) -> BoxFuture<'static, ()>) -> (Receiv
     (receiver.await, authority.sender(LIMITS))
 }
 
-async fn next(connection: &mut Http2) -> Option<(Request<RecvStream>, SendResponse<Bytes>)> {
+pub async fn next(connection: &mut Http2) -> Option<(Request<RecvStream>, SendResponse<Bytes>)> {
     connection.accept().await?.ok()
 }
 
-fn answer(status: u16) -> Response<()> {
+pub fn answer(status: u16) -> Response<()> {
     Response::builder().status(status).body(()).unwrap()
 }
 
@@ -149,8 +146,8 @@ pub async fn until(stream: &mut TlsStream<TcpStream>, frames: &[(u8, u8)]) {
 }
 
 #[tokio::test]
-async fn a_used_connection_that_breaks_or_refuses_the_stream_is_replaced_once() {
-    let closing = receiver(|number, mut connection| {
+async fn a_used_connection_that_breaks_is_replaced_once() {
+    let (receiver, sender) = receiver(|number, mut connection| {
         async move {
             match number {
                 1 => drop(serve_one(&mut connection).await),
@@ -158,21 +155,10 @@ async fn a_used_connection_that_breaks_or_refuses_the_stream_is_replaced_once() 
             }
         }
         .boxed()
-    });
-    let refusing = receiver(|number, mut connection| {
-        async move {
-            if number == 1 {
-                serve_one(&mut connection).await.send_reset(Reason::REFUSED_STREAM);
-            }
-            serve(connection).await;
-        }
-        .boxed()
-    });
-    let cases = tokio::join!(closing, refusing);
-    for (name, (receiver, sender)) in [("closing", cases.0), ("refusing", cases.1)] {
-        assert_eq!(outcomes(&receiver, &sender, 2).await, vec![succeeded(200); 2], "{name}");
-        assert_eq!(receiver.connections(), 2, "{name}");
-    }
+    })
+    .await;
+    assert_eq!(outcomes(&receiver, &sender, 2).await, vec![succeeded(200); 2]);
+    assert_eq!(receiver.connections(), 2);
 }
 
 #[tokio::test]
@@ -210,32 +196,6 @@ async fn a_connection_on_which_a_request_timed_out_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_head_over_16_kib_or_100_lines_is_an_invalid_response() {
-    let (receiver, sender) = receiver(|number, mut connection| {
-        async move {
-            let mut response = answer(200);
-            match number {
-                1 => response.headers_mut().extend([(X, "y".repeat(16 * 1024).parse().unwrap())]),
-                2 => response.headers_mut().extend(vec![(X, HeaderValue::from_static("y")); 101]),
-                _ => response.headers_mut().extend(vec![(X, HeaderValue::from_static("y")); 100]),
-            }
-            let (_, mut respond) = next(&mut connection).await.unwrap();
-            respond.send_response(response, true).unwrap();
-            connection.graceful_shutdown();
-            next(&mut connection).await;
-        }
-        .boxed()
-    })
-    .await;
-    let mut kinds = Vec::new();
-    for _ in 0..3 {
-        kinds.push(kind(&post(&sender, &url(&receiver, NAME), SECOND).await.outcome));
-        tokio::time::sleep(SECOND / 10).await;
-    }
-    assert_eq!(kinds, ["invalid_response", "invalid_response", "succeeded"]);
-}
-
-#[tokio::test]
 async fn no_more_of_an_answer_is_taken_than_is_read() {
     static SENT: AtomicUsize = AtomicUsize::new(0);
     let (receiver, sender) = receiver(|_, mut connection| {
@@ -258,7 +218,10 @@ async fn no_more_of_an_answer_is_taken_than_is_read() {
     })
     .await;
     let exchange = post(&sender, &url(&receiver, NAME), 3 * SECOND).await;
-    assert_eq!((exchange.outcome, exchange.answer), (status(500), Some("x".repeat(NEWEST_ANSWER))));
+    assert_eq!(
+        (exchange.outcome, exchange.answer.map(|answer| answer.text)),
+        (status(500), Some("x".repeat(NEWEST_ANSWER)))
+    );
     assert!(exchange.took < SECOND);
     let sent = SENT.load(Ordering::Relaxed);
     assert!((16 * 1024..=32 * 1024).contains(&sent), "{sent} bytes");

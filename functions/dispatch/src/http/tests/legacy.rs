@@ -56,7 +56,7 @@ fn rows() -> Vec<Row> {
         ("a certificate that has expired", vec![any("expired")]),
         (
             "a certificate that it signed itself, or without the intermediate one",
-            ["self_signed", "incomplete"].map(any).into(),
+            ["self_signed", "self_signed_ca", "incomplete"].map(any).into(),
         ),
         ("TLS 1.3 and a wish for a client certificate", vec![speaking(&["-tls1_3", "-Verify", "1"])]),
         ("TLS 1.2 and a wish for a client certificate", vec![speaking(&["-tls1_2", "-Verify", "1"])]),

@@ -168,6 +168,11 @@ impl Peer {
         Some(request)
     }
 
+    /// The requests that came whole, on all connections.
+    pub fn requests(&self) -> Vec<String> {
+        self.seen.lock().unwrap().requests.clone()
+    }
+
     /// Sends bytes; gives whether the other side still took them.
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()

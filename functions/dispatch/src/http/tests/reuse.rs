@@ -93,7 +93,8 @@ async fn an_idle_connection_that_the_receiver_closed_costs_nothing() {
     }
     tokio::time::sleep(2 * SECOND).await;
     for receiver in &receivers {
-        assert_eq!(post(&sender, &receiver.url(), SECOND).await.outcome, succeeded(200));
+        let exchange = post(&sender, &receiver.url(), SECOND).await;
+        assert_eq!((exchange.outcome, exchange.redelivered), (succeeded(200), false), "it was never sent before");
         assert_eq!((receiver.connections(), receiver.requests().len()), (2, 2), "the request came once");
     }
 }
@@ -275,8 +276,32 @@ async fn the_second_try_is_the_last() {
     .await;
     let sender = sender();
     assert_eq!(post(&sender, &receiver.url(), SECOND).await.outcome, succeeded(200));
-    assert_eq!(kind(&post(&sender, &receiver.url(), SECOND).await.outcome), "connection");
+    let exchange = post(&sender, &receiver.url(), SECOND).await;
+    assert_eq!((kind(&exchange.outcome), exchange.redelivered), ("connection", true));
     assert_eq!((receiver.connections(), receiver.requests().len()), (2, 3));
+}
+
+#[tokio::test]
+async fn a_request_that_the_receiver_may_have_processed_is_sent_again_and_marked() {
+    let receiver = Receiver::start(|mut peer| async move {
+        while peer.request().await.is_some() {
+            if peer.requests().len() == 2 {
+                // It works on the request, and crashes.
+                return tokio::time::sleep(SECOND / 2).await;
+            }
+            peer.say(OK).await;
+        }
+    })
+    .await;
+    let sender = sender();
+    let mut marks = Vec::new();
+    for _ in 0..3 {
+        let exchange = post(&sender, &receiver.url(), 2 * SECOND).await;
+        assert_eq!(exchange.outcome, succeeded(200));
+        marks.push(exchange.redelivered);
+    }
+    assert_eq!(marks, [false, true, false]);
+    assert_eq!((receiver.connections(), receiver.requests().len()), (3, 4), "each but the second came once");
 }
 
 #[tokio::test]

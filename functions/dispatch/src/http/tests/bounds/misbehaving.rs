@@ -34,12 +34,16 @@ const MOST: usize = 128 * 1024;
 /// it. As it grows, it doubles, and is copied.
 const MOST_OF_HYPER: usize = 3 * 408 * 1024;
 
-/// h2 takes six frames of a head, of 16 KiB each, and copies them as they come. It also takes 256 frames of one byte,
-/// and keeps 248 bytes with each.
+/// h2 takes 256 frames of a body of one byte each, and keeps 248 bytes with each.
 const MOST_OF_H2: usize = 256 * 1024;
 
+/// h2 takes 40 frames of a head, of 16 KiB each, and copies them as they come. Of short lines, it takes 15,000, and keeps
+/// some 100 bytes with each.
+const MOST_OF_H2_HEAD: usize = 4 << 20;
+
 /// h2 keeps interim answers until hyper looks for the answer, which is when the connection has had its turn: 128 reads.
-const MOST_OF_INTERIM_ANSWERS: usize = 32 << 20;
+/// Ten times this bound is well within the memory of a function, 256 MiB by default.
+const MOST_OF_INTERIM_ANSWERS: usize = 16 << 20;
 
 fn case(layer: Layer, wanted: &'static str, name: impl Into<String>, first: impl AsRef<[u8]>, then: Then) -> Case {
     Case { name: name.into(), layer, greeting: settings(), first: first.as_ref().to_vec(), then, wanted, most: MOST }
@@ -210,20 +214,22 @@ fn http2_heads() -> Vec<Case> {
             "headers without end over HTTP/2",
             std::slice::from_ref(&begun),
             flood(CONTINUATION, NONE, &header(b"y").repeat(1000)),
-        ),
+        )
+        .up_to(MOST_OF_H2_HEAD),
         http2(
             "invalid_response",
             "long headers without end over HTTP/2",
             std::slice::from_ref(&begun),
             flood(CONTINUATION, NONE, &header(&[b'y'; 8000])),
-        ),
+        )
+        .up_to(MOST_OF_H2_HEAD),
         http2(
             "invalid_response",
             "a header without end over HTTP/2",
             &[frame(HEADERS, NONE, 1, &[&status(200)[..], &header(&[b'y'; 1 << 20])[..100]].concat())],
             flood(CONTINUATION, NONE, &[b'y'; LARGEST]),
         )
-        .up_to(MOST_OF_H2),
+        .up_to(MOST_OF_H2_HEAD),
         http2("invalid_response", "empty continuations without end", &[begun], flood(CONTINUATION, NONE, &[])),
         http2("invalid_response", "a line told thousands of times", &[frame(HEADERS, END_HEADERS, 1, &bomb)], Stay),
         http2("invalid_response", "what is no HPACK", &[frame(HEADERS, END_HEADERS, 1, &[0xff; 100])], Stay),

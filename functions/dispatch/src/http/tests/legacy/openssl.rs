@@ -51,6 +51,10 @@ impl Files {
         files.receiver("expired", &ec("P-256"), &signed.replace("-days 30", "-days -1"));
         files.receiver("incomplete", &ec("P-256"), &signed.replace("authority", "intermediate"));
         files.receiver("self_signed", &ec("P-256"), "-key self_signed.key -days 30 -extfile name.ext");
+        files.run(&format!(
+            "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN={NAME} -addext subjectAltName=DNS:{NAME} \
+             -keyout self_signed_ca.key -out self_signed_ca.pem"
+        ));
         files
     }
 
