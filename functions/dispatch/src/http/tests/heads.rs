@@ -87,7 +87,7 @@ async fn a_larger_or_endless_head_is_an_invalid_response_that_names_the_bound() 
     for (first, then, wanted) in cases {
         let receiver = Receiver::saying_then(&first, then).await;
         let exchange = post(&sender(), &receiver.url(), 5 * SECOND).await;
-        assert_eq!(detail(exchange.outcome), wanted, "{:.60}", first);
+        assert_eq!(detail(exchange.outcome), wanted, "{first:.60}");
         assert_eq!((receiver.connections(), receiver.requests().len()), (1, 1), "it is not sent again");
     }
 }
