@@ -81,7 +81,7 @@ fn sees(caller: &Caller, stored: &StoredKey) -> bool {
 }
 
 fn after(request: &Request, tenant: Option<&TenantId>) -> Result<Option<(Timestamp, KeyId)>, Problem> {
-    let Some(cursor) = request.query.get("cursor") else { return Ok(None) };
+    let Some(cursor) = request.query_text("cursor") else { return Ok(None) };
     let (of, created_at, id): Position = from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
     if of.as_ref() == tenant {
         Ok(Some((created_at, id)))

@@ -43,7 +43,7 @@ pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Respo
 
 /// The last endpoint of the page before.
 fn after(request: &Request, tenant: &TenantId) -> Result<Option<EndpointId>, Problem> {
-    let Some(cursor) = request.query.get("cursor") else { return Ok(None) };
+    let Some(cursor) = request.query_text("cursor") else { return Ok(None) };
     let (of, after): (TenantId, EndpointId) =
         from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
     if of == *tenant {

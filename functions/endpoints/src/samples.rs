@@ -27,7 +27,7 @@ pub fn request(body: &str) -> Request {
 }
 
 pub fn query(pairs: &[(&str, &str)]) -> Request {
-    let query = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let query = pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
     Request { query, ..request("") }
 }
 

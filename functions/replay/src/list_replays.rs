@@ -30,7 +30,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
         (None, None) => None,
         (_, named) => Some(caller.tenant_for(named)?),
     };
-    let after = request.query.get("cursor").map(|cursor| position(cursor, tenant.as_ref())).transpose()?;
+    let after = request.query_text("cursor").map(|cursor| position(cursor, tenant.as_ref())).transpose()?;
     let owner = tenant.as_ref().map(TenantId::as_str);
     let (keys, more) = app.jobs.list(owner, after.as_ref(), request.limit()?).await?;
     let last = keys.last().filter(|_| more);

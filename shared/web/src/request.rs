@@ -57,8 +57,8 @@ pub struct Request {
     pub method: Method,
     /// The path, without a slash at the end.
     pub path: String,
-    /// Query parameters, decoded; of repeated ones the last.
-    pub query: BTreeMap<String, String>,
+    /// Query parameters, decoded, each with all of its values in the order of the URL.
+    pub query: BTreeMap<String, Vec<String>>,
     /// Headers, names in lower case.
     pub headers: BTreeMap<String, String>,
     /// The body's bytes.
@@ -91,7 +91,11 @@ impl Request {
             .headers
             .iter()
             .filter_map(|(name, value)| Some((name.as_str().to_ascii_lowercase(), value.to_str().ok()?.to_owned())));
-        let query = url::form_urlencoded::parse(event.raw_query_string.as_deref().unwrap_or_default().as_bytes());
+        let mut query = BTreeMap::<String, Vec<String>>::new();
+        let text = event.raw_query_string.unwrap_or_default();
+        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+            query.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
         let identity = context
             .authorizer
             .and_then(|authorizer| authorizer.iam)
@@ -100,7 +104,7 @@ impl Request {
         Ok(Self {
             method,
             path: path.trim_end_matches('/').to_owned(),
-            query: query.into_owned().collect(),
+            query,
             headers: headers.collect(),
             body,
             identity,
@@ -125,15 +129,25 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
+    /// A query parameter as text: the first, where [`Request::only_query`] has not refused a second one.
+    #[must_use]
+    pub fn query_text(&self, name: &str) -> Option<&str> {
+        self.query.get(name)?.first().map(String::as_str)
+    }
+
     /// A query parameter as a value of the domain.
     pub fn query<T: FromStr<Err = Invalid>>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let Some(text) = self.query.get(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|invalid: Invalid| Problem::field(invalid.in_field(name)))
+        self.query_text(name).map(|text| parameter(name, text)).transpose()
+    }
+
+    /// All values of a query parameter that may be repeated.
+    pub fn query_all<T: FromStr<Err = Invalid>>(&self, name: &str) -> Result<Vec<T>, Problem> {
+        self.query.get(name).into_iter().flatten().map(|text| parameter(name, text)).collect()
     }
 
     /// The `limit` of a list: 1 to 100, 50 unless given.
     pub fn limit(&self) -> Result<usize, Problem> {
-        match self.query.get("limit") {
+        match self.query_text("limit") {
             None => Ok(50),
             Some(text) => match text.parse() {
                 Ok(limit @ 1..=100) => Ok(limit),
@@ -142,20 +156,53 @@ impl Request {
         }
     }
 
-    /// Refuses query parameters other than these: a misspelled filter must not select everything.
+    /// Refuses query parameters other than these, since a misspelled filter must not select everything, and those that are
+    /// given twice, since one of the two values would be ignored.
     pub fn only_query(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.query.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) if known.is_empty() => Err(Problem::invalid(name, "is not a parameter here; there are none")),
-            Some(name) => {
-                Err(Problem::invalid(name, format!("is not a parameter here; known are {}", known.join(", "))))
-            }
-            None => Ok(()),
-        }
+        self.only_query_with_several(known, &[])
     }
+
+    /// The same, but the parameters in `several` may be given more than once: `?status=failed&status=held`.
+    pub fn only_query_with_several(&self, known: &[&str], several: &[&str]) -> Result<(), Problem> {
+        for (name, values) in &self.query {
+            let name = name.as_str();
+            if !known.contains(&name) {
+                let rule = match known {
+                    [] => "is not a parameter here; there are none".to_owned(),
+                    known => format!("is not a parameter here; known are {}", known.join(", ")),
+                };
+                return Err(Problem::invalid(name, rule));
+            }
+            if values.len() > 1 && !several.contains(&name) {
+                return Err(Problem::invalid(name, "must be given once"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the value of a query parameter.
+fn parameter<T: FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|invalid: Invalid| {
+        // A bare plus stands for a space: `since=2026-11-28T01:30:00+02:00` arrives as "2026-11-28T01:30:00 02:00".
+        let plus_was_meant = text.contains(' ') && text.replace(' ', "+").parse::<T>().is_ok();
+        let rule = if plus_was_meant {
+            Invalid::from(format!("{invalid}; in a URL a + stands for a space, write it as %2B"))
+        } else {
+            invalid
+        };
+        Problem::field(rule.in_field(name))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+<<<<<<< HEAD
+=======
+    use pombo_domain::event_type::EventType;
+    use pombo_domain::time::Timestamp;
+
+>>>>>>> 86c6d97 (Take several statuses, and refuse other repeated parameters)
     use super::*;
 
     #[test]
@@ -182,9 +229,82 @@ mod tests {
         }))
         .unwrap();
         let request = Request::from_url(event).unwrap();
-        assert_eq!((request.method, request.segments()), (Method::Post, vec!["events"]));
-        assert_eq!((request.query["a"].as_str(), request.query["b"].as_str()), ("2", "é x"));
+        assert_eq!((request.method, request.path.as_str()), (Method::Post, "/v1/events"));
+        assert_eq!(
+            (&request.query["a"][..], request.query_text("b")),
+            (&["1".to_owned(), "2".to_owned()][..], Some("é x"))
+        );
         assert_eq!((request.header("authorization"), request.body.as_slice()), (Some("Bearer x"), b"{}".as_slice()));
         assert_eq!(request.identity.unwrap().arn, "arn:aws:iam::1:role/app");
     }
+<<<<<<< HEAD
+=======
+
+    /// A request with this query, as it stands in the URL.
+    fn with_query(query: &str) -> Request {
+        let mut parameters = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            parameters.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        Request { query: parameters, ..request("") }
+    }
+
+    #[test]
+    fn a_parameter_is_known_and_given_once_unless_it_may_be_repeated() {
+        for (query, expected) in [
+            ("", None),
+            ("limit=3&type=a", None),
+            ("type=a&type=b", None),
+            ("limit=3&limit=3", Some(("limit", "must be given once"))),
+            ("limit=3&type=a&limit=4", Some(("limit", "must be given once"))),
+            ("typ=a", Some(("typ", "is not a parameter here; known are limit, type"))),
+        ] {
+            let refused = with_query(query).only_query_with_several(&["limit", "type"], &["type"]).err();
+            let named =
+                refused.as_ref().map(|problem| (problem.errors[0].field.as_str(), problem.errors[0].rule.as_str()));
+            assert_eq!(named, expected, "{query}");
+        }
+        let refused = with_query("type=a&type=b").only_query(&["type"]).unwrap_err();
+        assert_eq!((refused.status, refused.errors[0].rule.as_str()), (400, "must be given once"));
+        assert_eq!(
+            with_query("a=1").only_query(&[]).unwrap_err().errors[0].rule,
+            "is not a parameter here; there are none"
+        );
+    }
+
+    #[test]
+    fn all_values_of_a_repeated_parameter_are_read_and_each_is_checked() {
+        let types = |query: &str| with_query(query).query_all::<EventType>("type");
+        assert_eq!(types("type=a&type=b").unwrap(), ["a".parse().unwrap(), "b".parse().unwrap()]);
+        assert_eq!(types("").unwrap(), []);
+        assert_eq!(types("type=a&type=b%20c").unwrap_err().errors[0].field, "type");
+    }
+
+    #[test]
+    fn a_bare_plus_in_a_time_is_explained_and_other_mistakes_are_not() {
+        let time = |query: &str| {
+            with_query(query).query::<Timestamp>("since").map_err(|problem| problem.errors[0].rule.clone())
+        };
+        assert!(time("since=2026-11-28T01:30:00%2B02:00").is_ok());
+        assert!(time("since=2026-11-28T01:30:00+02:00").unwrap_err().contains("%2B"));
+        for wrong in ["since=2026-11-28", "since=2026-11-28+01:30:00", "since=yesterday+noon"] {
+            assert!(!time(wrong).unwrap_err().contains("%2B"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_defaults_may_be_left_out_but_not_be_wrong() {
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Defaults {
+            number: Option<u32>,
+        }
+        let read = |body: &str| request(body).json_or_default::<Defaults>();
+        for empty in ["", " \n", "{}"] {
+            assert_eq!(read(empty).unwrap(), Defaults::default());
+        }
+        assert_eq!(read(r#"{"number":3}"#).unwrap().number, Some(3));
+        assert_eq!(read(r#"{"numbr":3}"#).unwrap_err().errors[0].field, "numbr");
+    }
+>>>>>>> 86c6d97 (Take several statuses, and refuse other repeated parameters)
 }

@@ -91,7 +91,7 @@ mod tests {
         let request = pombo_web::Request {
             method: Method::Get,
             path: "/v1/events".into(),
-            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            query: query.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect(),
             headers: BTreeMap::new(),
             body: Vec::new(),
             identity: None,

@@ -1,5 +1,7 @@
 //! What of the deliveries a list shows, and from which partitions it is made.
 
+use std::collections::BTreeSet;
+
 use pombo_aws::deliveries::List;
 use pombo_domain::delivery::{DeliveryKey, Listing, Record, SHARDS, Status};
 use pombo_domain::event_type::Pattern;
@@ -25,13 +27,52 @@ pub(crate) enum Scope {
     Stack,
 }
 
+/// The statuses that a list shows; none for all that the scope's lists hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredStatuses", into = "StoredStatuses")]
+pub(crate) struct Statuses(pub(crate) BTreeSet<Status>);
+
+/// Statuses as a cursor has them: with none or one, as in the cursors of the version before.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredStatuses {
+    Any(Option<Status>),
+    Several(BTreeSet<Status>),
+}
+
+impl From<StoredStatuses> for Statuses {
+    fn from(stored: StoredStatuses) -> Self {
+        match stored {
+            StoredStatuses::Any(status) => Self(status.into_iter().collect()),
+            StoredStatuses::Several(statuses) => Self(statuses),
+        }
+    }
+}
+
+impl From<Statuses> for StoredStatuses {
+    fn from(statuses: Statuses) -> Self {
+        match statuses.0.len() {
+            0 | 1 => Self::Any(statuses.0.into_iter().next()),
+            _ => Self::Several(statuses.0),
+        }
+    }
+}
+
+impl Statuses {
+    /// Whether a list by status shows deliveries in this status.
+    fn has(&self, status: Status) -> bool {
+        if self.0.is_empty() { Status::LISTED.contains(&status) } else { self.0.contains(&status) }
+    }
+}
+
 /// What a list shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Filter {
     /// Whose deliveries.
     pub(crate) scope: Scope,
-    /// In which status; `None` for all that the scope's lists hold.
-    pub(crate) status: Option<Status>,
+    /// In which statuses.
+    #[serde(rename = "status")]
+    pub(crate) statuses: Statuses,
     /// Of events of which types; `None` for all.
     pub(crate) event_type: Option<Pattern>,
     /// Of events accepted at this time or later.
@@ -54,8 +95,9 @@ pub(crate) struct Request {
 impl Request {
     /// Reads the query of `GET /v1/deliveries`.
     pub(crate) fn read(request: &pombo_web::Request, caller: &Caller) -> Result<Self, Problem> {
-        request.only_query(&["endpoint_id", "tenant", "status", "type", "since", "until", "limit", "cursor"])?;
-        let status: Option<Status> = request.query("status")?;
+        const KNOWN: [&str; 8] = ["endpoint_id", "tenant", "status", "type", "since", "until", "limit", "cursor"];
+        request.only_query_with_several(&KNOWN, &["status"])?;
+        let statuses = Statuses(request.query_all("status")?.into_iter().collect());
         let scope = match (request.query("endpoint_id")?, request.query::<TenantId>("tenant")?) {
             (Some(_), Some(_)) => return Err(Problem::invalid("tenant", "must not be given with endpoint_id")),
             (Some(endpoint_id), None) => Scope::Endpoint(endpoint_id),
@@ -63,9 +105,9 @@ impl Request {
             (None, tenant) if tenant.is_some() || caller.tenant.is_some() => Scope::Tenant(caller.tenant_for(tenant)?),
             (None, _) => Scope::Stack,
         };
-        refuse_unlisted(&scope, status)?;
+        refuse_unlisted(&scope, &statuses)?;
         let (since, until) = super::range(request)?;
-        let filter = Filter { scope, status, event_type: request.query("type")?, since, until };
+        let filter = Filter { scope, statuses, event_type: request.query("type")?, since, until };
         let after = super::position(request, &filter)?;
         Ok(Self { filter, after, limit: request.limit()? })
     }
@@ -82,8 +124,8 @@ impl Request {
 }
 
 /// What is pending or succeeded is on no list by its status: a delivery that succeeds at once pays for no index.
-fn refuse_unlisted(scope: &Scope, status: Option<Status>) -> Result<(), Problem> {
-    let Some(status) = status.filter(|status| !Status::LISTED.contains(status)) else { return Ok(()) };
+fn refuse_unlisted(scope: &Scope, statuses: &Statuses) -> Result<(), Problem> {
+    let Some(status) = statuses.0.iter().find(|status| !Status::LISTED.contains(status)) else { return Ok(()) };
     let instead = match scope {
         Scope::Endpoint(endpoint) => format!("GET /v1/deliveries?endpoint_id={endpoint} without status shows all"),
         Scope::Tenant(_) | Scope::Stack => {
@@ -104,20 +146,29 @@ impl Filter {
     /// The partitions to ask, in stages: those of a stage at one time, one stage after the other.
     ///
     /// A delivery that changes its status between two queries must not be missed by both. It goes from `retrying` to
-    /// another status or from another to `retrying`; so `retrying` is asked first and once more at the end.
+    /// another status or from another to `retrying`; so `retrying` is asked first and, where there are others, once more at
+    /// the end.
     pub(crate) fn stages(&self) -> Vec<Vec<List>> {
-        match (&self.scope, self.status) {
-            (Scope::Endpoint(endpoint), None) => vec![vec![List::OfEndpoint(endpoint.clone())]],
-            (Scope::Endpoint(endpoint), Some(status)) => {
-                vec![vec![List::ByEndpoint(Listing::endpoint_partition(endpoint, status))]]
-            }
-            (_, Some(status)) => vec![self.shards(status).collect()],
-            (_, None) => vec![
-                self.shards(Status::Retrying).collect(),
-                self.shards(Status::Held).collect(),
-                self.shards(Status::Failed).chain(self.shards(Status::Cancelled)).collect(),
-                self.shards(Status::Retrying).collect(),
-            ],
+        if let (Scope::Endpoint(endpoint), true) = (&self.scope, self.statuses.0.is_empty()) {
+            return vec![vec![List::OfEndpoint(endpoint.clone())]];
+        }
+        let order: [&[Status]; 4] =
+            [&[Status::Retrying], &[Status::Held], &[Status::Failed, Status::Cancelled], &[Status::Retrying]];
+        let asked = |stage: &[Status]| stage.iter().copied().filter(|status| self.statuses.has(*status)).collect();
+        let mut stages: Vec<Vec<Status>> =
+            order.into_iter().map(asked).filter(|stage: &Vec<_>| !stage.is_empty()).collect();
+        if stages.iter().all(|stage| *stage == [Status::Retrying]) {
+            stages.truncate(1);
+        }
+        let lists = |stage: Vec<Status>| stage.into_iter().flat_map(|status| self.lists(status)).collect();
+        stages.into_iter().map(lists).collect()
+    }
+
+    /// The partitions of the deliveries in a status.
+    fn lists(&self, status: Status) -> Vec<List> {
+        match &self.scope {
+            Scope::Endpoint(endpoint) => vec![List::ByEndpoint(Listing::endpoint_partition(endpoint, status))],
+            Scope::Tenant(_) | Scope::Stack => self.shards(status).collect(),
         }
     }
 
@@ -138,10 +189,9 @@ impl Filter {
 
     /// Whether a candidate belongs on the page, by its record.
     pub(crate) fn shows(&self, record: &Record, now: Timestamp) -> bool {
-        let status = match (&self.scope, self.status) {
-            (_, Some(status)) => record.status == status,
-            (Scope::Endpoint(_), None) => true,
-            (_, None) => Status::LISTED.contains(&record.status),
+        let status = match (&self.scope, self.statuses.0.is_empty()) {
+            (Scope::Endpoint(_), true) => true,
+            _ => self.statuses.has(record.status),
         };
         let event_type = self.event_type.as_ref().is_none_or(|pattern| pattern.matches(&record.event_type));
         status && event_type && record.expires_at > now.as_seconds()
@@ -153,6 +203,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use pombo_domain::api_key;
+    use pombo_domain::delivery::NewDelivery;
     use pombo_web::Method;
 
     use super::*;
@@ -164,11 +215,19 @@ mod tests {
         Caller { name: "k".into(), tenant, scope: api_key::Scope::Ops }
     }
 
+    fn query_of(query: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+        let mut parameters = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in query {
+            parameters.entry((*name).to_owned()).or_default().push((*value).to_owned());
+        }
+        parameters
+    }
+
     fn read(query: &[(&str, &str)], tenant: Option<&str>) -> Result<Request, Problem> {
         let request = pombo_web::Request {
             method: Method::Get,
             path: "/v1/deliveries".into(),
-            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            query: query_of(query),
             headers: BTreeMap::new(),
             body: Vec::new(),
             identity: None,
@@ -202,6 +261,10 @@ mod tests {
             (vec![("status", "pending"), ("endpoint_id", ENDPOINT)], "status", "without status"),
             (vec![("status", "succeeded"), ("tenant", "a")], "status", "GET /v1/deliveries?endpoint_id"),
             (vec![("status", "pending")], "status", "GET /v1/events/{id}"),
+            (vec![("status", "failed"), ("status", "lost")], "status", "must be pending"),
+            (vec![("status", "failed"), ("status", "succeeded")], "status", "no list of succeeded"),
+            (vec![("type", "a"), ("type", "b")], "type", "must be given once"),
+            (vec![("limit", "3"), ("limit", "3")], "limit", "must be given once"),
         ] {
             let problem = read(&query, None).unwrap_err();
             let error = &problem.errors[0];
@@ -240,10 +303,53 @@ mod tests {
             (vec![("tenant", "a"), ("limit", "5")], 40, 5),
             (vec![("status", "held")], 8, 20),
             (vec![("status", "held"), ("type", "a.*"), ("limit", "5")], 8, 58),
+            (vec![("status", "retrying")], 8, 20),
+            (vec![("status", "retrying"), ("status", "retrying")], 8, 20),
+            (vec![("status", "held"), ("status", "failed")], 16, 20),
+            (vec![("status", "held"), ("status", "retrying"), ("tenant", "a")], 24, 20),
+            (vec![("endpoint_id", ENDPOINT), ("status", "retrying"), ("status", "failed")], 3, 50),
         ] {
             let page = read(&query, None).unwrap();
             let asked: usize = page.filter.stages().iter().map(Vec::len).sum();
             assert_eq!((asked, page.filter.keys_to_ask(page.at_once())), (partitions, keys), "{query:?}");
         }
+    }
+
+    #[test]
+    fn several_statuses_show_the_deliveries_in_each_of_them() {
+        let record = |status| {
+            let new = NewDelivery { tenant: "a".parse().unwrap(), event_type: "a".parse().unwrap(), expires_at: 9 };
+            Record { status, ..Record::begin(key(), new) }
+        };
+        let shown = |query: &[(&str, &str)]| {
+            let filter = read(query, None).unwrap().filter;
+            let all = [Status::Pending, Status::Succeeded].into_iter().chain(Status::LISTED);
+            all.filter(|status| filter.shows(&record(*status), Timestamp::from_seconds(1))).collect::<Vec<_>>()
+        };
+        for scope in [("tenant", "a"), ("endpoint_id", ENDPOINT)] {
+            assert_eq!(shown(&[scope, ("status", "failed")]), [Status::Failed]);
+            assert_eq!(shown(&[scope, ("status", "failed"), ("status", "held")]), [Status::Held, Status::Failed]);
+        }
+        assert_eq!(shown(&[]), Status::LISTED);
+        assert_eq!(shown(&[("endpoint_id", ENDPOINT)]).len(), 6);
+    }
+
+    #[test]
+    fn a_cursor_of_the_version_before_reads_as_its_one_status() {
+        let statuses = |stored: &str| serde_json::from_str::<Statuses>(stored).unwrap();
+        let of = |statuses: &[Status]| Statuses(statuses.iter().copied().collect());
+        for (stored, expected) in [
+            ("null", of(&[])),
+            (r#""held""#, of(&[Status::Held])),
+            (r#"["held","failed"]"#, of(&[Status::Held, Status::Failed])),
+        ] {
+            assert_eq!(statuses(stored), expected);
+            assert_eq!(serde_json::to_string(&expected).unwrap(), stored);
+        }
+        let query = [("status", "held"), ("status", "failed")];
+        let cursor = read(&query, None).unwrap().filter.cursor(key());
+        let turned = [("status", "failed"), ("cursor", &cursor), ("status", "held")];
+        assert_eq!(read(&turned, None).unwrap().after, Some(key()), "in any order");
+        assert_eq!(read(&[("status", "held"), ("cursor", &cursor)], None).unwrap_err().errors[0].field, "cursor");
     }
 }

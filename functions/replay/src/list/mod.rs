@@ -58,7 +58,7 @@ where
     F: DeserializeOwned + PartialEq,
     P: DeserializeOwned,
 {
-    request.query.get("cursor").map(|cursor| read_cursor(cursor, filter)).transpose()
+    request.query_text("cursor").map(|cursor| read_cursor(cursor, filter)).transpose()
 }
 
 /// The time that a list is about: from the first, before the second.

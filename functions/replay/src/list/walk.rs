@@ -8,7 +8,7 @@ use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 use proptest::prelude::*;
 
-use super::filter::{Filter, Scope};
+use super::filter::{Filter, Scope, Statuses};
 use super::page::Page;
 use crate::merge::{Part, merge};
 
@@ -178,10 +178,11 @@ fn filter() -> impl Strategy<Value = Filter> {
         Just(Scope::Tenant("a".parse().unwrap())),
         Just(Scope::Stack),
     ];
-    let status = prop_oneof![2 => Just(None), 1 => prop::sample::select(Status::LISTED.to_vec()).prop_map(Some)];
+    let statuses = prop_oneof![2 => Just(Vec::new()), 2 => prop::sample::subsequence(Status::LISTED.to_vec(), 1..=4)];
+    let statuses = statuses.prop_map(|statuses| Statuses(statuses.into_iter().collect()));
     let event_type = prop_oneof![2 => Just(None), 1 => Just(Some("a.*".parse().unwrap()))];
-    let filter = |(scope, status, event_type)| Filter { scope, status, event_type, since: None, until: None };
-    (scope, status, event_type).prop_map(filter)
+    let filter = |(scope, statuses, event_type)| Filter { scope, statuses, event_type, since: None, until: None };
+    (scope, statuses, event_type).prop_map(filter)
 }
 
 proptest! {
