@@ -3,7 +3,7 @@
 use pombo_domain::api_key::Scope::Admin;
 use pombo_web::Method::{Delete, Get, Patch, Post};
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Method, Problem, Request, Response};
+use pombo_web::{Problem, Request, Response, Url, not_served};
 
 use crate::{App, create, keys, lifecycle, list, patch, public_keys, secrets, test_endpoint};
 
@@ -68,7 +68,7 @@ pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Re
     let (scope, call, id) = match route::find(&ROUTES, request) {
         Some((Access::Open(Open::PublicKeys), id)) => return public_keys::show(app, id, request).await,
         Some((Access::Key(scope, call), id)) => (scope, call, id),
-        None => return not_served(request),
+        None => return Err(not_served(Url::Endpoints, request)),
     };
     let caller = &app.authenticator.authenticate(request, scope).await?;
     *key = Some(caller.name.clone());
@@ -92,68 +92,13 @@ pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Re
     }
 }
 
-/// What is said to a request that is no call: 405 where the path has other methods.
-fn not_served(request: &Request) -> Result<Response, Problem> {
-    let methods = methods(&request.path);
-    if methods.is_empty() { Err(unknown(request)) } else { Ok(method_not_allowed(&methods)) }
-}
-
-/// The methods that a path has; none for a path that is not served here.
-fn methods(path: &str) -> Vec<Method> {
-    ROUTES.iter().filter(|route| route.id(path).is_some()).map(|route| route.method).collect()
-}
-
-fn method_not_allowed(methods: &[Method]) -> Response {
-    let allow = methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
-    let problem = Problem::new(405, format!("This path has the methods {allow}."));
-    Response::from(problem).with_header("allow", allow)
-}
-
-/// 404 that names the URL of the stack where such a path is served, unless that is this one.
-fn unknown(request: &Request) -> Problem {
-    match request.segments().as_slice() {
-        ["endpoints" | "keys", ..] => {
-            Problem::new(404, format!("{} {} is not served.", request.method.as_str(), request.path))
-        }
-        _ => request.no_route(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples;
 
     #[test]
-    fn every_path_has_its_methods() {
-        for (path, expected) in [
-            ("/v1/endpoints", "GET, POST"),
-            ("/v1/endpoints/ep_x", "DELETE, GET, PATCH"),
-            ("/v1/endpoints/ep_x/pause", "POST"),
-            ("/v1/endpoints/ep_x/resume", "POST"),
-            ("/v1/endpoints/ep_x/rotate-secret", "POST"),
-            ("/v1/endpoints/ep_x/keys.json", "GET"),
-            ("/v1/endpoints/ep_x/secret", "GET"),
-            ("/v1/endpoints/ep_x/test", "POST"),
-            ("/v1/keys", "GET, POST"),
-            ("/v1/keys/x", "DELETE"),
-        ] {
-            let response = method_not_allowed(&methods(path));
-            assert_eq!((response.status, response.header("allow")), (405, Some(expected)), "{path}");
-        }
-        for path in ["/v1/endpoints/ep_x/other", "/v1/endpoints/ep_x/pause/x", "/v1/keys/x/y", "/v1/events", "/v1/"] {
-            assert_eq!(methods(path), [], "{path}");
-        }
-    }
-
-    #[test]
-    fn a_path_of_another_url_is_named_and_one_of_this_url_is_not() {
-        let detail = |path: &str| {
-            let request = Request { path: path.into(), ..samples::request("") };
-            unknown(&request).detail
-        };
-        assert!(detail("/v1/events").contains("ingest URL"));
-        assert!(detail("/v1/deliveries").contains("replay URL"));
-        assert!(!detail("/v1/endpoints/ep_x/other").contains("URL"));
+    fn the_calls_are_those_that_the_other_urls_send_callers_to() {
+        let routes: Vec<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
+        assert_eq!(routes, pombo_web::served_by(Url::Endpoints).collect::<Vec<_>>());
     }
 }

@@ -16,7 +16,7 @@ use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_domain::api_key::Scope;
 use pombo_domain::time::Timestamp;
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Caller, Method, Problem, Request, Response};
+use pombo_web::{Caller, Method, Problem, Request, Response, Url, not_served};
 
 pub use self::settings::{App, IngestAuth};
 
@@ -67,10 +67,11 @@ async fn route(app: &App, request: &Request, invocation: &Invocation) -> Result<
     match route::find(&ROUTES, request) {
         Some((Access::Key(scope, Call::PostEvent), _)) => {
             let caller = caller(app, request, scope).await?;
+            request.only_query(&[])?;
             accept::accept(app, &caller, request, invocation).await
         }
         Some((Access::Open(never), _)) => match never {},
-        None => Err(request.no_route()),
+        None => Err(not_served(Url::Ingest, request)),
     }
 }
 
@@ -80,5 +81,16 @@ async fn caller(app: &App, request: &Request, scope: Scope) -> Result<Caller, Pr
         (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, scope).await,
         (IngestAuth::Iam, Some(identity)) => Ok(Caller { name: identity.arn.clone(), tenant: None, scope }),
         (IngestAuth::Iam, None) => Err(Problem::new(403, "Sign the request with AWS Signature Version 4.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calls_are_those_that_the_other_urls_send_callers_to() {
+        let routes: Vec<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
+        assert_eq!(routes, pombo_web::served_by(Url::Ingest).collect::<Vec<_>>());
     }
 }

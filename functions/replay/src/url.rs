@@ -6,7 +6,7 @@ use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
 use pombo_domain::api_key::Scope::Ops;
 use pombo_web::Method::{Get, Post};
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Method, Problem, Request, Response};
+use pombo_web::{Problem, Request, Response, Url, not_served};
 
 use crate::invocation::Invocation;
 use crate::settings::App;
@@ -96,7 +96,7 @@ async fn respond(
         Some((Access::Open(Open::Console), _)) => return Ok(app.console.answer()),
         Some((Access::Open(Open::Missed), _)) => return missed::answer(app, request, invocation, name).await,
         Some((Access::Key(scope, call), id)) => (scope, call, id),
-        None => return Err(unknown(request)),
+        None => return Err(not_served(Url::Replay, request)),
     };
     let caller = app.authenticator.authenticate(request, scope).await?;
     name.clone_from(&caller.name);
@@ -115,20 +115,11 @@ async fn respond(
     }
 }
 
-/// 404 that names the URL of the stack where such a path is served, unless that is this one.
-fn unknown(request: &Request) -> Problem {
-    match (request.method, request.segments().as_slice()) {
-        (method, ["deliveries" | "replays" | "health" | "dead-letters" | "missed", ..])
-        | (method @ Method::Get, ["events", ..]) => {
-            Problem::new(404, format!("{} {} is not served.", method.as_str(), request.path))
-        }
-        _ => request.no_route(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use pombo_web::Method;
 
     use super::*;
 
@@ -144,7 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn each_call_has_its_path_and_what_lives_elsewhere_is_named() {
+    fn the_calls_are_those_that_the_other_urls_send_callers_to() {
+        let routes: Vec<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
+        assert_eq!(routes, pombo_web::served_by(Url::Replay).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_call_has_its_path_and_others_are_refused() {
         for (method, path, expected) in [
             (Method::Get, "", Ok(("", Access::Open(Open::Console)))),
             (Method::Post, "/v1/missed", Ok(("", Access::Open(Open::Missed)))),
@@ -155,31 +152,25 @@ mod tests {
             (Method::Post, "/v1/deliveries/d/cancel", Ok(("d", Access::Key(Ops, Call::CancelDelivery)))),
             (Method::Get, "/v1/health/e", Ok(("e", Access::Key(Ops, Call::GetHealth)))),
             (Method::Get, "/v1/dead-letters", Ok(("", Access::Key(Ops, Call::ListDeadLetters)))),
-            (Method::Get, "/v1/missed", Err("GET /v1/missed is not served.")),
-            (Method::Get, "/v1/health", Err("GET /v1/health is not served.")),
-            (Method::Get, "/v1/deliveries/d/cancel", Err("/v1/deliveries/d/cancel is not served.")),
             (Method::Post, "/v1/replays", Ok(("", Access::Key(Ops, Call::CreateReplay)))),
             (Method::Get, "/v1/replays", Ok(("", Access::Key(Ops, Call::ListReplays)))),
             (Method::Get, "/v1/replays/r", Ok(("r", Access::Key(Ops, Call::GetReplay)))),
             (Method::Post, "/v1/replays/r/cancel", Ok(("r", Access::Key(Ops, Call::CancelReplay)))),
-            (Method::Post, "/v1/events", Err("ingest URL")),
-            (Method::Get, "/v1/endpoints", Err("endpoints URL")),
-            (Method::Post, "/v1/keys", Err("endpoints URL")),
-            (Method::Delete, "/v1/deliveries/d", Err("DELETE /v1/deliveries/d is not served")),
-            (Method::Get, "/v1/deliveries/d/e", Err("/v1/deliveries/d/e is not served.")),
-            (Method::Get, "/deliveries", Err("is not served here")),
-            (Method::Get, "/console", Err("is not served here")),
-            (Method::Post, "", Err("is not served here")),
+            (Method::Get, "/v1/missed", Err(405)),
+            (Method::Get, "/v1/deliveries/d/cancel", Err(405)),
+            (Method::Delete, "/v1/deliveries/d", Err(405)),
+            (Method::Post, "/v1/events", Err(405)),
+            (Method::Post, "", Err(405)),
+            (Method::Get, "/v1/health", Err(404)),
+            (Method::Get, "/v1/endpoints", Err(404)),
+            (Method::Post, "/v1/keys", Err(404)),
+            (Method::Get, "/v1/deliveries/d/e", Err(404)),
+            (Method::Get, "/deliveries", Err(404)),
+            (Method::Get, "/console", Err(404)),
         ] {
             let request = request(method, path);
-            match (route::find(&ROUTES, &request), expected) {
-                (Some((access, id)), Ok(expected)) => assert_eq!((id, access), expected),
-                (None, Err(says)) => {
-                    let problem = unknown(&request);
-                    assert!(problem.status == 404 && problem.detail.contains(says), "{}", problem.detail);
-                }
-                (found, expected) => panic!("{path}: {found:?}, expected {expected:?}"),
-            }
+            let found = route::find(&ROUTES, &request).map(|(access, id)| (id, access));
+            assert_eq!(found.ok_or_else(|| not_served(Url::Replay, &request).status), expected, "{method:?} {path}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod promises;
 mod request;
 mod response;
 pub mod route;
+mod served;
 
 #[cfg(feature = "aws")]
 pub use self::authenticator::Authenticator;
@@ -16,3 +17,4 @@ pub use self::problem::Problem;
 pub use self::request::{IamIdentity, Method, Request};
 pub use self::response::Response;
 pub use self::route::{Access, Route};
+pub use self::served::{SERVED, Served, Url, not_served, served_by};

@@ -27,6 +27,8 @@ pub struct Problem {
     pub errors: Vec<InvalidField>,
     /// Seconds after which a repeat may succeed.
     pub retry_after: Option<u32>,
+    /// The methods that the path has, of a 405.
+    pub allow: Option<String>,
     /// What else the caller needs to know, as members of the document.
     pub extra: Vec<(&'static str, String)>,
 }
@@ -35,7 +37,7 @@ impl Problem {
     /// A refusal with this status.
     #[must_use]
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, extra: Vec::new() }
+        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None, extra: Vec::new() }
     }
 
     /// 400: a field breaks a rule.
@@ -48,7 +50,7 @@ impl Problem {
     #[must_use]
     pub fn fields(errors: Vec<InvalidField>, count: usize) -> Self {
         let mut errors: Vec<_> =
-            errors.into_iter().map(|error| InvalidField { field: shortened(&error.field), ..error }).collect();
+            errors.into_iter().map(|error| InvalidField { field: Self::shortened(&error.field), ..error }).collect();
         let Some(first) = errors.first() else { return Self::new(400, "A field breaks a rule.") };
         let first = first.to_string();
         let mut bytes = 0;
@@ -78,23 +80,6 @@ impl Problem {
         Self::new(404, format!("There is no such {what}."))
     }
 
-    /// 404 for a path, naming where the path is served if another URL of the stack serves it.
-    #[must_use]
-    pub fn no_route(method: &str, path: &str) -> Self {
-        let home = match path.trim_start_matches("/v1/").split('/').next().unwrap_or_default() {
-            "events" if method == "POST" => Some("ingest"),
-            "events" | "deliveries" | "replays" | "health" | "missed" | "dead-letters" => Some("replay"),
-            "endpoints" | "keys" => Some("endpoints"),
-            _ => None,
-        };
-        let path = shortened(path);
-        let detail = match home {
-            Some(home) => format!("{method} {path} is not served here. Paths of this kind live on the {home} URL."),
-            None => format!("{method} {path} is not served here."),
-        };
-        Self::new(404, detail)
-    }
-
     /// 409: another change came between; a repeat decides on what is there now.
     #[must_use]
     pub fn conflict() -> Self {
@@ -105,6 +90,12 @@ impl Problem {
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(1), ..Self::new(503, detail) }
+    }
+
+    /// The beginning of what a caller sent, as long as an answer may repeat it.
+    pub(crate) fn shortened(text: &str) -> String {
+        let end = text.floor_char_boundary(MOST_REPEATED);
+        if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
     }
 
     const fn title(&self) -> &'static str {
@@ -121,11 +112,6 @@ impl Problem {
             _ => "Service unavailable",
         }
     }
-}
-
-fn shortened(text: &str) -> String {
-    let end = text.floor_char_boundary(MOST_REPEATED);
-    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 
 impl From<InvalidField> for Problem {
@@ -161,6 +147,9 @@ impl From<Problem> for Response {
         let mut response = Self::json(problem.status, &body).with_header("content-type", "application/problem+json");
         if let Some(seconds) = problem.retry_after {
             response = response.with_header("retry-after", seconds.to_string());
+        }
+        if let Some(allow) = problem.allow {
+            response = response.with_header("allow", allow);
         }
         if problem.status == 401 {
             response = response.with_header("www-authenticate", "Bearer");
@@ -210,11 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_name_or_path_the_beginning_is_repeated() {
-        let long = "é".repeat(1_000_000);
-        for problem in [Problem::invalid(&long, "is not a field here"), Problem::no_route("GET", &format!("/{long}"))] {
-            assert!(problem.detail.contains("éé…") && Response::from(problem).body.len() < 1000);
-        }
+    fn of_a_long_name_the_beginning_is_repeated() {
+        let problem = Problem::invalid(&"é".repeat(1_000_000), "is not a field here");
+        assert!(problem.detail.contains("éé…") && Response::from(problem).body.len() < 1000);
     }
 
     #[test]
@@ -224,17 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_another_url_is_named() {
-        for (method, path, home) in [
-            ("POST", "/v1/events", Some("ingest URL")),
-            ("GET", "/v1/events/x", Some("replay URL")),
-            ("GET", "/v1/deliveries", Some("replay URL")),
-            ("POST", "/v1/endpoints", Some("endpoints URL")),
-            ("GET", "/v1/keys", Some("endpoints URL")),
-            ("GET", "/favicon.ico", None),
-        ] {
-            let detail = Problem::no_route(method, path).detail;
-            assert_eq!(home.is_some_and(|home| detail.contains(home)), home.is_some(), "{detail}");
-        }
+    fn a_wrong_method_is_answered_with_the_right_ones() {
+        let problem = Problem { allow: Some("GET, POST".into()), ..Problem::new(405, "x") };
+        let response = Response::from(problem);
+        assert_eq!((response.status, response.header("allow")), (405, Some("GET, POST")));
     }
 }

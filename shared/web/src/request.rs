@@ -111,18 +111,6 @@ impl Request {
         })
     }
 
-    /// The parts of the path behind `/v1`, for a route to match; none when the path is not below it.
-    #[must_use]
-    pub fn segments(&self) -> Vec<&str> {
-        self.path.strip_prefix("/v1/").map(|path| path.split('/').collect()).unwrap_or_default()
-    }
-
-    /// 404 for this request's path.
-    #[must_use]
-    pub fn no_route(&self) -> Problem {
-        Problem::no_route(self.method.as_str(), &self.path)
-    }
-
     /// A header's value, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -197,12 +185,12 @@ fn parameter<T: FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<T, Pro
 
 #[cfg(test)]
 mod tests {
-<<<<<<< HEAD
-=======
-    use pombo_domain::event_type::EventType;
-    use pombo_domain::time::Timestamp;
+    /// A query parameter as text: the first, where [`Request::only_query`] has not refused a second one.
+    #[must_use]
+    pub fn query_text(&self, name: &str) -> Option<&str> {
+        self.query.get(name)?.first().map(String::as_str)
+    }
 
->>>>>>> 86c6d97 (Take several statuses, and refuse other repeated parameters)
     use super::*;
 
     #[test]

@@ -41,20 +41,25 @@ impl<O, K> Route<O, K> {
     /// What stands for `{id}` in a path of this route: nothing when the route has none. `None` for another path.
     #[must_use]
     pub fn id<'p>(&self, path: &'p str) -> Option<&'p str> {
-        let (wanted, given) = (self.path.trim_end_matches('/').split('/'), path.split('/'));
-        if wanted.clone().count() != given.clone().count() {
-            return None;
-        }
-        let mut id = "";
-        for (wanted, given) in wanted.zip(given) {
-            match wanted {
-                "{id}" => id = given,
-                wanted if wanted == given => {}
-                _ => return None,
-            }
-        }
-        Some(id)
+        id_in(self.path, path)
     }
+}
+
+/// What stands for `{id}` in a path, where that is one of `route`; see [`Route::id`].
+pub(crate) fn id_in<'p>(route: &str, path: &'p str) -> Option<&'p str> {
+    let (wanted, given) = (route.trim_end_matches('/').split('/'), path.split('/'));
+    if wanted.clone().count() != given.clone().count() {
+        return None;
+    }
+    let mut id = "";
+    for (wanted, given) in wanted.zip(given) {
+        match wanted {
+            "{id}" => id = given,
+            wanted if wanted == given => {}
+            _ => return None,
+        }
+    }
+    Some(id)
 }
 
 /// The call that a request is, and the id in its path.

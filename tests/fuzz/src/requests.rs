@@ -17,7 +17,7 @@ use pombo_domain::job::{Ordered, Selection};
 use pombo_domain::nesting::levels;
 use pombo_domain::time::Timestamp;
 use pombo_requests::{NewEvent, ReplayOrder, proved, signed};
-use pombo_web::{Problem, Request, Response};
+use pombo_web::{Problem, Request, Response, Url, not_served};
 use serde_json::json;
 use serde_json::value::RawValue;
 use standardwebhooks::Webhook;
@@ -61,7 +61,9 @@ pub fn hold_for(text: &str) {
     let Some(request) = read(text) else { return };
     assert!(!request.path.ends_with('/') && request.headers.keys().all(|name| *name == name.to_ascii_lowercase()));
     queried(&request);
-    problem(&request.no_route());
+    for url in [Url::Ingest, Url::Replay, Url::Endpoints] {
+        problem(&not_served(url, &request));
+    }
     match NewEvent::read(&request, NOW) {
         Ok(event) => posted(&request, &event),
         Err(refusal) => problem(&refusal),
@@ -121,7 +123,9 @@ fn queried(request: &Request) {
     }
     let known = ["status", "type", "since"];
     match request.only_query(&known) {
-        Ok(()) => assert!(request.query.keys().all(|name| known.contains(&name.as_str()))),
+        Ok(()) => assert!(
+            request.query.iter().all(|(name, values)| known.contains(&name.as_str()) && values.len() == 1)
+        ),
         Err(refusal) => problem(&refusal),
     }
     let refusals = [
