@@ -8,6 +8,7 @@ use pombo_domain::body::{PackedBody, fingerprint};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
+use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 use pombo_requests::{NewEvent, too_large};
 use pombo_web::{Caller, Problem, Request, Response};
@@ -26,6 +27,9 @@ struct Accepted<'a> {
     accepted_at: Timestamp,
     deliveries: usize,
     duplicate: bool,
+    /// Why there are no deliveries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 /// `POST /v1/events`.
@@ -63,8 +67,41 @@ pub async fn accept(
         accepted_at: event.accepted_at,
         deliveries,
         duplicate,
+        hint: (deliveries == 0).then(|| hint(&routing, &event.event_type, duplicate)),
     };
     Ok(Response::json(202, &accepted))
+}
+
+/// Why nobody gets an event of this type, by the routing record that decided it.
+fn hint(routing: &RoutingRecord, event_type: &EventType, duplicate: bool) -> String {
+    let tenant = &routing.tenant;
+    if duplicate {
+        return format!(
+            "No active endpoint of the tenant {tenant} subscribed to {event_type} when the event was first accepted, and a \
+             repeat changes nothing. A replay that includes `missing` sends it to an endpoint that subscribes now."
+        );
+    }
+    if routing.routes.is_empty() {
+        return format!(
+            "The tenant {tenant} has no endpoint. Register one with POST /v1/endpoints on the endpoints URL, or check the \
+             tenant's name."
+        );
+    }
+    match routing.subscribed(event_type).count() {
+        0 => format!(
+            "None of the {} of the tenant {tenant} subscribes to {event_type}. Add the type to the `event_types` of one.",
+            counted(routing.routes.len(), "endpoint")
+        ),
+        paused => format!(
+            "Each endpoint of the tenant {tenant} that subscribes to {event_type} is paused ({paused} in all). Resuming one \
+             with {{\"missed\": \"replay\"}} sends it the event."
+        ),
+    }
+}
+
+/// A number and its noun: "1 endpoint", "2 endpoints".
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn event(app: &App, new: &NewEvent<'_>, tenant: TenantId, fan_out: FanOut) -> Result<Event, Problem> {
@@ -96,7 +133,9 @@ fn does_not_fit(event: &Event) -> Problem {
 
 fn id_taken(event: &Event) -> Problem {
     let detail = format!(
-        "The tenant {} has another event with the id {}: its type or data differ. Give this one an id of its own.",
+        "The tenant {} has another event with the id {}: its type or data differ. The bytes of `data` are compared, so the \
+         same value with another key order or other spaces differs too. Repeat an event byte for byte, or give it an id of \
+         its own.",
         event.tenant, event.id
     );
     Problem::new(409, detail)
@@ -109,4 +148,60 @@ fn not_queued(event: &Event, unsent: usize) -> Problem {
         event.id
     );
     Problem { extra: vec![("id", event.id.to_string())], ..Problem::unavailable(detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use pombo_domain::routing::Route;
+
+    use super::*;
+
+    fn routing(routes: &[(bool, &str)]) -> RoutingRecord {
+        let route = |(place, (active, pattern)): (usize, &(bool, &str))| Route {
+            endpoint_id: EndpointId::generate([place as u8; 10]),
+            version: 1,
+            active: *active,
+            patterns: vec![pattern.parse().unwrap()],
+            unknown: Vec::new(),
+        };
+        let routes = routes.iter().enumerate().map(route).collect();
+        RoutingRecord { routes, ..RoutingRecord::empty("acme".parse().unwrap()) }
+    }
+
+    #[test]
+    fn an_event_that_nobody_gets_says_why() {
+        let event_type = "student.created".parse().unwrap();
+        for (routes, says) in [
+            (vec![], "The tenant acme has no endpoint."),
+            (vec![(true, "course.*")], "None of the 1 endpoint of the tenant acme subscribes to student.created."),
+            (vec![(true, "course.*"), (false, "teacher.*")], "None of the 2 endpoints of the tenant acme"),
+            (vec![(true, "course.*"), (false, "student.*")], "subscribes to student.created is paused (1 in all)."),
+            (vec![(false, "*"), (false, "student.*")], "is paused (2 in all)."),
+        ] {
+            let hint = hint(&routing(&routes), &event_type, false);
+            assert!(hint.contains(says), "{hint}");
+        }
+        let repeated = hint(&routing(&[(true, "student.*")]), &event_type, true);
+        assert!(repeated.contains("when the event was first accepted"), "{repeated}");
+    }
+
+    #[test]
+    fn a_taken_id_says_that_bytes_are_compared() {
+        let data = serde_json::value::RawValue::from_string(r#"{"b":1,"a":2}"#.into()).unwrap();
+        let event_type: EventType = "a".parse().unwrap();
+        let event = Event {
+            tenant: "acme".parse().unwrap(),
+            id: "e-1".parse().unwrap(),
+            accepted_at: Timestamp::from_seconds(1),
+            body: PackedBody::pack(b""),
+            fan_out: FanOut::new(Vec::new()),
+            fingerprint: fingerprint(&event_type, &data),
+            expires_at: 2,
+            event_type: event_type.clone(),
+        };
+        let problem = id_taken(&event);
+        assert!(problem.status == 409 && problem.detail.contains("The bytes of `data` are compared"), "{problem:?}");
+        let turned = serde_json::value::RawValue::from_string(r#"{"a":2,"b":1}"#.into()).unwrap();
+        assert_ne!(fingerprint(&event_type, &turned), event.fingerprint, "what the text says");
+    }
 }

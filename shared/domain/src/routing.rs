@@ -99,9 +99,12 @@ impl RoutingRecord {
 
     /// The active endpoints that get events of the type.
     pub fn matching<'a>(&'a self, event_type: &'a EventType) -> impl Iterator<Item = &'a Route> {
-        self.routes
-            .iter()
-            .filter(|route| route.active && route.patterns.iter().any(|pattern| pattern.matches(event_type)))
+        self.subscribed(event_type).filter(|route| route.active)
+    }
+
+    /// The endpoints that subscribe to the type, paused ones too.
+    pub fn subscribed<'a>(&'a self, event_type: &'a EventType) -> impl Iterator<Item = &'a Route> {
+        self.routes.iter().filter(|route| route.patterns.iter().any(|pattern| pattern.matches(event_type)))
     }
 
     /// The version of an endpoint, if it is still one of the tenant's.
