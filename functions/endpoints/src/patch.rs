@@ -2,6 +2,7 @@
 //!
 //! A patch that changes nothing leaves the version as it is.
 
+use pombo_domain::endpoint::Endpoint;
 use pombo_requests::Patch;
 use pombo_web::{Caller, Problem, Request, Response};
 
@@ -20,10 +21,11 @@ pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> R
         address::check(url, &app.rules.addresses, &SystemResolver).await?;
     }
     let key = random()?;
-    let patched = |endpoint: &_, now| {
+    let patched = |endpoint: &Endpoint, now| {
+        patch.check_for(&endpoint.tenant)?;
         let patched = patch.apply(endpoint, key, now);
-        if patched == *endpoint { Wanted::Nothing } else { Wanted::Change(Box::new(patched)) }
+        Ok(if patched == *endpoint { Wanted::Nothing } else { Wanted::Change(Box::new(patched)) })
     };
-    let endpoint = change(app, caller, id, |endpoint, now| Ok(patched(endpoint, now))).await?;
+    let endpoint = change(app, caller, id, patched).await?;
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }

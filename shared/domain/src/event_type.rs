@@ -15,6 +15,10 @@ fn is_name(text: &str) -> bool {
             .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
 }
 
+fn is_pombos(text: &str) -> bool {
+    text == "pombo" || text.starts_with("pombo.")
+}
+
 /// What happened, as a dot-separated name: `student.created`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(String);
@@ -46,7 +50,7 @@ impl EventType {
     /// Whether the type is one of Pombo's own (`pombo` and all below it), which no app may post.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.0 == "pombo" || self.0.starts_with("pombo.")
+        is_pombos(&self.0)
     }
 }
 
@@ -74,6 +78,12 @@ impl Pattern {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the pattern matches Pombo's own types alone: `pombo` and all below it.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        is_pombos(&self.0)
     }
 
     /// Whether an endpoint with this pattern gets events of the type.

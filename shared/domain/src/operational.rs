@@ -18,11 +18,48 @@ pub use self::failures::{Failures, Minute};
 use crate::body::{PackedBody, fingerprint, wire_body};
 use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::event::{Event, FanOut};
-use crate::event_type::EventType;
+use crate::event_type::{EventType, Pattern};
 use crate::health::PauseReason;
 use crate::ids::{EndpointId, EventId, TenantId};
+use crate::invalid::Invalid;
 use crate::routing::RoutingRecord;
 use crate::time::Timestamp;
+
+/// The types of all operational events, below `pombo.`.
+const TYPES: [&str; 9] = [
+    "endpoint.created",
+    "endpoint.updated",
+    "endpoint.deleted",
+    "endpoint.paused",
+    "endpoint.resumed",
+    "endpoint.secret_rotated",
+    "circuit.opened",
+    "circuit.closed",
+    "delivery.failed",
+];
+
+/// Checks that an endpoint of this tenant can ever get an event through this subscription: operational events belong to the
+/// tenant `pombo`, which has no others.
+pub fn check_subscription(pattern: &Pattern, tenant: &TenantId) -> Result<(), Invalid> {
+    if !tenant.is_reserved() {
+        return if pattern.is_reserved() {
+            Err(Invalid::rule(
+                "must not be pombo or below it: operational events go to endpoints of the tenant pombo alone, and those \
+                 need an API key for the whole stack",
+            ))
+        } else {
+            Ok(())
+        };
+    }
+    if TYPES.into_iter().any(|name| pattern.matches(&EventType::of_pombo(name))) {
+        Ok(())
+    } else {
+        let known = TYPES.map(|name| format!("pombo.{name}")).join(", ");
+        Err(Invalid::from(format!(
+            "must match an operational event, since the tenant pombo has no others: *, pombo.* or one of {known}"
+        )))
+    }
+}
 
 /// What happened to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

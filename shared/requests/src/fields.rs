@@ -7,6 +7,7 @@ use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::TenantId;
 use pombo_domain::invalid::{Invalid, InvalidField};
+use pombo_domain::operational;
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::routing::MOST_PATTERNS;
@@ -23,6 +24,15 @@ pub fn tenant(value: &Value<'_>) -> Result<TenantId, Mistakes> {
         return Err(value.wrong(Invalid::rule("must not be pombo: that is Pombo's own")));
     }
     Ok(tenant)
+}
+
+/// Refuses a subscription through which an endpoint of this tenant would never get anything.
+pub fn subscribable(patterns: &[Pattern], tenant: &TenantId) -> Result<(), InvalidField> {
+    for (index, pattern) in patterns.iter().enumerate() {
+        operational::check_subscription(pattern, tenant)
+            .map_err(|rule| rule.in_field(format!("event_types[{index}]")))?;
+    }
+    Ok(())
 }
 
 /// What an owner calls an endpoint or a key.

@@ -58,11 +58,13 @@ impl NewEndpoint {
             body.note("secret", Invalid::rule("must be left out where v1 is not among the signatures"));
         }
         body.end()?;
+        let (tenant, event_types) = (tenant_of(caller, tenant?)?, event_types?);
+        fields::subscribable(&event_types, &tenant)?;
         Ok(Self {
-            tenant: tenant_of(caller, tenant?)?,
+            tenant,
             name: name?.unwrap_or_default(),
             url: url?,
-            event_types: event_types?,
+            event_types,
             headers: headers?.unwrap_or_default(),
             retry_policy: retry_policy?.unwrap_or_default(),
             timeout_seconds: timeout?.unwrap_or(DEFAULT_TIMEOUT_SECONDS.min(rules.longest_timeout)),
@@ -294,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_that_its_tenant_can_never_meet_is_refused() {
+        for (tenant, event_types, expected) in [
+            ("acme", json!(["student.*", "pombo.delivery.failed"]), Some("event_types[1]")),
+            ("acme", json!(["pombo.*"]), Some("event_types[0]")),
+            ("pombo", json!(["student.created"]), Some("event_types[0]")),
+            ("pombo", json!(["pombo.delivery.failed"]), None),
+            ("acme", json!(["*"]), None),
+        ] {
+            let body = json!({"url": "https://example.com/hook", "event_types": event_types, "tenant": tenant});
+            let refused = read(&body.to_string(), None).err();
+            let field = refused.as_ref().map(|problem| samples::named(problem).1);
+            assert_eq!(field, expected, "{event_types} of {tenant}");
+        }
+    }
+
+    #[test]
     fn tenants_are_kept_apart_and_pombos_own_is_for_the_stack() {
         for (callers, named, status) in [
             (None, "acme", 0),
@@ -302,7 +320,8 @@ mod tests {
             (Some("acme"), "other", 403),
             (Some("pombo"), "pombo", 403),
         ] {
-            let answer = read(&with("tenant", json!(named)), callers).map_or_else(|problem| problem.status, |_| 0);
+            let body = json!({"url": "https://example.com/hook", "event_types": ["*"], "tenant": named});
+            let answer = read(&body.to_string(), callers).map_or_else(|problem| problem.status, |_| 0);
             assert_eq!(answer, status, "{callers:?} for {named}");
         }
         assert_eq!(read(&with("name", Value::Null), Some("acme")).unwrap().tenant.as_str(), "acme");

@@ -7,6 +7,8 @@ use pombo_domain::address::EndpointUrl;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
+use pombo_domain::ids::TenantId;
+use pombo_domain::invalid::InvalidField;
 use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::Schemes;
@@ -59,6 +61,11 @@ impl Patch {
             signatures: signatures?,
             rate_limit: rate_limit?,
         })
+    }
+
+    /// Checks what depends on whose endpoint it is.
+    pub fn check_for(&self, tenant: &TenantId) -> Result<(), InvalidField> {
+        fields::subscribable(self.event_types.as_deref().unwrap_or_default(), tenant)
     }
 
     /// The endpoint patched at `now`; should it need a first key for `v1a`, that is made from `key`.
@@ -125,6 +132,19 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(patched(body), expected(before.clone()), "{body}");
         }
+    }
+
+    #[test]
+    fn a_subscription_that_its_tenant_can_never_meet_is_refused_where_it_is_given() {
+        let field = |body: &str, tenant: &str| {
+            let refused = read(body).unwrap().check_for(&tenant.parse().unwrap()).err();
+            refused.map(|error| error.field)
+        };
+        let news = r#"{"event_types":["*","pombo.delivery.failed"]}"#;
+        assert_eq!(field(news, "acme").as_deref(), Some("event_types[1]"));
+        assert_eq!(field(news, "pombo"), None);
+        assert_eq!(field(r#"{"event_types":["student.created"]}"#, "pombo").as_deref(), Some("event_types[0]"));
+        assert_eq!(field(r#"{"name":"second"}"#, "pombo"), None, "what is there already is left alone");
     }
 
     #[test]

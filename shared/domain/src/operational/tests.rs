@@ -228,3 +228,49 @@ fn a_minute_has_an_id_for_each_endpoint_and_ends_with_the_clocks() {
     assert_eq!(minute.event_id(&one).as_str().parse::<EventId>().unwrap(), minute.event_id(&one));
     assert!(minute.event_id(&one) != minute.event_id(&other) && minute.event_id(&one) != minute.next().event_id(&one));
 }
+
+#[test]
+fn a_subscription_that_can_never_be_met_is_refused() {
+    let check = |pattern: &str, tenant: &str| check_subscription(&pattern.parse().unwrap(), &tenant.parse().unwrap());
+    for (pattern, tenant, accepted) in [
+        ("*", "acme", true),
+        ("student.*", "acme", true),
+        ("pombos.*", "acme", true),
+        ("pombo", "acme", false),
+        ("pombo.*", "acme", false),
+        ("pombo.ping", "acme", false),
+        ("pombo.delivery.failed", "acme", false),
+        ("pombo.delivery.failed", "default", false),
+        ("*", "pombo", true),
+        ("pombo.*", "pombo", true),
+        ("pombo.endpoint.*", "pombo", true),
+        ("pombo.delivery.failed", "pombo", true),
+        ("student.created", "pombo", false),
+        ("student.*", "pombo", false),
+        ("pombo.delivery.fialed", "pombo", false),
+        ("pombo.deliveries.*", "pombo", false),
+        ("pombo", "pombo", false),
+    ] {
+        assert_eq!(check(pattern, tenant).is_ok(), accepted, "{pattern} of {tenant}");
+    }
+    assert!(check("pombo.delivery.failed", "acme").unwrap_err().0.contains("the tenant pombo alone"));
+    assert!(check("pombo.x", "pombo").unwrap_err().0.contains("pombo.delivery.failed"));
+}
+
+#[test]
+fn every_operational_event_can_be_subscribed_to_by_its_type() {
+    let at = Timestamp::from_seconds(1);
+    let all = [
+        Happening::Created,
+        Happening::Updated { fields: Vec::new() },
+        Happening::Deleted,
+        Happening::Paused { reason: PauseReason::Requested, failing_since: None },
+        Happening::Resumed,
+        Happening::SecretRotated,
+        Happening::CircuitOpened { failing_since: at, failures: 1 },
+        Happening::CircuitClosed { open_since: at, proven: true },
+    ];
+    let types = all.iter().map(Happening::event_type).chain([EventType::of_pombo("delivery.failed")]);
+    let types: Vec<_> = types.map(|event_type| event_type.to_string()).collect();
+    assert_eq!(types, TYPES.map(|name| format!("pombo.{name}")));
+}
