@@ -20,8 +20,16 @@ async fn an_event_shows_its_data_and_every_delivery_also_those_still_pending() {
     assert_eq!(event["data"], json!({"n": 1.50}));
     let delivery = &event["deliveries"][0];
     assert_eq!((&delivery["event_id"], &delivery["event_type"]), (&json!("e"), &json!("a")));
-    let (status, _) = stack.local.replay().get(&format!("/v1/events/other?tenant={tenant}")).await.unwrap();
-    assert_eq!(status, 404);
+    let replay = stack.local.replay();
+    for (path, says) in [
+        (format!("/v1/events/other?tenant={tenant}"), format!("There is no such event in the tenant {tenant}.")),
+        ("/v1/events/e".to_owned(), "in the tenant default. The request names no tenant".to_owned()),
+    ] {
+        let (status, problem) = replay.get(&path).await.unwrap();
+        assert!(status == 404 && problem["detail"].as_str().unwrap().contains(&says), "{problem}");
+    }
+    assert_eq!(replay.get("/v1/events?limit=1").await.unwrap().1["tenant"], "default");
+    assert_eq!(replay.get(&format!("/v1/events?tenant={tenant}")).await.unwrap().1["tenant"], json!(tenant));
 }
 
 #[scenario]
@@ -41,6 +49,8 @@ async fn failed_deliveries_are_listed_newest_first_page_by_page() {
         format!("endpoint_id={}&status=failed", hook.endpoint),
         format!("tenant={}", hook.tenant),
         format!("tenant={}&status=failed", hook.tenant),
+        format!("tenant={}&status=failed&status=held", hook.tenant),
+        format!("endpoint_id={}&status=retrying&status=failed", hook.endpoint),
     ] {
         assert_eq!(walk(stack, &filter).await, events, "{filter}");
     }

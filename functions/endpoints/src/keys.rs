@@ -66,7 +66,7 @@ pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Respo
 
 /// `DELETE /v1/keys/{id}`. A key that is revoked already stays so, since when it was.
 pub async fn revoke(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
-    let not_found = || Problem::not_found("API key");
+    let not_found = || caller.not_found("API key");
     let id: KeyId = id.parse().map_err(|_| not_found())?;
     let stored = app.keys.get(&id).await?.filter(|stored| sees(caller, stored)).ok_or_else(not_found)?;
     if stored.revoked_at.is_none() {

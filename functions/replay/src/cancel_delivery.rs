@@ -29,7 +29,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Problem> {
     request.only_query(&[])?;
     nothing(request)?;
-    let unknown = || Problem::not_found("delivery");
+    let unknown = || caller.not_found("delivery");
     let key: DeliveryKey = id.parse().map_err(|_| unknown())?;
     let mut seen = app.protocol.deliveries.get(&key).await?;
     for _ in 0..MOST_CONFLICTS {

@@ -44,7 +44,10 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let named = request.query::<TenantId>("tenant")?;
     let wanted = named.map(|named| caller.tenant_for(Some(named))).transpose()?;
     let visible = |tenant: &TenantId| caller.sees(tenant) && wanted.as_ref().is_none_or(|wanted| wanted == tenant);
-    let unknown = || Problem::not_found("delivery");
+    let unknown = || match &wanted {
+        Some(tenant) => caller.not_found_in("delivery", tenant, true),
+        None => caller.not_found("delivery"),
+    };
     let key: DeliveryKey = id.parse().map_err(|_| unknown())?;
     let now = clock::now();
     let (record, endpoint) = try_join!(app.protocol.deliveries.get(&key), app.endpoints.get(&key.endpoint_id))?;

@@ -39,8 +39,10 @@ struct EventView<'a> {
 /// are looked for at the endpoints that the tenant has now.
 pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &str) -> Result<Response, Problem> {
     request.only_query(&["tenant"])?;
-    let unknown = || Problem::not_found("event");
-    let tenant = caller.tenant_for(request.query("tenant")?)?;
+    let named = request.query::<TenantId>("tenant")?;
+    let is_named = named.is_some();
+    let tenant = caller.tenant_for(named)?;
+    let unknown = || caller.not_found_in("event", &tenant, is_named);
     let id: EventId = id.parse().map_err(|_| unknown())?;
     let (event, routing) = try_join!(app.events.get(&tenant, &id, clock::now()), app.routing.get(&tenant))?;
     let event = event.ok_or_else(unknown)?;

@@ -51,7 +51,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
 async fn check_endpoint(app: &App, caller: &Caller, endpoint_id: &EndpointId) -> Result<(), Problem> {
     match app.endpoints.get(endpoint_id).await? {
         Some(endpoint) if caller.sees(&endpoint.tenant) => Ok(()),
-        _ => Err(Problem::not_found("endpoint")),
+        _ => Err(caller.not_found("endpoint")),
     }
 }
 

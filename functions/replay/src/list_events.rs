@@ -28,6 +28,8 @@ struct EventView {
 
 #[derive(Debug, Serialize)]
 struct Answer {
+    /// Whose events these are: of a request that names no tenant, the caller's own, or `default`.
+    tenant: TenantId,
     events: Vec<EventView>,
     cursor: Option<String>,
     searched_to: Option<Timestamp>,
@@ -50,7 +52,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
     let page = page.filled();
     let searched_to = page.next.as_ref().filter(|_| page.cut).map(|position| position.accepted_at);
     let cursor = page.next.map(|position| filter.cursor(position));
-    Ok(Response::json(200, &Answer { events: page.shown, cursor, searched_to }))
+    Ok(Response::json(200, &Answer { tenant: wanted.filter.tenant, events: page.shown, cursor, searched_to }))
 }
 
 /// Asks each shard for what stands behind a position.

@@ -28,6 +28,27 @@ impl Caller {
         }
     }
 
+    /// 404 for a thing that has one place in the stack, whoever's it is: a caller that is bound to a tenant is told that only
+    /// that was searched.
+    #[must_use]
+    pub fn not_found(&self, what: &str) -> Problem {
+        match &self.tenant {
+            None => Problem::not_found(what),
+            Some(own) => Problem::not_found_in(what, own),
+        }
+    }
+
+    /// 404 for a thing that was looked for in `tenant` alone, which [`Caller::tenant_for`] chose.
+    #[must_use]
+    pub fn not_found_in(&self, what: &str, tenant: &TenantId, named: bool) -> Problem {
+        let problem = Problem::not_found_in(what, tenant);
+        if named || self.tenant.is_some() {
+            return problem;
+        }
+        let detail = format!("{} The request names no tenant: `?tenant=` searches another one.", problem.detail);
+        Problem { detail, ..problem }
+    }
+
     /// Whether the caller may see what belongs to `tenant`. What it may not see does not exist for it.
     #[must_use]
     pub fn sees(&self, tenant: &TenantId) -> bool {
@@ -54,5 +75,17 @@ mod tests {
         assert_eq!(tenant(caller(Some("a")), named("a")), Ok("a".into()));
         assert_eq!(tenant(caller(Some("a")), named("b")), Err(403));
         assert!(caller(Some("a")).sees(&"a".parse().unwrap()) && !caller(Some("a")).sees(&"b".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_found_names_the_tenant_that_was_searched() {
+        let (acme, default) = ("acme".parse().unwrap(), TenantId::default_tenant());
+        let in_acme = "There is no such event in the tenant acme.";
+        assert_eq!(caller(None).not_found_in("event", &acme, true).detail, in_acme);
+        assert_eq!(caller(Some("acme")).not_found_in("event", &acme, false).detail, in_acme);
+        let silent = caller(None).not_found_in("event", &default, false);
+        assert!(silent.detail.starts_with("There is no such event in the tenant default. The request names no tenant"));
+        assert_eq!(caller(None).not_found("endpoint").detail, "There is no such endpoint.");
+        assert_eq!(caller(Some("acme")).not_found("endpoint").detail, "There is no such endpoint in the tenant acme.");
     }
 }

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "aws")]
 use pombo_aws::AwsError;
+use pombo_domain::ids::TenantId;
 use pombo_domain::invalid::InvalidField;
 use serde_json::json;
 
@@ -78,6 +79,12 @@ impl Problem {
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(404, format!("There is no such {what}."))
+    }
+
+    /// 404 for a thing that was looked for in one tenant.
+    #[must_use]
+    pub fn not_found_in(what: &str, tenant: &TenantId) -> Self {
+        Self::new(404, format!("There is no such {what} in the tenant {tenant}."))
     }
 
     /// 409: another change came between; a repeat decides on what is there now.

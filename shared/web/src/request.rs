@@ -185,11 +185,8 @@ fn parameter<T: FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<T, Pro
 
 #[cfg(test)]
 mod tests {
-    /// A query parameter as text: the first, where [`Request::only_query`] has not refused a second one.
-    #[must_use]
-    pub fn query_text(&self, name: &str) -> Option<&str> {
-        self.query.get(name)?.first().map(String::as_str)
-    }
+    use pombo_domain::event_type::EventType;
+    use pombo_domain::time::Timestamp;
 
     use super::*;
 
