@@ -1,7 +1,7 @@
 //! Endpoints: registered, read, changed, their secrets rotated.
 
-use local::{Answer, Receiver, Signature};
-use pombo_tests::{Hook, SOON, Stack, scenario, unique};
+use local::{Answer, Api, Receiver, Signature};
+use pombo_tests::{Hook, SOON, Stack, eventually, unique};
 use serde_json::{Value, json};
 
 #[scenario]
@@ -44,7 +44,9 @@ async fn a_change_takes_effect_with_the_next_event() {
     let change = json!({"event_types": ["new"], "url": hook.receiver.url("/moved"), "headers": {"x-new": "1"}});
     let (status, changed) = stack.local.endpoints().patch(&path, &change).await.unwrap();
     assert_eq!((status, &changed["event_types"], &changed["version"]), (200, &json!(["new"]), &json!(2)), "{changed}");
-    assert_eq!(stack.post(&event("old")).await["deliveries"], 0);
+    let nobodys = stack.post(&event("old")).await;
+    assert_eq!(nobodys["deliveries"], 0);
+    assert!(nobodys["hint"].as_str().unwrap().contains("subscribes to old"), "{nobodys}");
     stack.post(&event("new")).await;
     let received = hook.receiver.wait_for(2, SOON).await.unwrap();
     assert_eq!((received[1].path.as_str(), received[1].header("x-new")), ("/moved", "1"));
@@ -120,4 +122,69 @@ async fn a_deleted_endpoint_is_gone_and_another_tenants_is_not_there() {
     assert_eq!(api.patch(&path, &json!({"name": "x"})).await.unwrap().0, 404);
     let (_, list) = api.get(&format!("/v1/endpoints?tenant={}", hook.tenant)).await.unwrap();
     assert_eq!(list["endpoints"], json!([]));
+}
+
+/// All rows of a list, over pages of so many.
+async fn listed(api: &Api, path: &str, rows: &str, limit: usize) -> Vec<Value> {
+    let (mut listed, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = api.get(&format!("{path}?limit={limit}{cursor}")).await.unwrap();
+        assert_eq!(status, 200, "{page}");
+        let found = page[rows].as_array().unwrap();
+        assert!(found.len() <= limit, "{page}");
+        listed.extend(found.iter().cloned());
+        match &page["cursor"] {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => return listed,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_for_the_stack_lists_the_endpoints_of_all_tenants_and_the_tenants() {
+    let stack = Stack::calm().await;
+    let (receiver, api) = (Receiver::start().unwrap(), stack.local.endpoints());
+    let tenants = [unique("a"), unique("a"), unique("a")];
+    let mut ids = Vec::new();
+    for tenant in [&tenants[0], &tenants[1], &tenants[0], &tenants[0]] {
+        ids.push(json!(Hook::register(stack, &receiver, tenant, "/hook", json!({})).await));
+    }
+    let paused = format!("/v1/endpoints/{}/pause", ids[1].as_str().unwrap());
+    assert_eq!(
+        api.post(&paused, &json!({})).await.unwrap().0,
+        200,
+        "a tenant whose one endpoint is paused is one, too"
+    );
+    let mine = |row: &&Value| tenants.iter().any(|tenant| row["tenant"] == **tenant);
+    eventually("the tenants", SOON, || async {
+        let all = listed(&api, "/v1/tenants", "tenants", 100).await;
+        (all.iter().filter(mine).count() == 2).then_some(())
+    })
+    .await;
+    for limit in [1, 2, 100] {
+        let all = listed(&api, "/v1/tenants", "tenants", limit).await;
+        let names: Vec<_> = all.iter().map(|row| row["tenant"].as_str().unwrap()).collect();
+        assert!(names.is_sorted_by(|a, b| a < b), "each once, in order: {names:?}");
+        assert_eq!(all.iter().filter(mine).count(), 2, "the third has no endpoint");
+    }
+    for limit in [2, 100] {
+        let all = listed(&api, "/v1/endpoints", "endpoints", limit).await;
+        let of =
+            |tenant: &str| all.iter().filter(|row| row["tenant"] == tenant).map(|row| &row["id"]).collect::<Vec<_>>();
+        assert_eq!(of(&tenants[0]), [&ids[0], &ids[2], &ids[3]], "in the order in which they were registered");
+        assert_eq!(of(&tenants[1]), [&ids[1]]);
+    }
+    let bound = Stack::api(&stack.local.urls.endpoints, &stack.key(&["admin"], Some(&tenants[1])).await);
+    assert_eq!(listed(&bound, "/v1/tenants", "tenants", 10).await, [json!({"tenant": tenants[1]})]);
+    let own: Vec<_> =
+        listed(&bound, "/v1/endpoints", "endpoints", 10).await.iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(own, [ids[1].clone()]);
+    for id in &ids {
+        assert_eq!(api.delete(&format!("/v1/endpoints/{}", id.as_str().unwrap())).await.unwrap().0, 204);
+    }
+    eventually("the tenants without endpoints to be gone", SOON, || async {
+        let all = listed(&api, "/v1/tenants", "tenants", 100).await;
+        (!all.iter().any(|row| mine(&row))).then_some(())
+    })
+    .await;
 }

@@ -17,12 +17,14 @@ mod handler;
 mod keys;
 mod lifecycle;
 mod list;
+mod list_stack;
 mod new_id;
 mod patch;
 mod public_keys;
 mod router;
 mod secrets;
 mod settings;
+mod tenants;
 mod test_endpoint;
 mod view;
 

@@ -1,7 +1,8 @@
 //! `GET /v1/endpoints` and `GET /v1/endpoints/{id}`.
 //!
 //! A list is strongly consistent: the routing record says which endpoints there are, in the order in which they were
-//! registered, and those of a page are read by their ids.
+//! registered, and those of a page are read by their ids. Without a tenant, a key for the whole stack lists the endpoints
+//! of all tenants, one tenant after the other: see `list_stack`.
 
 use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::App;
 use crate::change::{find, is_visible};
+use crate::list_stack;
 use crate::new_id::Place;
 use crate::view::EndpointView;
 
@@ -26,19 +28,32 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Response, Probl
     Ok(Response::json(200, &EndpointView::new(&endpoint)))
 }
 
-/// A page of a tenant's endpoints.
+/// A page of the endpoints of a tenant, or of the stack.
 pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
     request.only_query(&["tenant", "limit", "cursor"])?;
-    let tenant = caller.tenant_for(request.query("tenant")?)?;
-    let limit = request.limit()?;
-    let after = after(request, &tenant)?;
-    let routing = app.routing.get(&tenant).await?;
-    let (ids, more) = page(&routing, after.as_ref(), limit);
+    let (named, limit) = (request.query::<TenantId>("tenant")?, request.limit()?);
+    let (ids, cursor) = match (&caller.tenant, named) {
+        (None, None) => list_stack::page(app, request, limit).await?,
+        (_, named) => of_tenant(app, request, &caller.tenant_for(named)?, limit).await?,
+    };
     let endpoints = app.endpoints.get_many(&ids).await?;
     // One may have been deleted since the record was read.
     let endpoints = endpoints.iter().filter(|endpoint| is_visible(endpoint, caller)).map(EndpointView::new).collect();
-    let cursor = ids.last().filter(|_| more).map(|last| to_cursor(&(&tenant, last)));
     Ok(Response::json(200, &Page { endpoints, cursor }))
+}
+
+/// The ids of a page of a tenant's endpoints, and the cursor behind it.
+async fn of_tenant(
+    app: &App,
+    request: &Request,
+    tenant: &TenantId,
+    limit: usize,
+) -> Result<(Vec<EndpointId>, Option<String>), Problem> {
+    let after = after(request, tenant)?;
+    let routing = app.routing.get(tenant).await?;
+    let (ids, more) = page(&routing, after.as_ref(), limit);
+    let cursor = ids.last().filter(|_| more).map(|last| to_cursor(&(tenant, last)));
+    Ok((ids, cursor))
 }
 
 /// The last endpoint of the page before.
@@ -55,7 +70,7 @@ fn after(request: &Request, tenant: &TenantId) -> Result<Option<EndpointId>, Pro
 
 /// The ids behind `after`, at most `limit`, and whether there are more. When `after` itself is gone, its place tells:
 /// the record is sorted by it.
-fn page(routing: &RoutingRecord, after: Option<&EndpointId>, limit: usize) -> (Vec<EndpointId>, bool) {
+pub fn page(routing: &RoutingRecord, after: Option<&EndpointId>, limit: usize) -> (Vec<EndpointId>, bool) {
     let ids: Vec<&EndpointId> = routing.routes.iter().map(|route| &route.endpoint_id).collect();
     let start = match after {
         None => 0,

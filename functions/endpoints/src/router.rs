@@ -5,7 +5,7 @@ use pombo_web::Method::{Delete, Get, Patch, Post};
 use pombo_web::route::{self, Access, Route};
 use pombo_web::{Problem, Request, Response, Url, not_served};
 
-use crate::{App, create, keys, lifecycle, list, patch, public_keys, secrets, test_endpoint};
+use crate::{App, create, keys, lifecycle, list, patch, public_keys, secrets, tenants, test_endpoint};
 
 /// The calls that take no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +43,12 @@ pub enum Call {
     ListKeys,
     /// Revokes an API key.
     RevokeKey,
+    /// Lists tenants.
+    ListTenants,
 }
 
 /// The calls of the URL.
-pub const ROUTES: [Route<Open, Call>; 14] = [
+pub const ROUTES: [Route<Open, Call>; 15] = [
     Route::key(Get, "/v1/endpoints", Admin, Call::ListEndpoints),
     Route::key(Post, "/v1/endpoints", Admin, Call::CreateEndpoint),
     Route::key(Delete, "/v1/endpoints/{id}", Admin, Call::DeleteEndpoint),
@@ -61,6 +63,7 @@ pub const ROUTES: [Route<Open, Call>; 14] = [
     Route::key(Get, "/v1/keys", Admin, Call::ListKeys),
     Route::key(Post, "/v1/keys", Admin, Call::CreateKey),
     Route::key(Delete, "/v1/keys/{id}", Admin, Call::RevokeKey),
+    Route::key(Get, "/v1/tenants", Admin, Call::ListTenants),
 ];
 
 /// Authenticates and serves a request, or serves what is for anybody; `key` tells the log who called.
@@ -72,7 +75,7 @@ pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Re
     };
     let caller = &app.authenticator.authenticate(request, scope).await?;
     *key = Some(caller.name.clone());
-    if !matches!(call, Call::ListEndpoints | Call::ListKeys) {
+    if !matches!(call, Call::ListEndpoints | Call::ListKeys | Call::ListTenants) {
         request.only_query(&[])?;
     }
     match call {
@@ -89,6 +92,7 @@ pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Re
         Call::CreateKey => keys::create(app, caller, request).await,
         Call::ListKeys => keys::list(app, caller, request).await,
         Call::RevokeKey => keys::revoke(app, caller, id).await,
+        Call::ListTenants => tenants::list(app, caller, request).await,
     }
 }
 

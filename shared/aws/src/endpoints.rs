@@ -1,5 +1,7 @@
 //! The Endpoints table, and the one transaction that changes an endpoint together with its tenant's routing record.
 
+mod tenants;
+
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;

@@ -34,7 +34,7 @@ impl Url {
 pub type Served = (Url, Method, &'static str);
 
 /// Every call of the stack.
-pub const SERVED: [Served; 28] = {
+pub const SERVED: [Served; 29] = {
     use Method::{Delete, Get, Patch, Post};
     use Url::{Endpoints, Ingest, Replay};
     [
@@ -66,6 +66,7 @@ pub const SERVED: [Served; 28] = {
         (Endpoints, Get, "/v1/keys"),
         (Endpoints, Post, "/v1/keys"),
         (Endpoints, Delete, "/v1/keys/{id}"),
+        (Endpoints, Get, "/v1/tenants"),
     ]
 };
 

@@ -1,5 +1,6 @@
 //! What only reads: whoever repeats the call gets its answer.
 
+use pombo_domain::cursor::to_cursor;
 use pombo_domain::delivery::Status;
 use serde_json::{Value, json};
 
@@ -27,6 +28,15 @@ pub async fn lists(run: &Run<'_>) {
     assert!(answer.is_object(), "{answer}");
     let answer = run.endpoints("GET", &format!("/v1/endpoints?tenant={tenant}"), Value::Null).await;
     assert_eq!(answer["endpoints"].as_array().unwrap().len(), 1);
+    let is_mine = |row: &Value| row["tenant"] == *tenant;
+    for (path, list) in [("/v1/tenants?limit=100", "tenants"), ("/v1/endpoints?limit=100", "endpoints")] {
+        let answer = run.endpoints("GET", path, Value::Null).await;
+        assert!(!answer["cursor"].is_null() || answer[list].as_array().unwrap().iter().any(is_mine), "{answer}");
+    }
+    // Behind an endpoint its tenant goes on first.
+    let behind = to_cursor(&("stack", json!({"tenant": tenant, "endpoint": endpoint})));
+    let answer = run.endpoints("GET", &format!("/v1/endpoints?cursor={behind}"), Value::Null).await;
+    assert!(!answer["endpoints"].as_array().unwrap().iter().any(is_mine), "{answer}");
 }
 
 /// One thing.

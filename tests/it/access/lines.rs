@@ -102,6 +102,7 @@ pub fn lines() -> Vec<Line> {
         line(E, "POST /v1/keys", NAMED)
             .body(|world| json!({"name": "new", "scopes": ["ingest"], "tenant": world.mine})),
         line(E, "DELETE /v1/keys/{id}", BY_ID).changing(Key),
+        line(E, "GET /v1/tenants", EVERYBODY),
         line(R, "GET /v1/events", EVERYBODY),
         line(R, "GET /v1/events", NAMED).query(tenant),
         // Without a name the event is looked for at the key's own tenant, or at `default`.

@@ -10,6 +10,7 @@ use pombo_aws::routing::RoutingTable;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
+use pombo_domain::ids::TenantId;
 use pombo_domain::job::{Job, JobKey, JobKind};
 use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
@@ -259,7 +260,43 @@ async fn many_are_read_in_the_order_asked_and_those_that_are_not_there_left_out(
     assert_eq!(tables.endpoints.get_many(&[]).await.unwrap(), []);
 }
 
+/// All tenants, over pages of so many.
+async fn all_tenants(table: &EndpointsTable, limit: usize) -> Vec<TenantId> {
+    let (mut all, mut more) = table.tenants(None, limit).await.unwrap();
+    while more {
+        let (page, again) = table.tenants(all.last(), limit).await.unwrap();
+        assert!(page.len() <= limit);
+        all.extend(page);
+        more = again;
+    }
+    all
+}
+
+async fn the_tenants_are_those_with_an_endpoint_each_once_and_in_order(on: &Backend) {
+    let tables = Tables::new(on, &on.direct().await);
+    let mut expected = Vec::new();
+    for status in [EndpointStatus::Active, EndpointStatus::Paused, EndpointStatus::Deleted] {
+        let tenant: TenantId = unique("listed").parse().unwrap();
+        let mut routing = RoutingRecord::empty(tenant.clone());
+        for _ in 0..3 {
+            let endpoint = Endpoint { tenant: tenant.clone(), status, id: endpoint_id(), ..endpoint() };
+            routing = routing.with(endpoint.route()).unwrap();
+            let change = Change { endpoint: &endpoint, seen: None, routing: &routing, jobs: &[], also: Vec::new() };
+            assert_eq!(tables.change(&change).await, Changed::Stored);
+        }
+        expected.extend((status != EndpointStatus::Deleted).then_some(tenant));
+    }
+    expected.sort();
+    for limit in [3, 100] {
+        let all = all_tenants(&tables.endpoints, limit).await;
+        assert!(all.is_sorted_by(|a, b| a < b), "{all:?}");
+        let mine: Vec<_> = all.into_iter().filter(|tenant| tenant.as_str().starts_with("listed")).collect();
+        assert_eq!(mine, expected, "pages of {limit}");
+    }
+}
+
 on_dynamodb! {
+    the_tenants_are_those_with_an_endpoint_each_once_and_in_order,
     a_new_endpoint_and_its_route_survive_a_round_trip,
     every_policy_and_a_tombstone_survive_a_round_trip,
     a_change_writes_endpoint_route_and_job_together,
