@@ -160,7 +160,8 @@ fn facts_of(record: &Record) -> Facts {
 
 fn job_of(stored: &Stored) -> Job {
     let look = if stored.looked_at == DELIVERIES { Look::Over } else { Look::First };
-    let filter = Filter { scope: Scope::Stack, event_type: None, since: Timestamp::from_seconds(0), until: NOW };
+    let filter =
+        Filter { scope: Scope::Stack, event_type: None, since: Timestamp::from_seconds(0), until: Filter::OPEN };
     let include = BTreeSet::from([Include::Failed]);
     let selection = Selection { look, ..Selection::new(filter, include, None, ORDERED).unwrap() };
     let mut counts = Counts { matched: stored.matched, queued: stored.queued, ..Counts::default() };

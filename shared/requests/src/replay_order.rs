@@ -81,9 +81,8 @@ fn matching(mut body: Object<'_>) -> Result<ReplayOrder, Problem> {
 impl MatchingOrder {
     /// All that failed at an endpoint, of events accepted since a time.
     pub fn of_failed(endpoint_id: EndpointId, since: Timestamp) -> Self {
-        let until = Timestamp::from_millis(i64::MAX);
         Self {
-            filter: Filter { scope: Scope::Endpoint(endpoint_id), event_type: None, since, until },
+            filter: Filter { scope: Scope::Endpoint(endpoint_id), event_type: None, since, until: Filter::OPEN },
             include: BTreeSet::from([Include::Failed]),
             rate_per_second: None,
             dry_run: false,
@@ -119,7 +118,7 @@ fn filter(value: &Value<'_>) -> Result<Filter, Mistakes> {
     });
     let until = filter.optional("until", Value::parsed);
     filter.end()?;
-    let until = until?.unwrap_or(Timestamp::from_millis(i64::MAX));
+    let until = until?.unwrap_or(Filter::OPEN);
     Ok(Filter { scope: scope?, event_type: event_type?, since: since?, until })
 }
 

@@ -89,9 +89,14 @@ async fn a_tenants_failed_deliveries_of_a_type_are_each_sent_in_one_new_round() 
     assert!(samples.iter().all(|sample| sample["event_type"] == "student.created" && sample["status"] == "failed"));
     assert!(samples.is_sorted_by_key(|sample| sample["accepted_at"].as_str().unwrap()), "oldest first");
     assert!(dry["cost"]["usd"].as_f64().unwrap() > 0.0, "{dry}");
+    assert!(dry["left_out"].as_str().unwrap().starts_with("accepted in the last "), "{dry}");
     assert_eq!(hooks.receiver.count(), 32, "nothing is sent");
 
-    let job = until_ended(hooks.stack, &order(hooks.stack, json!({"filter": filter})).await).await;
+    let (status, ordered) = answer(hooks.stack, json!({"filter": filter})).await;
+    assert_eq!((status, &ordered["kind"]), (202, &json!("replay")), "{ordered}");
+    let (left_out, until) = (ordered["left_out"].as_str().unwrap(), ordered["filter"]["until"].as_str().unwrap());
+    assert!(left_out.contains(until), "{ordered}");
+    let job = until_ended(hooks.stack, ordered["id"].as_str().unwrap()).await;
     assert_eq!((&job["kind"], &job["status"]), (&json!("replay"), &json!("done")), "{job}");
     assert_eq!(job["counts"], json!({"matched": 12, "queued": 12, "skipped": {}}));
     assert_eq!(job["progress"]["at"], job["filter"]["until"]);

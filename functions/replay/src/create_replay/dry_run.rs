@@ -12,6 +12,7 @@ use pombo_web::{Problem, Response};
 use serde::Serialize;
 
 use super::cost::Cost;
+use super::matching::left_out;
 use crate::invocation::Invocation;
 use crate::leg::matching::gather;
 use crate::replay_view::SelectionView;
@@ -33,6 +34,9 @@ struct Answer {
     matched: Matched,
     samples: Vec<DeliveryView>,
     cost: Cost,
+    /// What would not be replayed because it is too new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 /// How many deliveries match.
@@ -70,6 +74,7 @@ pub(super) async fn answer(
         rest = found.selection;
     }
     let matched = Matched { count, more: rest.look == Look::First };
-    let selection = SelectionView::of(selection);
-    Ok(Response::json(200, &Answer { dry_run: true, selection, matched, samples, cost: Cost::of(count, new) }))
+    let left_out = left_out(&selection, ordered);
+    let (selection, cost) = (SelectionView::of(selection), Cost::of(count, new));
+    Ok(Response::json(200, &Answer { dry_run: true, selection, matched, samples, cost, left_out }))
 }

@@ -7,12 +7,30 @@ use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKey, JobKind, Ordered, Scope, Selection};
 use pombo_requests::MatchingOrder;
 use pombo_web::{Caller, Problem, Response};
+use serde::Serialize;
 
 use super::dry_run;
 use super::{queue_leg, random};
 use crate::invocation::Invocation;
 use crate::replay_view::ReplayView;
 use crate::settings::App;
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    replay: ReplayView,
+    /// What is not replayed because it is too new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
+}
+
+/// Says which deliveries are too new for the selection, if any are.
+pub(super) fn left_out(selection: &Selection, ordered: Ordered) -> Option<String> {
+    let since = selection.left_out_since(ordered)?;
+    let seconds = since.until(ordered.at).as_secs();
+    let last = if seconds == 60 { "minute".to_owned() } else { format!("{seconds} seconds") };
+    Some(format!("accepted in the last {last}, since {since}: may still be on the way for the first time"))
+}
 
 /// Orders the replay, or tells what it would do.
 pub(super) async fn answer(
@@ -35,12 +53,13 @@ pub(super) async fn answer(
     if order.dry_run {
         return dry_run::answer(app, selection, endpoint.as_ref(), ordered, invocation).await;
     }
+    let left_out = left_out(&selection, ordered);
     let key = JobKey::generate(owner.as_ref(), now, random()?);
     let job = Job::new(key, JobKind::ReplayMatching(selection), now, app.retention);
     match app.jobs.put(None, job, invocation.writer()).await? {
         PutJob::Stored(job) => {
             queue_leg(app, &job).await;
-            Ok(Response::json(202, &ReplayView::of(*job)))
+            Ok(Response::json(202, &Answer { replay: ReplayView::of(*job), left_out }))
         }
         PutJob::Conflict(_) => Err(Problem::conflict()),
     }
@@ -60,7 +79,7 @@ fn stack(caller: &Caller) -> Result<Option<TenantId>, Problem> {
 async fn active(app: &App, caller: &Caller, id: &EndpointId) -> Result<Endpoint, Problem> {
     let endpoint = app.endpoints.get(id).await?.filter(|endpoint| caller.sees(&endpoint.tenant));
     let endpoint = endpoint.filter(|endpoint| endpoint.status != EndpointStatus::Deleted);
-    let endpoint = endpoint.ok_or_else(|| Problem::not_found("endpoint"))?;
+    let endpoint = endpoint.ok_or_else(|| caller.not_found("endpoint"))?;
     if endpoint.status == EndpointStatus::Paused {
         let detail = format!(
             "The endpoint is paused: what is sent to it is held. Resume it first, with POST /v1/endpoints/{id}/resume on the \
@@ -69,4 +88,33 @@ async fn active(app: &App, caller: &Caller, id: &EndpointId) -> Result<Endpoint,
         return Err(Problem::new(409, detail));
     }
     Ok(endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use pombo_domain::job::{Filter, Include};
+    use pombo_domain::time::Timestamp;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    fn left_out_of(include: Include, settle: u64) -> Option<String> {
+        let ordered = Ordered { at: NOW, settle: Duration::from_secs(settle) };
+        let scope = Scope::Endpoint("ep_aaaaaaaaaaaaaaaa".parse().unwrap());
+        let since = NOW.minus(Duration::from_secs(3600));
+        let filter = Filter { scope, event_type: None, since, until: Filter::OPEN };
+        left_out(&Selection::new(filter, BTreeSet::from([include]), None, ordered).unwrap(), ordered)
+    }
+
+    #[test]
+    fn an_answer_says_what_is_too_new_to_be_replayed() {
+        let failed = left_out_of(Include::Failed, 120).unwrap();
+        assert!(failed.starts_with("accepted in the last minute, since 2023-11-14T22:12:20.000Z"), "{failed}");
+        assert!(left_out_of(Include::Failed, 4).unwrap().starts_with("accepted in the last 2 seconds"));
+        assert_eq!(left_out_of(Include::Missing, 120), None, "a last look finds those");
+    }
 }

@@ -91,8 +91,13 @@ pub struct Filter {
     pub event_type: Option<Pattern>,
     /// Of events accepted at this time or later.
     pub since: Timestamp,
-    /// Of events accepted before this time.
+    /// Of events accepted before this time; [`Filter::OPEN`] in an order that names no end.
     pub until: Timestamp,
+}
+
+impl Filter {
+    /// The end of a range that goes as far as it may.
+    pub const OPEN: Timestamp = Timestamp::from_millis(i64::MAX);
 }
 
 /// What of the deliveries is replayed: those in a status, and those that are not there.
@@ -229,7 +234,8 @@ pub struct Unrecorded<'a> {
 }
 
 impl Selection {
-    /// A selection that was asked for at `ordered`. Its range is cut where it reaches beyond what can be seen whole.
+    /// A selection that was asked for at `ordered`. An open range ends where the deliveries can no longer be seen whole; an end
+    /// beyond that is refused.
     pub fn new(
         filter: Filter,
         include: BTreeSet<Include>,
@@ -238,6 +244,13 @@ impl Selection {
     ) -> Result<Self, InvalidField> {
         let missing = include.contains(&Include::Missing);
         let latest = if missing { ordered.at } else { ordered.settled_before() };
+        if filter.until != Filter::OPEN && filter.until > latest {
+            let rule = format!(
+                "must not be after {latest}: what was accepted since may still be on its way for the first time. Leave it \
+                 out to go as far as that"
+            );
+            return Err(Invalid::from(rule).in_field("filter.until"));
+        }
         let filter = Filter { until: filter.until.min(latest), ..filter };
         if filter.since >= filter.until {
             let rule = format!(
@@ -248,6 +261,15 @@ impl Selection {
         let selection = Self { filter, include, rate_per_second, after: None, look: Look::First };
         selection.source()?;
         Ok(selection)
+    }
+
+    /// The deliveries that an open range has left out of the selection: those of events accepted from this time on. None where
+    /// only missing ones are selected, which are looked for up to the order and once more later.
+    #[must_use]
+    pub fn left_out_since(&self, ordered: Ordered) -> Option<Timestamp> {
+        let only_missing = self.include.iter().all(|include| *include == Include::Missing);
+        let reaches = self.filter.until >= ordered.settled_before();
+        (reaches && !only_missing).then(|| ordered.settled_before())
     }
 
     /// What an endpoint missed that was paused at `paused_at` and resumed at `now`.

@@ -31,6 +31,11 @@ fn filter(since: i64, until: i64) -> Filter {
     Filter { scope: Scope::Endpoint(endpoint()), event_type: None, since: at(since), until: at(until) }
 }
 
+/// A filter without an end.
+fn open(since: i64) -> Filter {
+    Filter { until: Filter::OPEN, ..filter(since, 0) }
+}
+
 fn of(filter: Filter, include: &[Include]) -> Result<Selection, InvalidField> {
     Selection::new(filter, BTreeSet::from_iter(include.iter().copied()), None, ordered())
 }
@@ -49,18 +54,48 @@ fn record(status: Status, seconds: i64) -> Record {
 }
 
 #[test]
-fn a_range_ends_a_minute_before_the_order_and_for_what_is_missing_at_the_order() {
-    for (include, until, expected) in [
-        (Include::Failed, 5000, 940),
-        (Include::Failed, 900, 900),
-        (Include::Missing, 5000, 1000),
-        (Include::Missing, 900, 900),
+fn an_open_range_ends_a_minute_before_the_order_and_for_what_is_missing_at_the_order() {
+    for (filter, include, expected) in [
+        (open(0), Include::Failed, 940),
+        (filter(0, 940), Include::Failed, 940),
+        (filter(0, 900), Include::Failed, 900),
+        (open(0), Include::Missing, 1000),
+        (filter(0, 1000), Include::Missing, 1000),
+        (filter(0, 900), Include::Missing, 900),
     ] {
-        assert_eq!(of(filter(0, until), &[include]).unwrap().filter.until, at(expected), "{include:?} {until}");
+        assert_eq!(of(filter.clone(), &[include]).unwrap().filter.until, at(expected), "{include:?} {filter:?}");
     }
-    for (since, until) in [(940, 5000), (960, 970), (500, 500), (500, 400)] {
-        let refused = of(filter(since, until), &[Include::Failed]).unwrap_err();
-        assert_eq!(refused.field, "filter.since", "{since} {until}");
+    for filter in [open(940), filter(960, 900), filter(500, 500), filter(500, 400)] {
+        let refused = of(filter.clone(), &[Include::Failed]).unwrap_err();
+        assert_eq!(refused.field, "filter.since", "{filter:?}");
+    }
+}
+
+#[test]
+fn an_end_that_would_be_moved_is_refused() {
+    for (until, include) in
+        [(941, Include::Failed), (1000, Include::Held), (5000, Include::Failed), (1001, Include::Missing)]
+    {
+        let refused = of(filter(0, until), &[include]).unwrap_err();
+        assert_eq!(refused.field, "filter.until", "{until} {include:?}");
+        assert!(refused.rule.contains("must not be after 1970-01-02T"), "{}", refused.rule);
+    }
+}
+
+#[test]
+fn what_an_open_range_leaves_out_is_told() {
+    use Include::{Failed, Missing};
+    for (filter, include, expected) in [
+        (open(0), &[Failed][..], Some(at(940))),
+        (open(0), &[Failed, Missing], Some(at(940))),
+        (open(0), &[Missing], None),
+        (filter(0, 900), &[Failed], None),
+        (filter(0, 900), &[Failed, Missing], None),
+    ] {
+        let selection = of(filter, include).unwrap();
+        assert_eq!(selection.left_out_since(ordered()), expected, "{selection:?}");
+        let record = record(Status::Failed, 940);
+        assert!(!selection.wants(&record, ordered(), at(1000)), "what is said to be left out is");
     }
 }
 
@@ -123,7 +158,7 @@ fn what_is_included_is_named_and_read_by_its_name() {
 
 #[test]
 fn what_is_missing_up_to_the_order_is_looked_for_once_more_over_the_time_around_it() {
-    let missed = of(filter(0, 5000), &[Include::Missing]).unwrap();
+    let missed = of(open(0), &[Include::Missing]).unwrap();
     let last = missed.moved_to(key(990)).look_done(ordered());
     assert_eq!((last.look, &last.after, last.range(ordered())), (Look::Last, &None, (at(880), at(1120))));
     assert_eq!(last.look_done(ordered()).look, Look::Over);
@@ -131,7 +166,7 @@ fn what_is_missing_up_to_the_order_is_looked_for_once_more_over_the_time_around_
     assert_eq!(earlier.look_done(ordered()).range(ordered()), (at(880), at(950)), "no further than was asked");
     for (selection, why) in [
         (of(filter(0, 880), &[Include::Missing]).unwrap(), "all had settled"),
-        (of(filter(0, 5000), &[Include::Failed]).unwrap(), "nothing comes late"),
+        (of(open(0), &[Include::Failed]).unwrap(), "nothing comes late"),
     ] {
         assert_eq!(selection.look_done(ordered()).look, Look::Over, "{why}");
     }
@@ -147,7 +182,7 @@ fn an_endpoint_that_is_resumed_missed_what_came_since_its_pause() {
 
 #[test]
 fn a_delivery_with_a_record_is_wanted_by_its_status_type_and_time_in_the_first_look_only() {
-    let mut selection = of(filter(0, 5000), &[Include::Failed, Include::Missing]).unwrap();
+    let mut selection = of(open(0), &[Include::Failed, Include::Missing]).unwrap();
     let wants = |selection: &Selection, record: &Record| selection.wants(record, ordered(), at(1000));
     assert!(wants(&selection, &record(Status::Failed, 939)));
     assert!(!wants(&selection, &record(Status::Failed, 940)), "it may be on its way");
@@ -158,13 +193,13 @@ fn a_delivery_with_a_record_is_wanted_by_its_status_type_and_time_in_the_first_l
     assert!(wants(&selection, &record(Status::Failed, 5)));
     selection.filter.event_type = Some("course.*".parse().unwrap());
     assert!(!wants(&selection, &record(Status::Failed, 5)));
-    let last = of(filter(0, 5000), &[Include::Failed, Include::Missing]).unwrap().look_done(ordered());
+    let last = of(open(0), &[Include::Failed, Include::Missing]).unwrap().look_done(ordered());
     assert!(!wants(&last, &record(Status::Failed, 5)), "it had its look");
 }
 
 #[test]
 fn an_event_without_a_record_is_pending_where_it_was_fanned_out_and_missing_where_it_matches() {
-    let selection = |include: &[Include]| of(filter(0, 5000), include).unwrap();
+    let selection = |include: &[Include]| of(open(0), include).unwrap();
     let (subscribed, ping) = (["student.*".parse().unwrap()], EventType::ping());
     let created = "student.created".parse().unwrap();
     let event = Unrecorded {
@@ -197,11 +232,11 @@ fn an_event_without_a_record_is_pending_where_it_was_fanned_out_and_missing_wher
 #[test]
 fn by_its_type_alone_an_event_is_left_out_that_nothing_is_wanted_of() {
     let subscribes = ["student.*".parse().unwrap()];
-    let with_type = Filter { event_type: Some("student.created".parse().unwrap()), ..filter(0, 5000) };
+    let with_type = Filter { event_type: Some("student.created".parse().unwrap()), ..open(0) };
     for (filter, include, event_type, expected) in [
-        (filter(0, 5000), Include::Missing, "student.left", true),
-        (filter(0, 5000), Include::Missing, "course.started", false),
-        (filter(0, 5000), Include::Pending, "course.started", true),
+        (open(0), Include::Missing, "student.left", true),
+        (open(0), Include::Missing, "course.started", false),
+        (open(0), Include::Pending, "course.started", true),
         (with_type.clone(), Include::Missing, "student.created", true),
         (with_type.clone(), Include::Missing, "student.left", false),
         (with_type, Include::Pending, "student.left", false),
@@ -210,16 +245,19 @@ fn by_its_type_alone_an_event_is_left_out_that_nothing_is_wanted_of() {
         let may = selection.may_want(&event_type.parse().unwrap(), &subscribes);
         assert_eq!(may, expected, "{include:?} {event_type}");
     }
-    assert!(!of(filter(0, 5000), &[Include::Missing]).unwrap().may_want(&EventType::ping(), &["*".parse().unwrap()]));
+    assert!(!of(open(0), &[Include::Missing]).unwrap().may_want(&EventType::ping(), &["*".parse().unwrap()]));
 }
 
 proptest! {
     /// What is taken up to the order is never taken twice, whatever the looks: the last one wants only what has no record.
     #[test]
     fn the_looks_end_and_never_reach_beyond_what_was_asked(
-        include in prop::collection::btree_set(prop::sample::select(ALL.to_vec()), 1..7), since in 0i64..1100, until in 0i64..1300,
+        include in prop::collection::btree_set(prop::sample::select(ALL.to_vec()), 1..7), since in 0i64..1100,
+        until in prop::option::of(0i64..1300),
     ) {
-        let Ok(mut selection) = Selection::new(filter(since, until), include, None, ordered()) else { return Ok(()) };
+        let asked = until.map_or_else(|| open(since), |until| filter(since, until));
+        let until = until.unwrap_or(i64::MAX / 2_000);
+        let Ok(mut selection) = Selection::new(asked, include, None, ordered()) else { return Ok(()) };
         let mut looks = 0;
         while selection.look != Look::Over {
             let (from, to) = selection.range(ordered());
