@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local::Answer;
 use pombo_aws::clock;
-use pombo_domain::delivery::Status;
+use pombo_domain::delivery::{Record, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Hook, SOON, Stack, scenario};
@@ -97,4 +97,30 @@ async fn a_paused_endpoint_says_since_when_and_why_and_another_tenants_is_not_th
     let key = hook.stack.key(&["ops"], Some("somebody-else")).await;
     let other = Stack::api(&hook.stack.local.urls.replay, &key);
     assert_eq!(other.get(&format!("/v1/health/{}", hook.endpoint)).await.unwrap().0, 404);
+}
+
+#[tokio::test]
+async fn what_has_expired_is_counted_nowhere() {
+    let stack = Stack::filled().await;
+    let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
+    let endpoint: EndpointId = hook.endpoint.parse().unwrap();
+    let now = clock::now().as_seconds();
+    let mut records = Vec::new();
+    for (days, status) in [(40, Status::Failed), (40, Status::Held), (40, Status::Succeeded), (1, Status::Failed)] {
+        for n in 0..2 {
+            let accepted_at = Timestamp::from_seconds(now - days * 86_400 + n);
+            let event = format!("{}-{days}-{n}", status.as_str());
+            let record = delivery(&hook.tenant, &endpoint, &event, accepted_at, status);
+            let expires_at = if days == 40 { now - 10 * 86_400 } else { record.expires_at };
+            records.push(Record { expires_at, ..record });
+        }
+    }
+    put_deliveries(stack, &records).await;
+    let health = health(&hook).await;
+    assert_eq!((&health["waiting"]["count"], &health["failed"]["count"]), (&json!(0), &json!(2)), "{health}");
+    assert_eq!(
+        (&health["newest"]["deliveries"], &health["newest"]["success_rate"]),
+        (&json!(2), &json!(0.0)),
+        "{health}"
+    );
 }

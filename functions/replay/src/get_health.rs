@@ -2,12 +2,14 @@
 //!
 //! Nothing is written for it. The rates and times are those of the endpoint's newest deliveries, the circuit is in its
 //! health, and what waits or failed is counted in the lists of what did not succeed: up to a bound, and by indexes that are
-//! late by moments.
+//! late by moments. What has expired counts nowhere, though it may still be there.
 
+mod count;
 mod newest;
 
 use futures::try_join;
-use pombo_aws::deliveries::{Counted, List};
+use pombo_aws::clock;
+use pombo_aws::deliveries::List;
 use pombo_domain::delivery::{Listing, Status};
 use pombo_domain::endpoint::{EndpointStatus, Pause};
 use pombo_domain::health::Health;
@@ -16,13 +18,12 @@ use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
+use self::count::{Count, count};
 use self::newest::Newest;
 use crate::settings::App;
 
 /// Of so many deliveries the rates and times are.
 const MOST_NEWEST: usize = 200;
-/// So far what waits, and what failed, is counted.
-const MOST_COUNTED: usize = 1000;
 
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -50,35 +51,29 @@ enum CircuitState {
     Open,
 }
 
-/// A count with a bound: with `more`, there are more than `count`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Count {
-    count: usize,
-    more: bool,
-}
-
 /// Answers with the endpoint's health.
 pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &str) -> Result<Response, Problem> {
     request.only_query(&[])?;
-    let unknown = || Problem::not_found("endpoint");
+    let unknown = || caller.not_found("endpoint");
     let id: EndpointId = id.parse().map_err(|_| unknown())?;
     let known = app.endpoints.get_with_health(&id).await?.filter(|(endpoint, _)| caller.sees(&endpoint.tenant));
     let (endpoint, health) = known.ok_or_else(unknown)?;
     let deliveries = &app.protocol.deliveries;
     let list = |status| List::ByEndpoint(Listing::endpoint_partition(&id, status));
     let (retrying, held, failed) = (list(Status::Retrying), list(Status::Held), list(Status::Failed));
+    let now = clock::now();
     let (newest, retrying, held, failed) = try_join!(
         deliveries.newest(&id, MOST_NEWEST),
-        deliveries.count(&retrying, MOST_COUNTED),
-        deliveries.count(&held, MOST_COUNTED),
-        deliveries.count(&failed, MOST_COUNTED),
+        count(deliveries, &retrying, app.retention, now),
+        count(deliveries, &held, app.retention, now),
+        count(deliveries, &failed, app.retention, now),
     )?;
     let answer = Answer {
         status: endpoint.status,
         pause: endpoint.pause,
         circuit: Circuit::of(&health),
         failing_since: health.failing_since,
-        newest: Newest::of(&newest),
+        newest: Newest::of(&newest, now),
         waiting: Count::of(&[retrying, held]),
         failed: Count::of(&[failed]),
         endpoint_id: id,
@@ -95,34 +90,11 @@ impl Circuit {
     }
 }
 
-impl Count {
-    fn of(counted: &[Counted]) -> Self {
-        let sum: usize = counted.iter().map(|counted| counted.count).sum();
-        let more = sum > MOST_COUNTED || counted.iter().any(|counted| counted.more);
-        Self { count: sum.min(MOST_COUNTED), more }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use pombo_domain::health::Open;
 
     use super::*;
-
-    #[test]
-    fn a_count_ends_at_a_thousand_and_says_so() {
-        let counted = |count, more| Counted { count, more };
-        for (parts, count, more) in [
-            (vec![counted(0, false)], 0, false),
-            (vec![counted(1000, false)], 1000, false),
-            (vec![counted(1000, true)], 1000, true),
-            (vec![counted(600, false), counted(400, false)], 1000, false),
-            (vec![counted(600, false), counted(401, false)], 1000, true),
-            (vec![counted(3, false), counted(1000, true)], 1000, true),
-        ] {
-            assert_eq!(Count::of(&parts), Count { count, more }, "{parts:?}");
-        }
-    }
 
     #[test]
     fn a_circuit_is_open_since_it_opened_and_closed_since_it_closed() {

@@ -1,6 +1,8 @@
 //! `GET /v1/replays/{id}`: how far a replay has come.
 
+use pombo_aws::clock;
 use pombo_domain::job::{Job, JobKey};
+use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 
 use crate::replay_view::ReplayView;
@@ -14,14 +16,20 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
 
 /// The job of this id, if there is one that the caller may see.
 pub(crate) async fn find(app: &App, caller: &Caller, id: &str) -> Result<Job, Problem> {
-    let unknown = || Problem::not_found("replay");
+    let unknown = || caller.not_found("replay");
     let key: JobKey = id.parse().map_err(|_| unknown())?;
-    app.jobs.get(&key).await?.filter(|job| is_visible(job, caller)).ok_or_else(unknown)
+    let now = clock::now();
+    app.jobs.get(&key).await?.filter(|job| is_visible(job, caller) && lives(job, now)).ok_or_else(unknown)
 }
 
 /// Whoever is bound to a tenant sees that tenant's jobs.
 fn is_visible(job: &Job, caller: &Caller) -> bool {
     caller.tenant.as_ref().is_none_or(|tenant| tenant.as_str() == job.owner)
+}
+
+/// Whether the job has not expired; DynamoDB deletes what has when it comes to it.
+pub(crate) const fn lives(job: &Job, now: Timestamp) -> bool {
+    job.expires_at > now.as_seconds()
 }
 
 #[cfg(test)]
@@ -30,7 +38,6 @@ mod tests {
 
     use pombo_domain::api_key::Scope;
     use pombo_domain::job::JobKind;
-    use pombo_domain::time::Timestamp;
 
     use super::*;
 
@@ -55,5 +62,12 @@ mod tests {
         ] {
             assert_eq!(is_visible(&job(owner), &caller(asks)), visible, "{owner:?} {asks:?}");
         }
+    }
+
+    #[test]
+    fn a_job_that_has_expired_is_gone() {
+        let (begun, kept) = (Timestamp::from_seconds(1), Duration::from_secs(9));
+        let job = Job::new(JobKey::generate(None, begun, [1; 10]), JobKind::Replay, begun, kept);
+        assert!(lives(&job, Timestamp::from_seconds(9)) && !lives(&job, Timestamp::from_seconds(10)));
     }
 }

@@ -1,11 +1,13 @@
 //! `GET /v1/replays`: jobs, newest first: replays, and the drains of endpoints.
 
+use pombo_aws::clock;
 use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::ids::TenantId;
 use pombo_domain::job::JobKey;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::get_replay::lives;
 use crate::replay_view::ReplayView;
 use crate::settings::App;
 
@@ -35,8 +37,9 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
     let (keys, more) = app.jobs.list(owner, after.as_ref(), request.limit()?).await?;
     let last = keys.last().filter(|_| more);
     let cursor = last.map(|key| to_cursor(&Cursor { tenant: tenant.clone(), after: key.to_string() }));
-    let jobs = app.jobs.get_many(&keys).await?;
-    Ok(Response::json(200, &Page { replays: jobs.into_iter().map(ReplayView::of).collect(), cursor }))
+    let (jobs, now) = (app.jobs.get_many(&keys).await?, clock::now());
+    let replays = jobs.into_iter().filter(|job| lives(job, now)).map(ReplayView::of).collect();
+    Ok(Response::json(200, &Page { replays, cursor }))
 }
 
 fn position(cursor: &str, tenant: Option<&TenantId>) -> Result<JobKey, Problem> {

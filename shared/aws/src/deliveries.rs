@@ -15,7 +15,7 @@ use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::time::Timestamp;
 
 use self::item::{from_item, key_of, table_key, to_item};
-pub use self::lists::{Counted, List, Window};
+pub use self::lists::{List, Window};
 use crate::batch;
 use crate::effect::effect;
 use crate::error::AwsError;

@@ -1,5 +1,7 @@
 //! The lists of deliveries: sparse indexes that follow the status, and pages that neither skip nor repeat.
 
+use std::collections::HashMap;
+
 use pombo_aws::deliveries::{DeliveriesTable, List, Put, Window};
 use pombo_domain::delivery::{DeliveryKey, Listing, NewDelivery, Record, SHARDS, Status};
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -227,7 +229,23 @@ async fn what_is_due_comes_longest_overdue_first_and_only_before_the_time(on: &B
     assert_eq!(table.due(2, at(FAR, 31), 1).await.unwrap().len(), 1);
 }
 
+async fn when_deliveries_expire_is_read_and_those_that_are_gone_left_out(on: &Backend) {
+    let table = table(on).await;
+    let (endpoint, tenant, time) = (endpoint_id(), unique("t").parse().unwrap(), some_time());
+    let mut expected = HashMap::new();
+    for n in 0..3 {
+        let record = Record { expires_at: tomorrow() + n, ..record(&endpoint, &tenant, time, &format!("evt_{n}")) };
+        let record = put(&table, None, record).await;
+        expected.insert(record.key, record.expires_at);
+    }
+    let gone = record(&endpoint, &tenant, time, "gone").key;
+    let keys: Vec<_> = expected.keys().cloned().chain([gone]).collect();
+    assert_eq!(table.expiries(&keys).await.unwrap(), expected);
+    assert!(table.expiries(&[]).await.unwrap().is_empty());
+}
+
 on_dynamodb! {
+    when_deliveries_expire_is_read_and_those_that_are_gone_left_out,
     a_record_is_on_the_lists_of_its_status_and_on_no_others,
     pages_neither_skip_nor_repeat_in_either_direction,
     a_page_begins_behind_a_delivery_that_left_the_list,

@@ -33,8 +33,9 @@ struct Latency {
 }
 
 impl Newest {
-    /// From their records, newest first.
-    pub(super) fn of(records: &[Record]) -> Self {
+    /// From their records, newest first; what has expired counts as gone.
+    pub(super) fn of(records: &[Record], now: Timestamp) -> Self {
+        let records: Vec<_> = records.iter().filter(|record| record.expires_at > now.as_seconds()).collect();
         let tried: Vec<_> = records.iter().filter(|record| !record.attempts.is_empty()).collect();
         let succeeded = tried.iter().filter(|record| record.status == Status::Succeeded).count();
         let attempts = records.iter().flat_map(|record| &record.attempts);
@@ -95,9 +96,23 @@ mod tests {
         Record { status, attempts, ..Record::begin(key, new) }
     }
 
+    /// What is told at a time when nothing has expired.
+    fn of(records: &[Record]) -> Newest {
+        Newest::of(records, Timestamp::from_seconds(8))
+    }
+
+    #[test]
+    fn what_has_expired_counts_as_gone() {
+        let expiring = |expires_at, second| Record { expires_at, ..record(second, Status::Succeeded, &[(200, 10)]) };
+        let records = [expiring(12, 6), expiring(11, 5), expiring(10, 4), expiring(9, 3)];
+        let newest = Newest::of(&records, Timestamp::from_seconds(10));
+        assert_eq!((newest.deliveries, newest.tried, newest.succeeded), (2, 2, 2));
+        assert_eq!((newest.from, newest.to), (Some(Timestamp::from_seconds(5)), Some(Timestamp::from_seconds(6))));
+    }
+
     #[test]
     fn the_rate_is_of_what_was_tried_and_the_times_are_of_what_succeeded() {
-        let newest = Newest::of(&[
+        let newest = of(&[
             record(9, Status::Pending, &[]),
             record(8, Status::Held, &[]),
             record(7, Status::Retrying, &[(500, 9000)]),
@@ -115,10 +130,10 @@ mod tests {
 
     #[test]
     fn nothing_tried_has_no_rate_and_nothing_succeeded_no_times() {
-        let nothing = Newest::of(&[]);
+        let nothing = of(&[]);
         assert_eq!((nothing.deliveries, nothing.from, nothing.success_rate, nothing.latency_ms), (0, None, None, None));
-        assert_eq!(Newest::of(&[record(1, Status::Held, &[])]).success_rate, None);
-        let failing = Newest::of(&[record(1, Status::Retrying, &[(500, 5)])]);
+        assert_eq!(of(&[record(1, Status::Held, &[])]).success_rate, None);
+        let failing = of(&[record(1, Status::Retrying, &[(500, 5)])]);
         assert_eq!((failing.success_rate, failing.latency_ms), (Some(0.0), None));
     }
 

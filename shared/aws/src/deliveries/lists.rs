@@ -1,16 +1,19 @@
 //! The lists of deliveries: all of an endpoint, and the sparse indexes of what did not succeed.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::Select;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 
-use super::item::{from_item, table_key};
+use super::item::{from_item, key_of, table_key};
 use super::{DeliveriesTable, keys_of};
+use crate::batch;
 use crate::effect::effect;
 use crate::error::AwsError;
-use crate::item::{Item, text};
+use crate::item::{Item, Reader, text};
 
 const CALL: &str = "dynamodb:Query Deliveries";
 
@@ -42,15 +45,6 @@ pub struct Window {
     pub oldest_first: bool,
 }
 
-/// How many there are, counted up to a bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    /// So many, or the bound.
-    pub count: usize,
-    /// Whether there are more.
-    pub more: bool,
-}
-
 impl Window {
     /// The newest, at most so many.
     #[must_use]
@@ -73,21 +67,18 @@ impl DeliveriesTable {
         records.map_err(|error| AwsError::unreadable(CALL, error))
     }
 
-    /// How many a list holds, by what its index says; it counts to `most` and no further.
-    pub async fn count(&self, list: &List, most: usize) -> Result<Counted, AwsError> {
-        let request = self.query(list, &Window::newest(most + 1)).select(Select::Count);
-        let (mut count, mut start) = (0, None);
-        loop {
-            let left = i32::try_from(most + 1 - count).unwrap_or(i32::MAX);
-            let page = request.clone().limit(left).set_exclusive_start_key(start);
-            let answer = effect(CALL, page.send()).await;
-            let answer = answer.map_err(|error| AwsError::new(CALL, error))?;
-            count += usize::try_from(answer.count).unwrap_or_default();
-            start = answer.last_evaluated_key;
-            if start.is_none() || count > most {
-                return Ok(Counted { count: count.min(most), more: count > most });
-            }
-        }
+    /// When each of these deliveries expires, in Unix seconds, as it is now; those that are gone are left out.
+    pub async fn expiries(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, i64>, AwsError> {
+        const CALL: &str = "dynamodb:BatchGetItem Deliveries";
+        let keys: Vec<_> = keys.iter().map(table_key).collect();
+        let part = KeysAndAttributes::builder().projection_expression("endpoint_id, sort_key, expires_at");
+        let read = |item| {
+            let mut item = Reader(item);
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((key_of(&mut item)?, item.take("expires_at")?))
+        };
+        let items = batch::get(&self.client, CALL, &self.table, &keys, part).await?;
+        let expiries = items.into_iter().map(read).collect::<Result<_, _>>();
+        expiries.map_err(|error| AwsError::unreadable(CALL, error))
     }
 
     fn query(&self, list: &List, window: &Window) -> QueryFluentBuilder {
