@@ -1,7 +1,7 @@
 //! Endpoints that are paused, resumed and deleted while deliveries are on their way.
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, scenario};
+use pombo_tests::{Hook, SOON, Stack, eventually};
 use serde_json::json;
 
 /// A hook with one delivery that has failed once, and is due again when every process has forgotten what it knew of the
@@ -82,5 +82,40 @@ async fn an_event_posted_the_moment_after_a_resume_reaches_the_endpoint() {
         let event = hook.post().await;
         hook.until_status(&event, "succeeded", SOON).await;
     }
+    assert_eq!(hook.receiver.count(), 3);
+}
+
+#[tokio::test]
+async fn a_resume_that_replays_nothing_counts_what_was_missed_and_says_how_to_send_it() {
+    let stack = Stack::calm().await;
+    let hook = Hook::new(stack, json!({"event_types": ["student.*"]}), |_| Answer::status(200)).await;
+    let api = stack.local.endpoints();
+    let path = format!("/v1/endpoints/{}/resume", hook.endpoint);
+    hook.change("pause").await;
+    let mut missed = vec![hook.post().await, hook.post().await];
+    stack.post(&json!({"type": "course.started", "tenant": hook.tenant, "data": {}})).await;
+    eventually("the list of events", SOON, || async {
+        let (_, page) = stack.local.replay().get(&format!("/v1/events?tenant={}", hook.tenant)).await.unwrap();
+        (page["events"].as_array().unwrap().len() == 3).then_some(())
+    })
+    .await;
+    let (status, resumed) = api.post(&path, &json!({})).await.unwrap();
+    assert_eq!((status, &resumed["missed"]["count"], &resumed["missed"]["more"]), (200, &json!(2), &json!(false)));
+    // The hint holds the order to post.
+    let hint = resumed["hint"].as_str().unwrap();
+    let order = &hint[hint.find('{').unwrap()..hint.find("]}").unwrap() + 2];
+    let (status, answer) =
+        stack.local.replay().post("/v1/replays", &serde_json::from_str(order).unwrap()).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    for event in &missed {
+        hook.until_status(event, "succeeded", SOON).await;
+    }
+    let (_, again) = api.post(&path, &json!({})).await.unwrap();
+    assert!(again["missed"].is_null() && again["hint"].is_null(), "it is not paused: {again}");
+    hook.change("pause").await;
+    missed.push(hook.post().await);
+    let (_, resumed) = api.post(&path, &json!({"missed": "replay"})).await.unwrap();
+    assert!(resumed["replay_id"].is_string() && resumed["missed"].is_null(), "{resumed}");
+    hook.until_status(&missed[2], "succeeded", SOON).await;
     assert_eq!(hook.receiver.count(), 3);
 }

@@ -47,11 +47,13 @@ pub struct Done {
     pub endpoint: Endpoint,
     /// The replay of what it missed, if one was begun.
     pub replay: Option<JobKey>,
+    /// When it was paused, if the call resumed it.
+    pub resumed_from: Option<Timestamp>,
 }
 
 /// The endpoint, if there is one that the caller may see. A deleted one is as none.
 pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<Endpoint, Problem> {
-    let not_found = || Problem::not_found("endpoint");
+    let not_found = || caller.not_found("endpoint");
     let id: EndpointId = id.parse().map_err(|_| not_found())?;
     let endpoint = app.endpoints.get(&id).await?.filter(|endpoint| is_visible(endpoint, caller));
     endpoint.ok_or_else(not_found)
@@ -84,7 +86,7 @@ pub async fn change_and_tell(
         let now = clock::now();
         let current = find(app, caller, id).await?;
         let (wanted, drains, missed_since) = match decide(&current, now)? {
-            Wanted::Nothing => return Ok(Done { endpoint: current, replay: None }),
+            Wanted::Nothing => return Ok(Done { endpoint: current, replay: None, resumed_from: None }),
             Wanted::Change(wanted) => (wanted, false, None),
             Wanted::ChangeAndDrain(wanted) => (wanted, true, None),
             Wanted::ChangeAndCatchUp(wanted, since) => (wanted, true, Some(since)),
@@ -106,10 +108,16 @@ pub async fn change_and_tell(
             }
             news.announce(app).await;
             let replay = jobs.iter().find(|job| matches!(job.kind, JobKind::ReplayMatching(_))).map(Job::key);
-            return Ok(Done { endpoint: next, replay });
+            let resumed = is_resumed(&current, &next);
+            return Ok(Done { replay, resumed_from: resumed.then(|| current.paused_at()), endpoint: next });
         }
         repeats.wait().await?;
     }
+}
+
+/// Whether a change resumes the endpoint.
+fn is_resumed(current: &Endpoint, next: &Endpoint) -> bool {
+    (current.status, next.status) == (EndpointStatus::Paused, EndpointStatus::Active)
 }
 
 /// What clears the health of an endpoint that is resumed: it begins anew, and its circuit is closed.
@@ -119,7 +127,7 @@ async fn forgiven(
     next: &Endpoint,
     now: Timestamp,
 ) -> Result<Option<TransactWriteItem>, Problem> {
-    if (current.status, next.status) != (EndpointStatus::Paused, EndpointStatus::Active) {
+    if !is_resumed(current, next) {
         return Ok(None);
     }
     let known = app.endpoints.get_with_health(&next.id).await?;

@@ -18,6 +18,7 @@ mod keys;
 mod lifecycle;
 mod list;
 mod list_stack;
+mod missed_count;
 mod new_id;
 mod patch;
 mod public_keys;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use pombo_aws::clock;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::health::PauseReason;
@@ -17,7 +18,8 @@ use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::change::{Wanted, change, change_and_tell};
+use crate::change::{Done, Wanted, change, change_and_tell};
+use crate::missed_count::{self, MissedCount};
 use crate::view::EndpointView;
 
 /// The answer to resume.
@@ -27,6 +29,12 @@ struct Resumed<'a> {
     endpoint: EndpointView<'a>,
     /// The replay of what was missed, to be followed on the replay URL; none when none was begun.
     replay_id: Option<String>,
+    /// What was posted while it was paused and is not replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<MissedCount>,
+    /// How to send that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 /// `POST /v1/endpoints/{id}/pause`.
@@ -40,8 +48,23 @@ pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> R
 pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     let missed = Missed::read(request)?;
     let done = change_and_tell(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
+    let missed = missed_by(app, &done).await;
+    let hint = missed.as_ref().and_then(|missed| missed.hint(&done.endpoint));
     let replay_id = done.replay.map(|key| key.to_string());
-    Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id }))
+    Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id, missed, hint }))
+}
+
+/// What the endpoint missed while it was paused, where no replay sends it. The endpoint is resumed already, so a count that
+/// fails is left out.
+async fn missed_by(app: &App, done: &Done) -> Option<MissedCount> {
+    let since = done.resumed_from.filter(|_| done.replay.is_none())?;
+    match missed_count::count(&app.events, &done.endpoint, since, clock::now()).await {
+        Ok(missed) => Some(missed),
+        Err(error) => {
+            tracing::warn!(%error, endpoint = %done.endpoint.id, "What the endpoint missed could not be counted.");
+            None
+        }
+    }
 }
 
 /// `DELETE /v1/endpoints/{id}`.
@@ -63,7 +86,7 @@ fn resumed(endpoint: &Endpoint, missed: Missed) -> Wanted {
     if endpoint.status != EndpointStatus::Paused {
         return Wanted::Nothing;
     }
-    let paused_at = endpoint.pause.map_or(endpoint.updated_at, |pause| pause.at);
+    let paused_at = endpoint.paused_at();
     let active = Box::new(Endpoint { status: EndpointStatus::Active, pause: None, ..endpoint.clone() });
     match missed {
         Missed::Leave => Wanted::ChangeAndDrain(active),

@@ -95,6 +95,12 @@ impl Endpoint {
         Self { status: EndpointStatus::Paused, pause: Some(Pause { at: now, reason }), ..self.clone() }
     }
 
+    /// When a paused endpoint was paused; one that an older version paused says it by its last change.
+    #[must_use]
+    pub fn paused_at(&self) -> Timestamp {
+        self.pause.map_or(self.updated_at, |pause| pause.at)
+    }
+
     /// The deadline of an attempt.
     #[must_use]
     pub fn timeout(&self) -> Duration {
