@@ -1,7 +1,8 @@
 //! Every rejected input of each API: what is sent, the status, the field that the problem names.
 
 use local::Api;
-use pombo_tests::{Stack, scenario, unique};
+use pombo_aws::clock;
+use pombo_tests::{Stack, unique};
 use serde_json::{Value, json};
 
 /// Method, path, body, status, field (empty when no field is at fault).
@@ -49,8 +50,10 @@ async fn ingest_refuses() {
         post(with(&event, "id", json!("")), "id"),
         post(with(&event, "timestamp", json!("31.1.2026")), "timestamp"),
         post(with(&event, "extra", json!(1)), "extra"),
-        ("GET", "/v1/events".into(), Value::Null, 404, ""),
+        ("POST", "/v1/events?tenant=acme".into(), event.clone(), 400, "tenant"),
+        ("GET", "/v1/events".into(), Value::Null, 405, ""),
         ("POST", "/v1/endpoints".into(), event.clone(), 404, ""),
+        ("POST", "/v1/events/batch".into(), event.clone(), 404, ""),
         ("POST", "/".into(), event.clone(), 404, ""),
         ("POST", "/v1/events".into(), with(&event, "data", json!("x".repeat(360 * 1024))), 413, ""),
     ];
@@ -88,6 +91,7 @@ async fn endpoints_refuses() {
         create("rate_limit", json!(0), "rate_limit"),
         create("secret", json!("whsec_short"), "secret"),
         create("secret", json!("hello"), "secret"),
+        create("event_types", json!(["*", "pombo.delivery.failed"]), "event_types[1]"),
         ("PATCH", one.clone(), json!({"event_types": []}), 400, "event_types"),
         ("PATCH", one.clone(), json!({"url": "https://10.0.0.1/"}), 400, "url"),
         ("PATCH", one.clone(), json!({"tenant": "b"}), 400, "tenant"),
@@ -100,6 +104,11 @@ async fn endpoints_refuses() {
         ("GET", "/v1/endpoints?limit=101".into(), Value::Null, 400, "limit"),
         ("GET", "/v1/endpoints?cursor=x".into(), Value::Null, 400, "cursor"),
         ("GET", "/v1/endpoints?tennant=x".into(), Value::Null, 400, "tennant"),
+        ("GET", "/v1/endpoints?tenant=a&tenant=b".into(), Value::Null, 400, "tenant"),
+        ("GET", "/v1/tenants?tenant=a".into(), Value::Null, 400, "tenant"),
+        ("GET", "/v1/tenants?cursor=x".into(), Value::Null, 400, "cursor"),
+        ("DELETE", "/v1/endpoints".into(), Value::Null, 405, ""),
+        ("PATCH", one.clone(), json!({"event_types": ["pombo.delivery.failed"]}), 400, "event_types[0]"),
         ("GET", "/v1/endpoints/ep_7777777777777777".into(), Value::Null, 404, ""),
         ("GET", "/v1/endpoints/nonsense".into(), Value::Null, 404, ""),
         ("GET", "/v1/deliveries".into(), Value::Null, 404, ""),
@@ -142,6 +151,7 @@ async fn replay_refuses() {
     let get = |path: &str, field| ("GET", path.to_owned(), Value::Null, 400, field);
     let id = pombo_domain::cursor::seal("ep_7777777777777777/2026-01-31T09:30:00.050Z#e");
     let post = |body: Value, field| ("POST", "/v1/replays".to_owned(), body, 400, field);
+    let until = clock::now().plus(std::time::Duration::from_secs(3600));
     let cases = vec![
         get("/v1/deliveries?status=lost", "status"),
         get("/v1/deliveries?status=succeeded", "status"),
@@ -154,6 +164,12 @@ async fn replay_refuses() {
         get("/v1/deliveries?limit=1000", "limit"),
         get("/v1/deliveries?cursor=x", "cursor"),
         get("/v1/deliveries?state=failed", "state"),
+        get("/v1/deliveries?status=failed&status=lost", "status"),
+        get("/v1/deliveries?limit=3&limit=4", "limit"),
+        get("/v1/events?type=a&type=b", "type"),
+        get("/v1/replays?cursor=x&cursor=y", "cursor"),
+        ("POST", "/v1/events".into(), json!({}), 405, ""),
+        ("DELETE", "/v1/events/x".into(), Value::Null, 405, ""),
         ("GET", "/v1/deliveries/nonsense".into(), Value::Null, 404, ""),
         ("GET", format!("/v1/deliveries/{id}"), Value::Null, 404, ""),
         ("GET", "/v1/events/a.b".into(), Value::Null, 404, ""),
@@ -166,6 +182,7 @@ async fn replay_refuses() {
         post(json!({"deliveries": [id, id]}), "deliveries[1]"),
         post(json!({"deliveries": vec![&id; 101]}), "deliveries"),
         post(json!({"deliveries": [id], "all": true}), "all"),
+        post(json!({"filter": {"stack": true, "since": "2026-01-31T09:30:00Z", "until": until}}), "filter.until"),
     ];
     assert_refused(&stack.local.replay(), cases).await;
 }
