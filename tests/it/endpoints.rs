@@ -1,7 +1,7 @@
 //! Endpoints: registered, read, changed, their secrets rotated.
 
 use local::{Answer, Api, Receiver, Signature};
-use pombo_tests::{Hook, SOON, Stack, eventually, unique};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
 #[scenario]
@@ -140,7 +140,7 @@ async fn listed(api: &Api, path: &str, rows: &str, limit: usize) -> Vec<Value> {
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_key_for_the_stack_lists_the_endpoints_of_all_tenants_and_the_tenants() {
     let stack = Stack::calm().await;
     let (receiver, api) = (Receiver::start().unwrap(), stack.local.endpoints());

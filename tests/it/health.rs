@@ -99,7 +99,7 @@ async fn a_paused_endpoint_says_since_when_and_why_and_another_tenants_is_not_th
     assert_eq!(other.get(&format!("/v1/health/{}", hook.endpoint)).await.unwrap().0, 404);
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_has_expired_is_counted_nowhere() {
     let stack = Stack::filled().await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;

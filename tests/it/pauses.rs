@@ -1,7 +1,7 @@
 //! Endpoints that are paused, resumed and deleted while deliveries are on their way.
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::json;
 
 /// A hook with one delivery that has failed once, and is due again when every process has forgotten what it knew of the
@@ -85,7 +85,7 @@ async fn an_event_posted_the_moment_after_a_resume_reaches_the_endpoint() {
     assert_eq!(hook.receiver.count(), 3);
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_resume_that_replays_nothing_counts_what_was_missed_and_says_how_to_send_it() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"event_types": ["student.*"]}), |_| Answer::status(200)).await;
