@@ -2,7 +2,7 @@
 
 use local::Api;
 use pombo_aws::clock;
-use pombo_tests::{Stack, unique};
+use pombo_tests::{Stack, scenario, unique};
 use serde_json::{Value, json};
 
 /// Method, path, body, status, field (empty when no field is at fault).
