@@ -17,7 +17,7 @@ use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::change::{Wanted, change, change_and_tell};
+use crate::change::{Wanted, change};
 use crate::view::EndpointView;
 
 /// The answer to resume.
@@ -32,22 +32,22 @@ struct Resumed<'a> {
 /// `POST /v1/endpoints/{id}/pause`.
 pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     nothing(request)?;
-    let endpoint = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    let done = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
+    Ok(Response::json(200, &EndpointView::new(&done.endpoint, &done.health)))
 }
 
 /// `POST /v1/endpoints/{id}/resume`.
 pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     let missed = Missed::read(request)?;
-    let done = change_and_tell(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
+    let done = change(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
     let replay_id = done.replay.map(|key| key.to_string());
-    Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id }))
+    Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint, &done.health), replay_id }))
 }
 
 /// `DELETE /v1/endpoints/{id}`.
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
     let retention = app.rules.retention;
-    let endpoint = change(app, caller, id, |endpoint, now| Ok(deleted(endpoint, retention, now))).await?;
+    let endpoint = change(app, caller, id, |endpoint, now| Ok(deleted(endpoint, retention, now))).await?.endpoint;
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Endpoint {} deleted.", endpoint.id);
     Ok(Response::empty(204))
 }

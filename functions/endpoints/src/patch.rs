@@ -24,6 +24,6 @@ pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> R
         let patched = patch.apply(endpoint, key, now);
         if patched == *endpoint { Wanted::Nothing } else { Wanted::Change(Box::new(patched)) }
     };
-    let endpoint = change(app, caller, id, |endpoint, now| Ok(patched(endpoint, now))).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    let done = change(app, caller, id, |endpoint, now| Ok(patched(endpoint, now))).await?;
+    Ok(Response::json(200, &EndpointView::new(&done.endpoint, &done.health)))
 }

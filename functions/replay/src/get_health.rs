@@ -10,7 +10,7 @@ use futures::try_join;
 use pombo_aws::deliveries::{Counted, List};
 use pombo_domain::delivery::{Listing, Status};
 use pombo_domain::endpoint::{EndpointStatus, Pause};
-use pombo_domain::health::Health;
+use pombo_domain::health::Circuit;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
@@ -34,20 +34,6 @@ struct Answer {
     newest: Newest,
     waiting: Count,
     failed: Count,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Circuit {
-    state: CircuitState,
-    /// Of a closed one, when it was last open, if that is known.
-    since: Option<Timestamp>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum CircuitState {
-    Closed,
-    Open,
 }
 
 /// A count with a bound: with `more`, there are more than `count`.
@@ -86,15 +72,6 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     Ok(Response::json(200, &answer))
 }
 
-impl Circuit {
-    fn of(health: &Health) -> Self {
-        match &health.open {
-            Some(open) => Self { state: CircuitState::Open, since: Some(open.since) },
-            None => Self { state: CircuitState::Closed, since: health.closed_at },
-        }
-    }
-}
-
 impl Count {
     fn of(counted: &[Counted]) -> Self {
         let sum: usize = counted.iter().map(|counted| counted.count).sum();
@@ -105,8 +82,6 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
-    use pombo_domain::health::Open;
-
     use super::*;
 
     #[test]
@@ -122,15 +97,5 @@ mod tests {
         ] {
             assert_eq!(Count::of(&parts), Count { count, more }, "{parts:?}");
         }
-    }
-
-    #[test]
-    fn a_circuit_is_open_since_it_opened_and_closed_since_it_closed() {
-        let at = Timestamp::from_seconds(7);
-        let open = Health { open: Some(Open { since: at, drain: "d".into() }), ..Health::good() };
-        assert_eq!(Circuit::of(&open), Circuit { state: CircuitState::Open, since: Some(at) });
-        let closed = Health { closed_at: Some(at), ..Health::good() };
-        assert_eq!(Circuit::of(&closed), Circuit { state: CircuitState::Closed, since: Some(at) });
-        assert_eq!(Circuit::of(&Health::good()), Circuit { state: CircuitState::Closed, since: None });
     }
 }

@@ -12,6 +12,7 @@ use pombo_web::{Problem, Response};
 use serde::Serialize;
 
 use super::cost::Cost;
+use crate::held;
 use crate::invocation::Invocation;
 use crate::leg::matching::gather;
 use crate::replay_view::SelectionView;
@@ -69,6 +70,7 @@ pub(super) async fn answer(
         }
         rest = found.selection;
     }
+    held::name_causes(app, &mut samples).await;
     let matched = Matched { count, more: rest.look == Look::First };
     let selection = SelectionView::of(selection);
     Ok(Response::json(200, &Answer { dry_run: true, selection, matched, samples, cost: Cost::of(count, new) }))
