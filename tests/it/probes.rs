@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use local::Answer;
 use pombo_domain::time::Timestamp;
-use pombo_tests::{Hook, SOON, Stack, eventually};
+use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -71,7 +71,7 @@ async fn assert_released_soon(hook: &Hook, held: &[Value]) {
     assert!(after < FIRST_RELEASE, "{after:?}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_test_that_closes_the_circuit_has_what_is_held_sent_at_once() {
     let (hook, answer, held) = broken().await;
     answer.store(200, Ordering::SeqCst);
@@ -81,7 +81,7 @@ async fn a_test_that_closes_the_circuit_has_what_is_held_sent_at_once() {
     assert_eq!(endpoint(&hook).await["circuit"]["state"], "closed");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_held_delivery_names_its_cause_and_the_next_probe_wherever_it_is_shown() {
     let (hook, _, held) = broken().await;
     let circuit = endpoint(&hook).await["circuit"].clone();
@@ -109,7 +109,7 @@ async fn a_held_delivery_names_its_cause_and_the_next_probe_wherever_it_is_shown
     assert_eq!(one["held"], json!({"cause": "paused", "next_probe_at": null}), "{one}");
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_replay_into_an_open_circuit_is_held_and_one_of_one_delivery_is_a_probe_at_once() {
     let (hook, answer, held) = broken().await;
     let ids: Vec<_> = held.iter().map(id).collect();
@@ -145,7 +145,7 @@ async fn a_replay_into_an_open_circuit_is_held_and_one_of_one_delivery_is_a_prob
     hook.assert_signed();
 }
 
-#[tokio::test]
+#[scenario]
 async fn a_replay_by_filter_into_an_open_circuit_is_held_and_sent_when_it_closes() {
     let (hook, answer, _) = broken().await;
     let filter = json!({"endpoint_id": hook.endpoint, "since": "2026-01-01T00:00:00Z"});
@@ -183,7 +183,7 @@ async fn a_replay_by_filter_into_an_open_circuit_is_held_and_sent_when_it_closes
     }
 }
 
-#[tokio::test]
+#[scenario]
 async fn while_a_probe_is_under_way_an_operators_replay_is_held_and_no_other_is_sent() {
     const TAKES: Duration = Duration::from_secs(2);
     let slow = Arc::new(AtomicU16::new(0));
@@ -218,7 +218,7 @@ async fn while_a_probe_is_under_way_an_operators_replay_is_held_and_no_other_is_
     assert_eq!(hook.receiver.count(), before + 1, "one probe");
 }
 
-#[tokio::test]
+#[scenario]
 async fn what_is_held_by_a_pause_says_so() {
     let hook =
         Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::status(500)).await;
