@@ -23,7 +23,7 @@ async fn stack(name: &str) -> &'static Stack {
 }
 
 /// An endpoint that answers with the status that is set.
-async fn switched(stack: &'static Stack, options: Value) -> (Hook, Arc<AtomicU16>) {
+pub async fn switched(stack: &'static Stack, options: Value) -> (Hook, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(500));
     let answers = Arc::clone(&status);
     let hook = Hook::new(stack, options, move |_| Answer::status(answers.load(Ordering::SeqCst))).await;
@@ -36,13 +36,13 @@ fn is_opening(endpoint: &str) -> impl Fn(&Call) -> bool + Send + Sync + use<> {
 }
 
 /// Whether the call closes the endpoint's circuit.
-fn is_closing(endpoint: &str) -> impl Fn(&Call) -> bool + Send + Sync + use<> {
+pub fn is_closing(endpoint: &str) -> impl Fn(&Call) -> bool + Send + Sync + use<> {
     let key = format!("{endpoint}#health");
     move |call| call.attribute("endpoint_id") == key && call.body["Item"]["closed_at"].is_object()
 }
 
 /// Posts events until the circuit is open; gives how many.
-async fn break_it(hook: &Hook) -> usize {
+pub async fn break_it(hook: &Hook) -> usize {
     let opening = is_opening(&hook.endpoint);
     for posted in 1..60 {
         hook.post().await;
@@ -54,7 +54,7 @@ async fn break_it(hook: &Hook) -> usize {
     panic!("the circuit stays closed");
 }
 
-async fn endpoint(hook: &Hook) -> Value {
+pub async fn endpoint(hook: &Hook) -> Value {
     hook.stack.local.endpoints().get(&format!("/v1/endpoints/{}", hook.endpoint)).await.unwrap().1
 }
 

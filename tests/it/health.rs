@@ -26,7 +26,8 @@ async fn an_endpoint_without_deliveries_is_in_no_trouble_and_has_no_rate() {
     });
     let none = json!({"count": 0, "more": false});
     let expected = json!({
-        "endpoint_id": hook.endpoint, "status": "active", "pause": null, "circuit": {"state": "closed", "since": null},
+        "endpoint_id": hook.endpoint, "status": "active", "pause": null,
+        "circuit": {"state": "closed", "since": null, "next_probe_at": null},
         "failing_since": null, "newest": newest, "waiting": none, "failed": none,
     });
     assert_eq!(health(&hook).await, expected);

@@ -31,6 +31,7 @@ mod missed;
 mod operational;
 mod pauses;
 mod ping;
+mod probes;
 mod queue_faults;
 mod rate_limit;
 mod replays;

@@ -45,6 +45,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
     // What was known of an endpoint is too old by the end of an attempt.
     ("dispatch/src/endpoint_cache.rs", "None => self.read(id).await"),
+    // The endpoint was read for this message a moment ago; its health has changed since.
+    ("dispatch/src/probe.rs", "app.endpoints.known(id).await"),
 ];
 
 /// Every line of the product that waits for something, but for those without an effect.

@@ -18,6 +18,7 @@ use crate::attempt;
 use crate::endpoint_cache::Receiver;
 use crate::health;
 use crate::invocation::{Invocation, Room};
+use crate::probe;
 use crate::settings::App;
 use crate::slot;
 
@@ -94,7 +95,7 @@ async fn attempt_delivery(
     outcome.decision = outcome.decision.before(Timestamp::from_seconds(record.expires_at));
     let attempt = outcome.attempt.clone();
     settle(app, &message, Some(record), outcome).await?;
-    health::note(app, &endpoint.id, &message.delivery.event_id, &attempt, holder).await;
+    health::note(app, &message, &attempt, holder).await;
     Ok(())
 }
 
@@ -142,6 +143,11 @@ async fn claim(
         let may_go = may_go(receiver, message, &base);
         if let (true, Receiver::Active(endpoint) | Receiver::Open(endpoint)) = (may_go, receiver)
             && !slot::is_up(app, invocation, holder, endpoint, message, &mut slot, seen.as_ref()).await?
+        {
+            return Ok(None);
+        }
+        if let (true, Some(ordered_at)) = (may_go, message.probe)
+            && !probe::begins(app, invocation, holder, &message.delivery, ordered_at).await?
         {
             return Ok(None);
         }

@@ -2,7 +2,9 @@
 //!
 //! An attempt to an endpoint that is well costs nothing here. What is written is best effort: an attempt's outcome stands
 //! whether or not its endpoint's health could be, and the next attempt says it again. The opening of a circuit stores the
-//! drain job that will close it in the same transaction, so nothing is ever held that nobody looks after.
+//! drain job that will close it in the same transaction, so nothing is ever held that nobody looks after. Its closing wakes
+//! that job, so that what is held moves at once. A process that dies between the two leaves a drain that wakes by itself
+//! when it would have sent its next probe.
 
 use std::time::Duration;
 
@@ -15,9 +17,8 @@ use pombo_aws::queue::Outgoing;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::event::Event;
 use pombo_domain::health::{Change, Failure, Health};
-use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::job::{Job, JobKey, JobKind};
-use pombo_domain::message::JobMessage;
+use pombo_domain::message::{DeliveryMessage, JobMessage};
 use pombo_domain::operational::Happening;
 use pombo_domain::outcome::{Attempt, Outcome};
 
@@ -27,24 +28,20 @@ use crate::settings::App;
 /// How often a change is decided anew because another process was faster. Then enough others have told the same.
 const MOST_CONFLICTS: usize = 5;
 
-/// Notes an attempt in its endpoint's health.
-pub async fn note(app: &App, endpoint_id: &EndpointId, event_id: &EventId, attempt: &Attempt, writer: &str) {
-    // Without a request there is nothing to be said of the receiver.
-    if matches!(attempt.outcome, Outcome::Expired) {
+/// Notes the attempt that a message asked for in its endpoint's health.
+pub async fn note(app: &App, message: &DeliveryMessage, attempt: &Attempt, writer: &str) {
+    // Without a request there is nothing to be said of the receiver, but that its probe is over.
+    if matches!(attempt.outcome, Outcome::Expired) && message.probe.is_none() {
         return;
     }
-    if let Err(error) = try_note(app, endpoint_id, event_id, attempt, writer).await {
-        tracing::warn!(endpoint = %endpoint_id, %error, "The endpoint's health could not be noted; the next attempt will tell.");
+    if let Err(error) = try_note(app, message, attempt, writer).await {
+        let endpoint = &message.delivery.endpoint_id;
+        tracing::warn!(%endpoint, %error, "The endpoint's health could not be noted; the next attempt will tell.");
     }
 }
 
-async fn try_note(
-    app: &App,
-    endpoint_id: &EndpointId,
-    event_id: &EventId,
-    attempt: &Attempt,
-    writer: &str,
-) -> Result<(), AwsError> {
+async fn try_note(app: &App, message: &DeliveryMessage, attempt: &Attempt, writer: &str) -> Result<(), AwsError> {
+    let endpoint_id = &message.delivery.endpoint_id;
     for _ in 0..MOST_CONFLICTS {
         // What is known may have been read before the attempt, but no longer ago than it may be remembered: a success
         // must not overlook a mark that has stood for longer.
@@ -52,12 +49,13 @@ async fn try_note(
         if known.endpoint.status != EndpointStatus::Active {
             return Ok(());
         }
-        let Some(write) = decide(app, &known, event_id, attempt).await? else { return Ok(()) };
-        match app.health.put(endpoint_id, &known.health, write.health, writer, write.also).await? {
+        let Some(write) = decide(app, &known, message, attempt).await? else { return Ok(()) };
+        let Write { health, also, follows } = write;
+        match app.health.put(endpoint_id, &known.health, health, writer, also).await? {
             PutHealth::Stored(health) => {
-                app.endpoints.learn(endpoint_id, health);
-                app.protocol.metrics.count(Metric::CircuitsOpened, usize::from(write.drain.is_some()));
-                follow(app, write.drain.as_ref(), write.event.as_ref()).await;
+                app.endpoints.learn(endpoint_id, *health);
+                app.protocol.metrics.count(Metric::CircuitsOpened, usize::from(follows.drain.is_some()));
+                follow(app, &follows).await;
                 return Ok(());
             }
             PutHealth::Conflict => app.endpoints.forget(endpoint_id),
@@ -70,34 +68,61 @@ async fn try_note(
 struct Write {
     health: Health,
     also: Vec<TransactWriteItem>,
-    /// The job that the transaction begins.
+    follows: Follows,
+}
+
+/// What a write begins.
+#[derive(Debug, Default)]
+struct Follows {
+    /// The job that the transaction stores.
     drain: Option<Job>,
-    /// The event that it tells.
+    /// The id of the job that waits for the change.
+    wakes: Option<String>,
+    /// The event that tells of the change.
     event: Option<Event>,
 }
 
-async fn decide(app: &App, known: &Known, event_id: &EventId, attempt: &Attempt) -> Result<Option<Write>, AwsError> {
+impl Write {
+    /// Of the health alone.
+    fn of(health: Health) -> Self {
+        Self { health, also: Vec::new(), follows: Follows::default() }
+    }
+}
+
+async fn decide(
+    app: &App,
+    known: &Known,
+    message: &DeliveryMessage,
+    attempt: &Attempt,
+) -> Result<Option<Write>, AwsError> {
     let (endpoint, health) = (&known.endpoint, &known.health);
     let at = attempt.ended_at();
+    if matches!(attempt.outcome, Outcome::Expired) {
+        return Ok(message.probe.and_then(|ordered_at| health.probe_ended(ordered_at)).map(Write::of));
+    }
     if attempt.outcome.is_success() {
         return Ok(match health.succeeded(at) {
             None | Some(Change::Open(_)) => None,
-            Some(Change::Mark(next)) => Some(Write { health: next, also: Vec::new(), drain: None, event: None }),
+            Some(Change::Mark(next)) => Some(Write::of(next)),
             Some(Change::Close(next)) => {
                 let open_since = health.open.as_ref().map_or(at, |open| open.since);
                 tracing::info!(endpoint = %endpoint.id, %open_since, "The endpoint is back; its circuit closes.");
                 let what = Happening::CircuitClosed { open_since, proven: true };
-                Some(told(app, endpoint, next, None, &what).await?)
+                let mut write = told(app, endpoint, next, None, &what).await?;
+                write.follows.wakes = health.open.as_ref().map(|open| open.drain.clone());
+                Some(write)
             }
         });
     }
     // Without random bytes there is no id for a job; the next failure tries again.
     let Ok(random) = clock::random() else { return Ok(None) };
     let key = JobKey::generate(Some(&endpoint.tenant), clock::now(), random);
-    let failure = Failure { at, event_id, gone: attempt.outcome.status_code() == Some(410) };
+    let event_id = &message.delivery.event_id;
+    let gone = attempt.outcome.status_code() == Some(410);
+    let failure = Failure { at, event_id, gone, probe: message.probe };
     Ok(match health.failed(failure, &key.to_string(), &app.rules) {
         None | Some(Change::Close(_)) => None,
-        Some(Change::Mark(next)) => Some(Write { health: next, also: Vec::new(), drain: None, event: None }),
+        Some(Change::Mark(next)) => Some(Write::of(next)),
         Some(Change::Open(next)) => {
             let (failing_since, failures) = (next.failing_since.unwrap_or(at), next.failures);
             tracing::warn!(
@@ -128,19 +153,26 @@ async fn told(
     if let Some(event) = &event {
         also.push(app.protocol.operations.write(event)?);
     }
-    Ok(Write { health, also, drain, event })
+    Ok(Write { health, also, follows: Follows { drain, event, wakes: None } })
 }
 
-/// Sends on what a change began. The change stands whether or not this works: the sweep finds jobs and events that wait.
-async fn follow(app: &App, drain: Option<&Job>, event: Option<&Event>) {
-    if let Some(job) = drain {
+/// Sends on what a change began. The change stands whether or not this works: the sweep finds jobs and events that wait, and
+/// a drain that is not woken looks by itself.
+async fn follow(app: &App, follows: &Follows) {
+    if let Some(job) = &follows.drain {
         let body = JobMessage::leg(job.key().to_string(), job.leg).to_json();
         let letter = Outgoing { body, group: None, delay_seconds: whole_seconds(app.rules.probe_every) };
         if let Err(error) = app.jobs_queue.send(letter).await {
             tracing::warn!(%error, job = %job.key(), "The drain was not queued; the sweep will find it.");
         }
     }
-    if let Some(event) = event {
+    if let Some(job) = &follows.wakes {
+        let letter = Outgoing { body: JobMessage::wake(job.clone()).to_json(), group: None, delay_seconds: 0 };
+        if let Err(error) = app.jobs_queue.send(letter).await {
+            tracing::warn!(%error, job, "The drain was not woken; it looks by itself when its next probe is due.");
+        }
+    }
+    if let Some(event) = &follows.event {
         app.protocol.operations.announce(event).await;
     }
 }

@@ -11,6 +11,7 @@ mod endpoint_cache;
 mod health;
 mod http;
 mod invocation;
+mod probe;
 mod settings;
 mod slot;
 

@@ -11,6 +11,7 @@ use pombo_aws::endpoints::{Change, Changed};
 use pombo_aws::queue::Outgoing;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::event::Event;
+use pombo_domain::health::Health;
 use pombo_domain::ids::{EndpointId, base32};
 use pombo_domain::job::{Job, JobKey, JobKind, Selection};
 use pombo_domain::message::JobMessage;
@@ -45,6 +46,8 @@ pub enum Wanted {
 pub struct Done {
     /// The endpoint as it is then.
     pub endpoint: Endpoint,
+    /// Its health.
+    pub health: Health,
     /// The replay of what it missed, if one was begun.
     pub replay: Option<JobKey>,
     /// When it was paused, if the call resumed it.
@@ -59,23 +62,21 @@ pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<Endpoint, Prob
     endpoint.ok_or_else(not_found)
 }
 
+/// The same endpoint with its health.
+pub async fn find_with_health(app: &App, caller: &Caller, id: &str) -> Result<(Endpoint, Health), Problem> {
+    let not_found = || Problem::not_found("endpoint");
+    let id: EndpointId = id.parse().map_err(|_| not_found())?;
+    let known = app.endpoints.get_with_health(&id).await?;
+    known.filter(|(endpoint, _)| is_visible(endpoint, caller)).ok_or_else(not_found)
+}
+
 /// Whether there is such an endpoint, as far as the caller is concerned.
 pub fn is_visible(endpoint: &Endpoint, caller: &Caller) -> bool {
     endpoint.status != EndpointStatus::Deleted && caller.sees(&endpoint.tenant)
 }
 
-/// Changes an endpoint to what `decide` makes of it, and gives it as it is then.
+/// Changes an endpoint to what `decide` makes of it; gives it as it is then, and what was begun with it.
 pub async fn change(
-    app: &App,
-    caller: &Caller,
-    id: &str,
-    decide: impl Fn(&Endpoint, Timestamp) -> Result<Wanted, Problem>,
-) -> Result<Endpoint, Problem> {
-    Ok(change_and_tell(app, caller, id, decide).await?.endpoint)
-}
-
-/// The same, and tells what was begun with it.
-pub async fn change_and_tell(
     app: &App,
     caller: &Caller,
     id: &str,
@@ -84,9 +85,9 @@ pub async fn change_and_tell(
     let mut repeats = Repeats::new();
     loop {
         let now = clock::now();
-        let current = find(app, caller, id).await?;
+        let (current, health) = find_with_health(app, caller, id).await?;
         let (wanted, drains, missed_since) = match decide(&current, now)? {
-            Wanted::Nothing => return Ok(Done { endpoint: current, replay: None, resumed_from: None }),
+            Wanted::Nothing => return Ok(Done { endpoint: current, health, replay: None, resumed_from: None }),
             Wanted::Change(wanted) => (wanted, false, None),
             Wanted::ChangeAndDrain(wanted) => (wanted, true, None),
             Wanted::ChangeAndCatchUp(wanted, since) => (wanted, true, Some(since)),
@@ -100,7 +101,10 @@ pub async fn change_and_tell(
         let jobs = kinds.map(|kind| job(app, &next, kind, now)).collect::<Result<Vec<_>, _>>()?;
         let news = News::of(app, &next, &Happening::between(&current, &next), now).await?;
         let mut also = news.write(app)?;
-        also.extend(forgiven(app, &current, &next, now).await?);
+        let forgiven = forgiven(&current, &next, &health, now);
+        if let Some(forgiven) = &forgiven {
+            also.push(app.endpoints.health_in_transaction(&next.id, &health, forgiven)?);
+        }
         let change = Change { endpoint: &next, seen: Some(current.version), routing: &routing, jobs: &jobs, also };
         if store(app, &change).await? == Changed::Stored {
             for job in &jobs {
@@ -108,8 +112,8 @@ pub async fn change_and_tell(
             }
             news.announce(app).await;
             let replay = jobs.iter().find(|job| matches!(job.kind, JobKind::ReplayMatching(_))).map(Job::key);
-            let resumed = is_resumed(&current, &next);
-            return Ok(Done { replay, resumed_from: resumed.then(|| current.paused_at()), endpoint: next });
+            let resumed_from = is_resumed(&current, &next).then(|| current.paused_at());
+            return Ok(Done { endpoint: next, health: forgiven.unwrap_or(health), replay, resumed_from });
         }
         repeats.wait().await?;
     }
@@ -120,19 +124,9 @@ fn is_resumed(current: &Endpoint, next: &Endpoint) -> bool {
     (current.status, next.status) == (EndpointStatus::Paused, EndpointStatus::Active)
 }
 
-/// What clears the health of an endpoint that is resumed: it begins anew, and its circuit is closed.
-async fn forgiven(
-    app: &App,
-    current: &Endpoint,
-    next: &Endpoint,
-    now: Timestamp,
-) -> Result<Option<TransactWriteItem>, Problem> {
-    if !is_resumed(current, next) {
-        return Ok(None);
-    }
-    let known = app.endpoints.get_with_health(&next.id).await?;
-    let Some((_, health)) = known.filter(|(_, health)| health.is_troubled()) else { return Ok(None) };
-    Ok(Some(app.endpoints.health_in_transaction(&next.id, &health, &health.cleared(now))?))
+/// The health of an endpoint that is resumed, if it had any trouble: it begins anew, and its circuit is closed.
+fn forgiven(current: &Endpoint, next: &Endpoint, health: &Health, now: Timestamp) -> Option<Health> {
+    (is_resumed(current, next) && health.is_troubled()).then(|| health.cleared(now))
 }
 
 /// The event that tells of a change, if somebody subscribes to such: written with the change, announced after it.

@@ -2,6 +2,7 @@
 
 use pombo_aws::clock;
 use pombo_aws::endpoints::{Change, Changed};
+use pombo_domain::health::Health;
 use pombo_domain::operational::Happening;
 use pombo_domain::signature::Secret;
 use pombo_requests::NewEndpoint;
@@ -46,5 +47,6 @@ pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Res
         endpoint.id = new_id::next(&routing, now, random()?);
     }
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Endpoint {} registered.", endpoint.id);
-    Ok(Response::json(201, &EndpointView::with_secret(&endpoint, endpoint.secrets.current_secret())))
+    let secret = endpoint.secrets.current_secret();
+    Ok(Response::json(201, &EndpointView::with_secret(&endpoint, &Health::good(), secret)))
 }

@@ -18,7 +18,7 @@ use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::change::{Done, Wanted, change, change_and_tell};
+use crate::change::{Done, Wanted, change};
 use crate::missed_count::{self, MissedCount};
 use crate::view::EndpointView;
 
@@ -40,18 +40,19 @@ struct Resumed<'a> {
 /// `POST /v1/endpoints/{id}/pause`.
 pub async fn pause(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     nothing(request)?;
-    let endpoint = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    let done = change(app, caller, id, |endpoint, now| Ok(paused(endpoint, now))).await?;
+    Ok(Response::json(200, &EndpointView::new(&done.endpoint, &done.health)))
 }
 
 /// `POST /v1/endpoints/{id}/resume`.
 pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
     let missed = Missed::read(request)?;
-    let done = change_and_tell(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
+    let done = change(app, caller, id, |endpoint, _| Ok(resumed(endpoint, missed))).await?;
     let missed = missed_by(app, &done).await;
     let hint = missed.as_ref().and_then(|missed| missed.hint(&done.endpoint));
     let replay_id = done.replay.map(|key| key.to_string());
-    Ok(Response::json(200, &Resumed { endpoint: EndpointView::new(&done.endpoint), replay_id, missed, hint }))
+    let endpoint = EndpointView::new(&done.endpoint, &done.health);
+    Ok(Response::json(200, &Resumed { endpoint, replay_id, missed, hint }))
 }
 
 /// What the endpoint missed while it was paused, where no replay sends it. The endpoint is resumed already, so a count that
@@ -70,7 +71,7 @@ async fn missed_by(app: &App, done: &Done) -> Option<MissedCount> {
 /// `DELETE /v1/endpoints/{id}`.
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
     let retention = app.rules.retention;
-    let endpoint = change(app, caller, id, |endpoint, now| Ok(deleted(endpoint, retention, now))).await?;
+    let endpoint = change(app, caller, id, |endpoint, now| Ok(deleted(endpoint, retention, now))).await?.endpoint;
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Endpoint {} deleted.", endpoint.id);
     Ok(Response::empty(204))
 }

@@ -11,7 +11,7 @@ use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::App;
-use crate::change::{find, is_visible};
+use crate::change::{find_with_health, is_visible};
 use crate::list_stack;
 use crate::new_id::Place;
 use crate::view::EndpointView;
@@ -24,8 +24,8 @@ struct Page<'a> {
 
 /// One endpoint.
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
-    let endpoint = find(app, caller, id).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    let (endpoint, health) = find_with_health(app, caller, id).await?;
+    Ok(Response::json(200, &EndpointView::new(&endpoint, &health)))
 }
 
 /// A page of the endpoints of a tenant, or of the stack.
@@ -36,9 +36,10 @@ pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Respo
         (None, None) => list_stack::page(app, request, limit).await?,
         (_, named) => of_tenant(app, request, &caller.tenant_for(named)?, limit).await?,
     };
-    let endpoints = app.endpoints.get_many(&ids).await?;
+    let known = app.endpoints.get_many_with_health(&ids).await?;
     // One may have been deleted since the record was read.
-    let endpoints = endpoints.iter().filter(|endpoint| is_visible(endpoint, caller)).map(EndpointView::new).collect();
+    let visible = known.iter().filter(|(endpoint, _)| is_visible(endpoint, caller));
+    let endpoints = visible.map(|(endpoint, health)| EndpointView::new(endpoint, health)).collect();
     Ok(Response::json(200, &Page { endpoints, cursor }))
 }
 

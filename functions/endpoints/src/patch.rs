@@ -26,6 +26,6 @@ pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> R
         let patched = patch.apply(endpoint, key, now);
         Ok(if patched == *endpoint { Wanted::Nothing } else { Wanted::Change(Box::new(patched)) })
     };
-    let endpoint = change(app, caller, id, patched).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    let done = change(app, caller, id, patched).await?;
+    Ok(Response::json(200, &EndpointView::new(&done.endpoint, &done.health)))
 }

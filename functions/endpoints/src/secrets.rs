@@ -62,10 +62,11 @@ pub async fn rotate(app: &App, caller: &Caller, id: &str, request: &Request) -> 
         None => Secret::generate(random()?),
     };
     let rotation = Rotation { signatures, secret, imported, key: random()?, grace };
-    let endpoint = change(app, caller, id, |endpoint, now| rotated(endpoint, &rotation, now)).await?;
+    let done = change(app, caller, id, |endpoint, now| rotated(endpoint, &rotation, now)).await?;
+    let endpoint = &done.endpoint;
     tracing::info!(endpoint = %endpoint.id, tenant = %endpoint.tenant, "Secret of endpoint {} rotated.", endpoint.id);
     let secret = endpoint.secrets.current_secret().filter(|current| **current == rotation.secret);
-    Ok(Response::json(200, &EndpointView::with_secret(&endpoint, secret)))
+    Ok(Response::json(200, &EndpointView::with_secret(endpoint, &done.health, secret)))
 }
 
 /// Shows the secrets that sign now, the current one first.
@@ -122,6 +123,7 @@ fn shown(endpoint: &Endpoint, now: Timestamp) -> Shown<'_> {
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::health::Health;
     use serde_json::json;
 
     use super::*;
@@ -231,7 +233,7 @@ mod tests {
     fn no_private_key_is_shown() {
         let endpoint = rotate_once(&with(samples::both()), &to(2, HOUR));
         let private = json!(endpoint.secrets.current_key().unwrap());
-        let view = EndpointView::with_secret(&endpoint, endpoint.secrets.current_secret());
+        let view = EndpointView::with_secret(&endpoint, &Health::good(), endpoint.secrets.current_secret());
         for answer in [json!(view).to_string(), json!(shown(&endpoint, NOW)).to_string()] {
             assert!(!answer.contains("whsk_") && !answer.contains(&private.as_str().unwrap()[5..]), "{answer}");
         }

@@ -6,6 +6,7 @@ use pombo_domain::address::EndpointUrl;
 use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus, Pause};
 use pombo_domain::event_type::Pattern;
+use pombo_domain::health::{Circuit, Health};
 use pombo_domain::ids::{EndpointId, KeyId, TenantId};
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::retry::RetryPolicy;
@@ -27,6 +28,7 @@ pub struct EndpointView<'a> {
     rate_limit: Option<PerSecond>,
     status: EndpointStatus,
     pause: Option<Pause>,
+    circuit: Circuit,
     version: u64,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -39,7 +41,7 @@ pub struct EndpointView<'a> {
 
 impl<'a> EndpointView<'a> {
     /// The endpoint without its secret.
-    pub fn new(endpoint: &'a Endpoint) -> Self {
+    pub fn new(endpoint: &'a Endpoint, health: &Health) -> Self {
         Self {
             id: &endpoint.id,
             tenant: &endpoint.tenant,
@@ -52,6 +54,7 @@ impl<'a> EndpointView<'a> {
             rate_limit: endpoint.rate_limit.map(|limit| limit.per_second),
             status: endpoint.status,
             pause: endpoint.pause,
+            circuit: Circuit::of(health),
             version: endpoint.version,
             created_at: endpoint.created_at,
             updated_at: endpoint.updated_at,
@@ -62,8 +65,8 @@ impl<'a> EndpointView<'a> {
     }
 
     /// The endpoint with the secret that the call has set, if it set one.
-    pub fn with_secret(endpoint: &'a Endpoint, secret: Option<&'a Secret>) -> Self {
-        Self { secret, ..Self::new(endpoint) }
+    pub fn with_secret(endpoint: &'a Endpoint, health: &Health, secret: Option<&'a Secret>) -> Self {
+        Self { secret, ..Self::new(endpoint, health) }
     }
 }
 
@@ -104,6 +107,7 @@ impl<'a> KeyView<'a> {
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::health::Open;
     use serde_json::json;
 
     use super::*;
@@ -113,11 +117,12 @@ mod tests {
     fn an_endpoint_is_shown_without_secret_and_header_values() {
         let endpoint = samples::endpoint();
         assert_eq!(
-            json!(EndpointView::new(&endpoint)),
+            json!(EndpointView::new(&endpoint, &Health::good())),
             json!({
                 "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook",
                 "event_types": ["student.*"], "headers": {"x-api-key": "********"}, "retry_policy": "standard",
-                "timeout_seconds": 15, "rate_limit": null, "status": "active", "pause": null, "version": 4,
+                "timeout_seconds": 15, "rate_limit": null, "status": "active", "pause": null,
+                "circuit": {"state": "closed", "since": null, "next_probe_at": null}, "version": 4,
                 "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
                 "signatures": ["v1"],
             })
@@ -125,11 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn an_open_circuit_is_shown_with_the_time_of_the_next_probe() {
+        let next = samples::NOW.plus(std::time::Duration::from_secs(30));
+        let health = Health { open: Some(Open::new(samples::NOW, "drain", next)), ..Health::good() };
+        let shown = json!(EndpointView::new(&samples::endpoint(), &health));
+        assert_eq!(shown["circuit"], json!({"state": "open", "since": samples::NOW, "next_probe_at": next}));
+        assert_eq!(shown["status"], "active", "it takes events");
+    }
+
+    #[test]
     fn the_public_key_is_shown_while_v1a_signs() {
         let plain = samples::endpoint();
         let secrets = plain.secrets.with_signatures(samples::both(), [9; 32], samples::NOW);
         let endpoint = Endpoint { secrets, ..plain };
-        let shown = json!(EndpointView::new(&endpoint));
+        let shown = json!(EndpointView::new(&endpoint, &Health::good()));
         let key = PrivateKey::generate([9; 32]).public().to_string();
         assert_eq!((&shown["signatures"], &shown["public_key"]), (&json!(["v1", "v1a"]), &json!(key)));
     }
@@ -137,7 +151,10 @@ mod tests {
     #[test]
     fn the_answer_that_sets_a_secret_shows_it() {
         let (endpoint, secret) = (samples::endpoint(), samples::secret(2));
-        assert_eq!(json!(EndpointView::with_secret(&endpoint, Some(&secret)))["secret"], json!(secret.reveal()));
+        assert_eq!(
+            json!(EndpointView::with_secret(&endpoint, &Health::good(), Some(&secret)))["secret"],
+            json!(secret.reveal())
+        );
     }
 
     #[test]

@@ -8,11 +8,13 @@ use pombo_aws::clock;
 use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::event::Event;
+use pombo_domain::health::{Circuit, Health};
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
+use crate::held::Held;
 use crate::pending;
 use crate::settings::App;
 use crate::view::DeliveryView;
@@ -35,6 +37,7 @@ struct EndpointView<'a> {
     url: &'a str,
     status: EndpointStatus,
     since: Timestamp,
+    circuit: Circuit,
 }
 
 /// Answers with the delivery. One whose first message is still on its way is `pending`; with `tenant`, one of another
@@ -50,7 +53,8 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     };
     let key: DeliveryKey = id.parse().map_err(|_| unknown())?;
     let now = clock::now();
-    let (record, endpoint) = try_join!(app.protocol.deliveries.get(&key), app.endpoints.get(&key.endpoint_id))?;
+    let (record, endpoint) =
+        try_join!(app.protocol.deliveries.get(&key), app.endpoints.get_with_health(&key.endpoint_id))?;
     if let Some(record) = record {
         if !visible(&record.tenant) || record.expires_at <= now.as_seconds() {
             return Err(unknown());
@@ -60,19 +64,23 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
         let event = event.filter(|event| event.accepted_at == key.accepted_at);
         return Ok(whole(DeliveryView::of(record), endpoint.as_ref(), event.as_ref()));
     }
-    let endpoint = endpoint.filter(|endpoint| visible(&endpoint.tenant)).ok_or_else(unknown)?;
-    let event = pending::event_of(app, &endpoint, &key, now).await?.ok_or_else(unknown)?;
-    Ok(whole(DeliveryView::pending(&event, key), Some(&endpoint), Some(&event)))
+    let known = endpoint.filter(|(endpoint, _)| visible(&endpoint.tenant)).ok_or_else(unknown)?;
+    let event = pending::event_of(app, &known.0, &key, now).await?.ok_or_else(unknown)?;
+    Ok(whole(DeliveryView::pending(&event, key), Some(&known), Some(&event)))
 }
 
 /// A delivery is worth showing without an event that cannot be read.
-fn whole(delivery: DeliveryView, endpoint: Option<&Endpoint>, event: Option<&Event>) -> Response {
-    let endpoint = endpoint.map(|endpoint| EndpointView {
+fn whole(mut delivery: DeliveryView, known: Option<&(Endpoint, Health)>, event: Option<&Event>) -> Response {
+    if let Some((endpoint, health)) = known.filter(|_| delivery.held_at().is_some()) {
+        delivery.name_cause(Held::of(endpoint.status, health));
+    }
+    let endpoint = known.map(|(endpoint, health)| EndpointView {
         id: &endpoint.id,
         name: &endpoint.name,
         url: endpoint.url.as_str(),
         status: endpoint.status,
         since: endpoint.updated_at,
+        circuit: Circuit::of(health),
     });
     let body = event.and_then(|event| unpacked(event).ok());
     let event = body.as_ref().and_then(|body| Wire::read(body).ok());
@@ -82,7 +90,9 @@ fn whole(delivery: DeliveryView, endpoint: Option<&Endpoint>, event: Option<&Eve
 #[cfg(test)]
 mod tests {
     use pombo_domain::body::{PackedBody, wire_body};
+    use pombo_domain::delivery::Record;
     use pombo_domain::event::FanOut;
+    use pombo_domain::health::Open;
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
@@ -117,12 +127,28 @@ mod tests {
         let data: &RawValue = serde_json::from_str(r#"{ "z":1.10, "a" : 1e400 }"#).unwrap();
         let event = event(&wire_body(&"a.b".parse().unwrap(), Timestamp::from_seconds(7), data));
         let delivery = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
-        let body = whole(delivery, Some(&endpoint()), Some(&event)).body;
+        let body = whole(delivery, Some(&(endpoint(), Health::good())), Some(&event)).body;
         let shown = r#""event":{"timestamp":"1970-01-01T00:00:07.000Z","data":{ "z":1.10, "a" : 1e400 }}"#;
         assert!(body.contains(shown), "{body}");
         assert!(!body.contains("whsec") && !body.contains("receivers-own"), "{body}");
-        let endpoint = r#""endpoint":{"id":"ep_aaaaaaaaaaaaaaaa","name":"<b>","url":"https://example.com/hook?t=1","status":"deleted","since":"2026-01-02T00:00:00.000Z"}"#;
+        let endpoint = r#""endpoint":{"id":"ep_aaaaaaaaaaaaaaaa","name":"<b>","url":"https://example.com/hook?t=1","status":"deleted","since":"2026-01-02T00:00:00.000Z","circuit":{"state":"closed","since":null,"next_probe_at":null}}"#;
         assert!(body.contains(endpoint), "{body}");
+    }
+
+    #[test]
+    fn one_that_is_held_says_why_and_its_endpoint_shows_its_circuit() {
+        let event = event(b"nonsense");
+        let at = |seconds: i64| Timestamp::from_seconds(1_700_000_000 + seconds);
+        let health = Health { open: Some(Open::new(at(0), "d", at(30))), ..Health::good() };
+        let known = (Endpoint { status: EndpointStatus::Active, ..endpoint() }, health);
+        let held = DeliveryView::of(Record::begin(event.delivery_to(endpoint().id), event.new_delivery()).held("me"));
+        let body: Value = serde_json::from_str(&whole(held, Some(&known), None).body).unwrap();
+        assert_eq!(body["held"], json!({"cause": "circuit", "next_probe_at": at(30)}));
+        let circuit = json!({"state": "open", "since": at(0), "next_probe_at": at(30)});
+        assert_eq!(body["endpoint"]["circuit"], circuit);
+        let pending = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
+        let body: Value = serde_json::from_str(&whole(pending, Some(&known), None).body).unwrap();
+        assert_eq!(body["held"], Value::Null, "one that is not held");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::held;
 use crate::settings::App;
 use crate::view::DeliveryView;
 use crate::wire::{Damaged, Wire, unpacked};
@@ -54,7 +55,9 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
         Some(record) => Some(DeliveryView::of(record)),
         None => (place < fanned_out.len()).then(|| DeliveryView::pending(&event, key)),
     });
-    show(&event, deliveries.collect())
+    let mut deliveries: Vec<_> = deliveries.collect();
+    held::name_causes(app, &mut deliveries).await;
+    show(&event, deliveries)
 }
 
 /// The tenant's endpoints that the event was not fanned out to, those first that would get it now.

@@ -12,7 +12,7 @@ use pombo_aws::clock;
 use pombo_aws::deliveries::List;
 use pombo_domain::delivery::{Listing, Status};
 use pombo_domain::endpoint::{EndpointStatus, Pause};
-use pombo_domain::health::Health;
+use pombo_domain::health::Circuit;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
@@ -35,20 +35,6 @@ struct Answer {
     newest: Newest,
     waiting: Count,
     failed: Count,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Circuit {
-    state: CircuitState,
-    /// Of a closed one, when it was last open, if that is known.
-    since: Option<Timestamp>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum CircuitState {
-    Closed,
-    Open,
 }
 
 /// Answers with the endpoint's health.
@@ -79,30 +65,4 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
         endpoint_id: id,
     };
     Ok(Response::json(200, &answer))
-}
-
-impl Circuit {
-    fn of(health: &Health) -> Self {
-        match &health.open {
-            Some(open) => Self { state: CircuitState::Open, since: Some(open.since) },
-            None => Self { state: CircuitState::Closed, since: health.closed_at },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pombo_domain::health::Open;
-
-    use super::*;
-
-    #[test]
-    fn a_circuit_is_open_since_it_opened_and_closed_since_it_closed() {
-        let at = Timestamp::from_seconds(7);
-        let open = Health { open: Some(Open { since: at, drain: "d".into() }), ..Health::good() };
-        assert_eq!(Circuit::of(&open), Circuit { state: CircuitState::Open, since: Some(at) });
-        let closed = Health { closed_at: Some(at), ..Health::good() };
-        assert_eq!(Circuit::of(&closed), Circuit { state: CircuitState::Closed, since: Some(at) });
-        assert_eq!(Circuit::of(&Health::good()), Circuit { state: CircuitState::Closed, since: None });
-    }
 }

@@ -6,7 +6,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::Error;
 use pombo_aws::metrics::Metric;
 use pombo_domain::event::Event;
-use pombo_domain::job::JobKey;
+use pombo_domain::job::{Ask, Asked, JobKey};
 use pombo_domain::message::{JobMessage, JobWork};
 use serde_json::Value;
 
@@ -23,7 +23,10 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
         let id = message.message_id.unwrap_or_default();
         let body = message.body.unwrap_or_default();
         let done = match JobMessage::parse(&body) {
-            Ok(JobMessage { work: JobWork::Leg { job, leg }, .. }) => run_leg(app, &job, leg, invocation, &id).await,
+            Ok(JobMessage { work: JobWork::Leg { job, leg, wake }, .. }) => {
+                let what = if wake { Asked::Wake } else { Asked::Leg(leg) };
+                run_leg(app, &job, Ask { what, message: &id }, invocation).await
+            }
             Ok(JobMessage { work: JobWork::Publish { publish }, .. }) => publish_one(app, &publish, invocation).await,
             Ok(JobMessage { work: JobWork::Sweep { .. }, .. }) => {
                 sweep::sweep(app, invocation, &invocation.writer_for(&id)).await;
@@ -44,14 +47,18 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
 }
 
 /// Runs a leg and logs its end; whether its message has done its work.
-async fn run_leg(app: &App, job: &str, leg: u32, invocation: &Invocation, message_id: &str) -> bool {
+async fn run_leg(app: &App, job: &str, ask: Ask<'_>, invocation: &Invocation) -> bool {
+    let leg = match ask.what {
+        Asked::Leg(leg) => leg.to_string(),
+        Asked::Wake => "that is next".to_owned(),
+    };
     let Ok(key) = job.parse::<JobKey>() else {
         tracing::error!(job, leg, "A message asks for a leg of {job:?}, which is no job's id.");
         return false;
     };
     let started = Instant::now();
-    let writer = invocation.writer_for(message_id);
-    let run = tokio::time::timeout(invocation.until_answer(), leg::run_stored(app, &key, leg, &writer)).await;
+    let writer = invocation.writer_for(ask.message);
+    let run = tokio::time::timeout(invocation.until_answer(), leg::run_stored(app, &key, ask, &writer)).await;
     let run = run.unwrap_or(Err(LegError::OutOfTime));
     let duration_ms = started.elapsed().as_millis() as u64;
     match &run {

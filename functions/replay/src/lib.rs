@@ -19,6 +19,7 @@ mod get_delivery;
 mod get_event;
 mod get_health;
 mod get_replay;
+mod held;
 mod invocation;
 mod jobs_queue;
 mod leg;

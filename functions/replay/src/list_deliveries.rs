@@ -10,6 +10,7 @@ use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
+use crate::held;
 use crate::list::{self, Filter, Page, Scope};
 use crate::merge::{Part, merge};
 use crate::settings::App;
@@ -41,7 +42,8 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
             (key, record.map(DeliveryView::of))
         });
     }
-    let page = page.filled();
+    let mut page = page.filled();
+    held::name_causes(app, &mut page.shown).await;
     let searched_to = page.next.as_ref().filter(|_| page.cut).map(|key| key.accepted_at);
     let cursor = page.next.map(|key| filter.cursor(key));
     Ok(Response::json(200, &Answer { deliveries: page.shown, cursor, searched_to }))

@@ -8,6 +8,8 @@ use pombo_domain::outcome::{Answer, Attempt, Outcome, Trigger};
 use pombo_domain::time::Timestamp;
 use serde::Serialize;
 
+use crate::held::Held;
+
 /// A delivery with its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct DeliveryView {
@@ -21,6 +23,9 @@ pub(crate) struct DeliveryView {
     attempt: u32,
     accepted_at: Timestamp,
     next_attempt_at: Option<Timestamp>,
+    /// Why it is held, of one that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Held>,
     attempts: Vec<AttemptView>,
     older_attempts: u32,
 }
@@ -67,6 +72,7 @@ impl DeliveryView {
             attempt: record.step.attempt,
             accepted_at: record.key.accepted_at,
             next_attempt_at,
+            held: None,
             attempts: record.attempts.into_iter().map(AttemptView::of).collect(),
             older_attempts: record.older_attempts,
         }
@@ -75,6 +81,16 @@ impl DeliveryView {
     /// A delivery on its event's fan-out list that has no record yet: its first message is on its way.
     pub(crate) fn pending(event: &Event, key: DeliveryKey) -> Self {
         Self::of(Record::begin(key, event.new_delivery()))
+    }
+
+    /// The endpoint at which it is held, if it is.
+    pub(crate) fn held_at(&self) -> Option<&EndpointId> {
+        (self.status == Status::Held).then_some(&self.endpoint_id)
+    }
+
+    /// Says why it is held.
+    pub(crate) fn name_cause(&mut self, held: Held) {
+        self.held = Some(held);
     }
 
     /// With the newest attempt only; the others are counted.

@@ -69,14 +69,21 @@ impl EndpointsTable {
 
     /// The endpoint and its health as they are now: one strongly consistent call.
     pub async fn get_with_health(&self, id: &EndpointId) -> Result<Option<(Endpoint, Health)>, AwsError> {
+        Ok(self.get_many_with_health(std::slice::from_ref(id)).await?.pop())
+    }
+
+    /// The endpoints of these ids and their health as they are now, in the order of the ids.
+    pub async fn get_many_with_health(&self, ids: &[EndpointId]) -> Result<Vec<(Endpoint, Health)>, AwsError> {
         const CALL: &str = "dynamodb:BatchGetItem Endpoints";
-        let mut found = self.batch(CALL, &[id.to_string(), Health::key(id)]).await?;
-        let Some(endpoint) = found.remove(id.as_str()) else { return Ok(None) };
-        let health = match found.remove(&Health::key(id)) {
-            Some(item) => health::from_item(CALL, item)?,
-            None => Health::good(),
-        };
-        Ok(Some((from_item(CALL, endpoint)?, health)))
+        let keys: Vec<_> = ids.iter().flat_map(|id| [id.to_string(), Health::key(id)]).collect();
+        let mut found = self.batch(CALL, &keys).await?;
+        let mut known = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(endpoint) = found.remove(id.as_str()) else { continue };
+            let health = found.remove(&Health::key(id)).map(|item| health::from_item(CALL, item)).transpose()?;
+            known.push((from_item(CALL, endpoint)?, health.unwrap_or_else(Health::good)));
+        }
+        Ok(known)
     }
 
     /// The endpoints of these ids as they are now, in the order of the ids.

@@ -23,7 +23,7 @@ pub struct HealthTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutHealth {
     /// It is written; the health with its new revision.
-    Stored(Health),
+    Stored(Box<Health>),
     /// Another process was faster: read again, and decide anew.
     Conflict,
 }
@@ -62,7 +62,7 @@ impl HealthTable {
             rev => request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(rev)),
         };
         let error = match effect(CALL, request.send()).await {
-            Ok(_) => return Ok(PutHealth::Stored(next)),
+            Ok(_) => return Ok(PutHealth::Stored(Box::new(next))),
             Err(error) => error,
         };
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
@@ -70,7 +70,7 @@ impl HealthTable {
         };
         let standing = failed.item.clone().map(|item| from_item(CALL, item)).transpose()?;
         let ours = standing.is_some_and(|health| health.rev == next.rev && health.writer == next.writer);
-        Ok(if ours { PutHealth::Stored(next) } else { PutHealth::Conflict })
+        Ok(if ours { PutHealth::Stored(Box::new(next)) } else { PutHealth::Conflict })
     }
 
     /// The SDK gives the transaction a token of its own, under which its repeats are one.
@@ -85,7 +85,7 @@ impl HealthTable {
         writes.push(in_transaction(&self.table, id, seen, &next)?);
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
         match effect(CALL, request.send()).await {
-            Ok(_) => Ok(PutHealth::Stored(next)),
+            Ok(_) => Ok(PutHealth::Stored(Box::new(next))),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());

@@ -10,10 +10,15 @@
 //! While the circuit is open, deliveries are held. One attempt at a time, the *probe*, tells whether the endpoint is back.
 //! All of this is decided here, over plain values; each change replaces the revision that was seen.
 
+mod circuit;
+mod probe;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::circuit::{Circuit, CircuitState};
+pub use self::probe::{Probe, ProbeRefused, ProbeStart};
 use crate::ids::{EndpointId, EventId};
 use crate::time::Timestamp;
 
@@ -78,6 +83,20 @@ pub struct Open {
     pub since: Timestamp,
     /// The job that probes, and releases what is held when the circuit closes.
     pub drain: String,
+    /// The newest probe, if one was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    /// When the drain probes next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_probe_at: Option<Timestamp>,
+}
+
+impl Open {
+    /// A circuit that opens now, with the job that looks after it and the time of the first probe.
+    #[must_use]
+    pub fn new(since: Timestamp, drain: &str, next_probe_at: Timestamp) -> Self {
+        Self { since, drain: drain.to_owned(), probe: None, next_probe_at: Some(next_probe_at) }
+    }
 }
 
 /// What is known of an endpoint's trouble. One that never had any has no such record, and is as [`Health::good`].
@@ -124,6 +143,8 @@ pub struct Failure<'a> {
     pub event_id: &'a EventId,
     /// Whether the answer was 410 Gone.
     pub gone: bool,
+    /// When the probe was ordered, if it was one: it has ended.
+    pub probe: Option<Timestamp>,
 }
 
 /// What an attempt changes in an endpoint's health. The record is the one to write in the place of the one seen.
@@ -172,7 +193,8 @@ impl Health {
     /// circuit if it opens.
     #[must_use]
     pub fn failed(&self, failure: Failure<'_>, drain: &str, rules: &HealthRules) -> Option<Change> {
-        let mut next = self.clone();
+        let ended = failure.probe.and_then(|ordered_at| self.probe_ended(ordered_at));
+        let mut next = ended.unwrap_or_else(|| self.clone());
         let since = *next.failing_since.get_or_insert(failure.at);
         next.failures = self.failures.saturating_add(1).min(rules.failures);
         let day = failure.at.as_seconds().div_euclid(DAY);
@@ -186,7 +208,7 @@ impl Health {
         }
         let long = next.failures >= rules.failures && since.until(failure.at) > rules.opens_after;
         if self.open.is_none() && (long || next.pause_reason(rules).is_some()) {
-            next.open = Some(Open { since: failure.at, drain: drain.to_owned() });
+            next.open = Some(Open::new(failure.at, drain, failure.at.plus(rules.probe_every)));
             return Some(Change::Open(next.kept(failure.at)));
         }
         (next != *self).then(|| Change::Mark(next.kept(failure.at)))

@@ -3,7 +3,13 @@
 //! A leg first stores the page of deliveries that it works on, then changes them one by one under a condition, queues
 //! their messages, and only then moves the job on. A leg that runs again takes the stored page: a delivery that bears the
 //! job's id was changed by the run before, counts as queued, and its message is sent again.
+//!
+//! A message may come twice, and a circuit that closes *wakes* its drain by a message of its own, while the message for the
+//! drain's next leg is still delayed. Only one of the messages may have a successor. So a job remembers which message's run
+//! brought it to its leg: that message alone queues the leg again when it comes again, since its run may have died before it
+//! did. Every other message that asks for a leg which is passed is a spare.
 
+mod ask;
 mod counts;
 mod key;
 mod plan;
@@ -13,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::ask::{Arrival, Ask, Asked, LegVerdict};
 pub use self::counts::{Counts, RowResult};
 pub use self::key::JobKey;
 pub use self::plan::{RowPlan, Seen};
@@ -79,20 +86,6 @@ pub struct Row {
     pub first: bool,
 }
 
-/// What to do with a message that asks for a leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LegVerdict {
-    /// Run it.
-    Run,
-    /// It was passed already: queue the next one, for the run that passed it may have died before it did.
-    Passed {
-        /// The leg that is next.
-        next: u32,
-    },
-    /// The job has ended.
-    Ended,
-}
-
 /// A job as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -107,6 +100,9 @@ pub struct Job {
     pub status: JobStatus,
     /// The leg to run, from 1.
     pub leg: u32,
+    /// How it came to that leg; `None` at the first one, and when an older version brought it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<Arrival>,
     /// The page of that leg, once it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<Vec<Row>>,
@@ -148,6 +144,7 @@ impl Job {
             kind,
             status: JobStatus::Running,
             leg: 1,
+            arrival: None,
             page: None,
             spacing_us: 0,
             stopping: false,
@@ -167,18 +164,6 @@ impl Job {
     #[must_use]
     pub fn key(&self) -> JobKey {
         JobKey { owner: self.owner.clone(), created_key: self.created_key.clone() }
-    }
-
-    /// What to do with a message that asks for `leg`.
-    #[must_use]
-    pub fn verdict(&self, leg: u32) -> LegVerdict {
-        if self.status != JobStatus::Running {
-            LegVerdict::Ended
-        } else if leg < self.leg {
-            LegVerdict::Passed { next: self.leg }
-        } else {
-            LegVerdict::Run
-        }
     }
 
     /// The job with the page of its leg stored, to be sent so far apart.

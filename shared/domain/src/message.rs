@@ -176,8 +176,11 @@ pub enum JobWork {
     Leg {
         /// The job's id.
         job: String,
-        /// The leg, from 1.
+        /// The leg, from 1; 0 when the job is woken: then the next one is asked for.
         leg: u32,
+        /// Whether what the job waits for has happened, so that its next leg is to run now.
+        #[serde(default, skip_serializing_if = "is_false")]
+        wake: bool,
     },
     /// Queue the deliveries of an event that Pombo itself has stored.
     Publish {
@@ -195,7 +198,13 @@ impl JobMessage {
     /// Asks for a leg of a job.
     #[must_use]
     pub const fn leg(job: String, leg: u32) -> Self {
-        Self { v: VERSION, work: JobWork::Leg { job, leg } }
+        Self { v: VERSION, work: JobWork::Leg { job, leg, wake: false } }
+    }
+
+    /// Wakes a job. An older version takes it for a leg that is passed, which hurries nothing.
+    #[must_use]
+    pub const fn wake(job: String) -> Self {
+        Self { v: VERSION, work: JobWork::Leg { job, leg: 0, wake: true } }
     }
 
     /// Asks for the deliveries of a stored event, by its key.
@@ -237,6 +246,11 @@ fn to_json<T: Serialize>(message: &T) -> String {
 
 fn is_zero(hops: &u32) -> bool {
     *hops == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What this version cannot read leaves a plain message for the attempt.
@@ -321,6 +335,7 @@ mod tests {
         let json = DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }).to_json();
         assert_eq!(json, format!(r#"{{"v":1,"delivery":"{}","round":2,"attempt":3}}"#, key()));
         assert_eq!(JobMessage::leg("j".into(), 2).to_json(), r#"{"v":1,"job":"j","leg":2}"#);
+        assert_eq!(JobMessage::wake("j".into()).to_json(), r#"{"v":1,"job":"j","leg":0,"wake":true}"#);
         assert_eq!(JobMessage::publish("t#e".into()).to_json(), r#"{"v":1,"publish":"t#e"}"#);
         assert_eq!(JobMessage::sweep().to_json(), r#"{"v":1,"sweep":true}"#);
     }
@@ -343,7 +358,12 @@ mod tests {
 
     #[test]
     fn job_messages_read_back_and_others_are_refused() {
-        for message in [JobMessage::leg("j".into(), 2), JobMessage::publish("t#e".into()), JobMessage::sweep()] {
+        for message in [
+            JobMessage::leg("j".into(), 2),
+            JobMessage::wake("j".into()),
+            JobMessage::publish("t#e".into()),
+            JobMessage::sweep(),
+        ] {
             assert_eq!(JobMessage::parse(&message.to_json()).unwrap(), message);
         }
         for wrong in ["", "{}", r#"{"v":1}"#, r#"{"v":1,"job":"x"}"#] {

@@ -1,7 +1,7 @@
 //! A replay by filter, walked exhaustively with the code's own functions.
 //!
 //! Three deliveries in pages of two, two runs of a leg at a time, and a budget of misfortunes: runs that die at every point,
-//! legs whose message comes twice, another replay, a success that comes late, an order to stop. Every state that can be
+//! legs whose message comes twice, wakes, another replay, a success that comes late, an order to stop. Every state that can be
 //! reached is visited. In none may a delivery get a second round from the job, or a round that is never sent; the job
 //! always comes to its end, without the sweep's help; and its counts say what it did.
 //!
@@ -18,8 +18,8 @@ use std::time::Duration;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status, Step};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{
-    Counts, Filter, Include, Job, JobKey, JobKind, JobStatus, LegVerdict, Look, Ordered, Row, RowPlan, RowResult,
-    Scope, Seen, Selection,
+    Arrival, Ask, Asked, Counts, Filter, Include, Job, JobKey, JobKind, JobStatus, LegVerdict, Look, Ordered, Row,
+    RowPlan, RowResult, Scope, Seen, Selection,
 };
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::time::Timestamp;
@@ -67,11 +67,34 @@ enum Ended {
     Cancelled,
 }
 
+/// A message that asks for a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Message {
+    /// The leg; 0 is a wake.
+    asks: u32,
+    /// Whether its run has brought the job to the leg that it is at. More of its id is never asked for.
+    has_brought: bool,
+}
+
+/// The ids of the message whose run has brought the job to its leg, and of the others.
+const IT: &str = "it";
+const OTHERS: &str = "others";
+
+impl Message {
+    const fn of(leg: u32) -> Self {
+        Self { asks: leg, has_brought: false }
+    }
+
+    const fn ask(self) -> Ask<'static> {
+        let what = if self.asks == 0 { Asked::Wake } else { Asked::Leg(self.asks) };
+        Ask { what, message: if self.has_brought { IT } else { OTHERS } }
+    }
+}
+
 /// A run of a leg.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Run {
-    /// The leg that its message asked for.
-    asked: u32,
+    message: Message,
     /// The job as it knows it.
     job: Stored,
     at: Point,
@@ -95,9 +118,10 @@ struct Budget {
     others: u8,
     late: u8,
     stops: u8,
+    wakes: u8,
 }
 
-const NONE: Budget = Budget { crashes: 0, duplicates: 0, others: 0, late: 0, stops: 0 };
+const NONE: Budget = Budget { crashes: 0, duplicates: 0, others: 0, late: 0, stops: 0, wakes: 0 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
@@ -107,7 +131,7 @@ struct State {
     opened: [u8; DELIVERIES],
     /// Whether the message for that round was sent.
     sent: [bool; DELIVERIES],
-    legs: Vec<u32>,
+    messages: Vec<Message>,
     runs: BTreeSet<Run>,
     budget: Budget,
 }
@@ -118,12 +142,14 @@ struct Driver {
     stores_its_page_first: bool,
     sends_again_what_an_earlier_run_opened: bool,
     writes_the_job_on_condition: bool,
+    queues_again_a_leg_that_it_brought_the_job_to: bool,
 }
 
 const REAL: Driver = Driver {
     stores_its_page_first: true,
     sends_again_what_an_earlier_run_opened: true,
     writes_the_job_on_condition: true,
+    queues_again_a_leg_that_it_brought_the_job_to: true,
 };
 
 fn key(place: usize) -> DeliveryKey {
@@ -169,6 +195,7 @@ fn job_of(stored: &Stored) -> Job {
     let row = |(place, round): &(usize, u32)| Row { delivery: key(*place), round: *round, first: false };
     Job {
         leg: stored.leg,
+        arrival: (stored.leg > 1).then(|| Arrival { leg: stored.leg, by: IT.to_owned(), paced: false }),
         status: match stored.status {
             Ended::No => JobStatus::Running,
             Ended::Done => JobStatus::Done,
@@ -225,15 +252,24 @@ impl State {
             records: [failed; DELIVERIES],
             opened: [0; DELIVERIES],
             sent: [false; DELIVERIES],
-            legs: vec![1],
+            messages: vec![Message::of(1)],
             runs: BTreeSet::new(),
             budget,
         }
     }
 
-    fn queue(&mut self, leg: u32) {
-        self.legs.push(leg);
-        self.legs.sort_unstable();
+    fn queue(&mut self, message: Message) {
+        self.messages.push(message);
+        self.messages.sort_unstable();
+    }
+
+    /// The run of this message has brought the job to its next leg, and no other has.
+    fn brought_by(&mut self, message: &mut Message) {
+        let forget = |message: Message| Message { has_brought: false, ..message };
+        self.messages = self.messages.iter().copied().map(forget).collect();
+        self.messages.sort_unstable();
+        self.runs = self.runs.iter().map(|run| Run { message: forget(run.message), ..run.clone() }).collect();
+        message.has_brought = true;
     }
 
     /// Writes the job in the place of the one that the run knows; false when another run was faster.
@@ -249,11 +285,11 @@ impl State {
 /// Every state that may follow, with whether it was a misfortune or an order rather than progress.
 fn successors(state: &State, driver: Driver) -> Vec<(bool, State)> {
     let mut all = Vec::new();
-    for leg in state.legs.iter().copied().collect::<BTreeSet<_>>() {
+    for message in state.messages.iter().copied().collect::<BTreeSet<_>>() {
         if state.runs.len() < 2 {
             let mut next = state.clone();
-            next.legs.remove(next.legs.iter().position(|other| *other == leg).unwrap());
-            let run = Run { asked: leg, job: state.job.clone(), at: Point::Decides, rows: Vec::new() };
+            next.messages.remove(next.messages.iter().position(|other| *other == message).unwrap());
+            let run = Run { message, job: state.job.clone(), at: Point::Decides, rows: Vec::new() };
             // Two runs that stand at the same point do what one does, and then the other.
             if next.runs.insert(run) {
                 all.push((false, next));
@@ -283,9 +319,13 @@ fn go_on(state: &State, run: &Run, driver: Driver) -> State {
     next.runs.remove(run);
     let job = job_of(&run.job);
     match run.at {
-        Point::Decides => match job.verdict(run.asked) {
-            LegVerdict::Ended => {}
-            LegVerdict::Passed { next: leg } => next.queue(leg),
+        Point::Decides => match job.verdict(run.message.ask()) {
+            LegVerdict::Ended | LegVerdict::Spare => {}
+            LegVerdict::Passed { next: leg } => {
+                if driver.queues_again_a_leg_that_it_brought_the_job_to {
+                    next.queue(Message::of(leg));
+                }
+            }
             LegVerdict::Run if run.job.page.is_some() => {
                 next.runs.insert(Run { at: Point::Works, rows: Vec::new(), ..run.clone() });
             }
@@ -299,9 +339,9 @@ fn go_on(state: &State, run: &Run, driver: Driver) -> State {
                 });
                 let with_page = stored_of(&job.with_page(wanted.collect(), Duration::ZERO, NOW), looked_at);
                 if driver.stores_its_page_first {
-                    // Stored or not, the run goes on with what stands.
-                    next.put(run, with_page, driver);
-                    next.runs.insert(Run { job: next.job.clone(), at: Point::Decides, ..run.clone() });
+                    // It works the page that it has stored; else it goes on with what stands.
+                    let at = if next.put(run, with_page, driver) { Point::Works } else { Point::Decides };
+                    next.runs.insert(Run { job: next.job.clone(), at, ..run.clone() });
                 } else {
                     next.runs.insert(Run { job: with_page, at: Point::Works, ..run.clone() });
                 }
@@ -341,12 +381,15 @@ fn go_on(state: &State, run: &Run, driver: Driver) -> State {
             let result = |(queued, _): &(bool, bool)| if *queued { RowResult::Queued } else { RowResult::Changed };
             let moved = job.page_done(run.rows.iter().map(result), Duration::ZERO, NOW);
             let stored = next.put(run, stored_of(&moved, run.job.looked_at), driver);
-            let at = if stored { Point::QueuesNext } else { Point::Decides };
-            next.runs.insert(Run { job: next.job.clone(), at, rows: Vec::new(), ..run.clone() });
+            let (at, mut message) = (if stored { Point::QueuesNext } else { Point::Decides }, run.message);
+            if stored {
+                next.brought_by(&mut message);
+            }
+            next.runs.insert(Run { message, job: next.job.clone(), at, rows: Vec::new() });
         }
         Point::QueuesNext => {
             if run.job.status == Ended::No {
-                next.queue(run.job.leg);
+                next.queue(Message::of(run.job.leg));
             }
         }
     }
@@ -367,12 +410,13 @@ fn misfortunes(state: &State, all: &mut Vec<(bool, State)>) {
         // Its message comes again.
         add(|budget| &mut budget.crashes, &|next| {
             next.runs.remove(run);
-            next.queue(run.asked);
+            next.queue(run.message);
         });
     }
-    for leg in state.legs.iter().copied().collect::<BTreeSet<_>>() {
-        add(|budget| &mut budget.duplicates, &|next| next.queue(leg));
+    for message in state.messages.iter().copied().collect::<BTreeSet<_>>() {
+        add(|budget| &mut budget.duplicates, &|next| next.queue(message));
     }
+    add(|budget| &mut budget.wakes, &|next| next.queue(Message::of(0)));
     for place in 0..DELIVERIES {
         let facts = state.records[place];
         add(|budget| &mut budget.others, &|next| {
@@ -447,6 +491,8 @@ fn wherever_a_leg_dies_each_delivery_gets_one_round_and_the_counts_add_up() {
         Budget { crashes: 1, others: 1, late: 1, ..NONE },
         Budget { crashes: 1, stops: 1, ..NONE },
         Budget { duplicates: 1, others: 1, ..NONE },
+        Budget { crashes: 1, wakes: 1, ..NONE },
+        Budget { duplicates: 1, wakes: 1, ..NONE },
     ] {
         let (states, faults) = walk(REAL, budget);
         println!("{budget:?}: {states} states");
@@ -462,6 +508,7 @@ fn each_rule_of_the_leg_is_needed() {
         (Driver { stores_its_page_first: false, ..REAL }, dies, "a round was opened and never sent"),
         (Driver { sends_again_what_an_earlier_run_opened: false, ..REAL }, dies, "a round was opened and never sent"),
         (Driver { writes_the_job_on_condition: false, ..REAL }, twice, "the counts are not what was done"),
+        (Driver { queues_again_a_leg_that_it_brought_the_job_to: false, ..REAL }, dies, "the job did not end"),
     ] {
         let (_, faults) = walk(driver, budget);
         assert!(faults.contains(fault), "{driver:?}: {faults:?}");

@@ -332,6 +332,30 @@ async fn broken(run: &Run<'_>) -> (EndpointId, Vec<DeliveryKey>) {
     }
 }
 
+/// Posts until a delivery is held. With nothing held behind it the circuit closes after a moment; the next failure opens it
+/// again.
+async fn held_behind_circuit(run: &Run<'_>, endpoint: &EndpointId) -> DeliveryKey {
+    loop {
+        let key = run.post(&unique("e"), endpoint).await;
+        let ended = |record: &Record| record.claim.is_none();
+        let record = run.until_it("an end", || async { run.record(&key).await.filter(ended) }).await;
+        if record.status == Status::Held {
+            return key;
+        }
+    }
+}
+
+/// An operator replays one delivery while the circuit is open: it is a probe. Then the endpoint is back.
+pub async fn probed_by_operator(run: &Run<'_>) {
+    let (endpoint, _) = broken(run).await;
+    let held = held_behind_circuit(run, &endpoint).await;
+    order(run, json!({"deliveries": [held]})).await;
+    run.answers(200, 200);
+    run.until(&held, Status::Succeeded).await;
+    let jobs = run.until_jobs_end(1).await;
+    assert!(jobs.iter().all(|job| job.status == JobStatus::Done), "{jobs:?}");
+}
+
 /// An endpoint fails until its circuit opens, a probe finds it back, and what was held is sent.
 pub async fn circuit(run: &Run<'_>) {
     circuit_open_for(run, Duration::ZERO).await;
@@ -340,15 +364,7 @@ pub async fn circuit(run: &Run<'_>) {
 /// As [`circuit`]; the endpoint stays away for so long after the first probe.
 pub async fn circuit_open_for(run: &Run<'_>, time: Duration) {
     let (endpoint, _) = broken(run).await;
-    // With nothing held behind it the circuit closes after a moment; the next failure opens it again.
-    let held = loop {
-        let key = run.post(&unique("e"), &endpoint).await;
-        let ended = |record: &Record| record.claim.is_none();
-        let record = run.until_it("an end", || async { run.record(&key).await.filter(ended) }).await;
-        if record.status == Status::Held {
-            break key;
-        }
-    };
+    let held = held_behind_circuit(run, &endpoint).await;
     run.until_it("a failed probe", || async { run.record(&held).await.filter(|record| !record.attempts.is_empty()) })
         .await;
     tokio::time::sleep(time).await;

@@ -39,6 +39,27 @@ pub async fn lists(run: &Run<'_>) {
     assert!(!answer["endpoints"].as_array().unwrap().iter().any(is_mine), "{answer}");
 }
 
+/// Wherever a delivery is shown that is held, it says why.
+pub async fn held(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [2]}})).await;
+    run.answers(500, 500);
+    let event = run.post("e", &endpoint).await;
+    run.until(&event, Status::Retrying).await;
+    run.endpoints("POST", &format!("/v1/endpoints/{endpoint}/pause"), json!({})).await;
+    run.until(&event, Status::Held).await;
+    let tenant = &run.tenant;
+    for path in [
+        format!("/v1/deliveries?tenant={tenant}&status=held"),
+        format!("/v1/deliveries/{event}"),
+        format!("/v1/events/e?tenant={tenant}"),
+    ] {
+        let answer = run.replay("GET", &path, Value::Null).await;
+        assert!(answer.to_string().contains(r#""held":{"cause":"paused","#), "{path}: {answer}");
+    }
+    let filter = json!({"tenant": tenant, "since": "2026-01-01T00:00:00Z"});
+    run.replay("POST", "/v1/replays", json!({"dry_run": true, "filter": filter, "include": ["held"]})).await;
+}
+
 /// One thing.
 pub async fn of_one(run: &Run<'_>) {
     let endpoint =

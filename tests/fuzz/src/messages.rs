@@ -60,8 +60,12 @@ pub fn seeds() -> Vec<String> {
         r#"{{"v":1,"delivery":"{}","round":0,"attempt":1,"slot":{{"at":"{NOW}","since":4,"missed":2}}}}"#,
         key()
     );
-    let jobs =
-        [JobMessage::leg("a job".to_owned(), 3), JobMessage::publish("pombo#evt_1".to_owned()), JobMessage::sweep()];
+    let jobs = [
+        JobMessage::leg("a job".to_owned(), 3),
+        JobMessage::wake("a job".to_owned()),
+        JobMessage::publish("pombo#evt_1".to_owned()),
+        JobMessage::sweep(),
+    ];
     let deliveries = deliveries.iter().map(DeliveryMessage::to_json);
     deliveries.chain(jobs.iter().map(JobMessage::to_json)).chain([slot]).collect()
 }

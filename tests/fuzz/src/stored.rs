@@ -8,7 +8,7 @@ use pombo_domain::event_type::EventType;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::health::{Failure, Health, HealthRules};
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
-use pombo_domain::job::{Filter, Job, JobKey, JobKind, Ordered, Scope, Selection};
+use pombo_domain::job::{Ask, Asked, Filter, Job, JobKey, JobKind, Ordered, Scope, Selection};
 use pombo_domain::missed::Requests;
 use pombo_domain::outcome::Attempt;
 use pombo_domain::rate_limit::{PerSecond, RateLimit, Slot, Slots, reserve};
@@ -110,7 +110,9 @@ fn admits(requests: &Requests) {
 }
 
 fn goes_on(job: &Job) {
-    let _ = job.verdict(1);
+    for what in [Asked::Leg(1), Asked::Wake] {
+        let _ = job.verdict(Ask { what, message: "m" });
+    }
     let _ = job.page_takes();
     let done = job.page_done([], Duration::ZERO, NOW);
     assert!(done.leg >= job.leg, "a leg went back");

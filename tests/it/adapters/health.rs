@@ -24,7 +24,7 @@ fn failing(failures: u32) -> Health {
 
 fn stored(put: PutHealth) -> Health {
     match put {
-        PutHealth::Stored(health) => health,
+        PutHealth::Stored(health) => *health,
         PutHealth::Conflict => panic!("another was faster"),
     }
 }

@@ -37,7 +37,8 @@ async fn until_ended(stack: &Stack, id: &str) -> Value {
     .await;
     let counts = &replay["counts"];
     let skipped: u64 = counts["skipped"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(counts["matched"].as_u64().unwrap(), counts["queued"].as_u64().unwrap() + skipped, "{replay}");
+    let held = counts["held"].as_u64().unwrap_or_default();
+    assert_eq!(counts["matched"].as_u64().unwrap(), counts["queued"].as_u64().unwrap() + held + skipped, "{replay}");
     replay
 }
 

@@ -9,10 +9,11 @@ use pombo_aws::health::{HealthTable, PutHealth};
 use pombo_aws::jobs::{JobsTable, PutJob};
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{Claim, DeliveryKey, NewDelivery, Record, Status, Step};
-use pombo_domain::health::{Health, Open};
+use pombo_domain::health::{Health, Open, Probe};
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{
-    Counts, Filter, Include, Job, JobKey, JobKind, JobStatus, Look, Row, RowResult, Scope, Selection, StopReason,
+    Arrival, Counts, Filter, Include, Job, JobKey, JobKind, JobStatus, Look, Row, RowResult, Scope, Selection,
+    StopReason,
 };
 use pombo_domain::message::{DeliveryMessage, EventPart, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, RefusedBy, Trigger};
@@ -160,7 +161,10 @@ fn health() -> Health {
         days: 2,
         gone: Some("e".parse().unwrap()),
         gone_twice: true,
-        open: Some(Open { since: THEN, drain: "job".into() }),
+        open: Some(Open {
+            probe: Some(Probe { ordered_at: THEN, until: Some(FAR), holder: Some("a/b".into()) }),
+            ..Open::new(THEN, "job", FAR)
+        }),
         closed_at: Some(THEN),
         rev: 0,
         writer: String::new(),
@@ -197,6 +201,8 @@ fn job(random: u8, kind: JobKind) -> Job {
     let mut counts = Counts::default();
     for result in [
         RowResult::Queued,
+        RowResult::Probe,
+        RowResult::Held,
         RowResult::InFlight,
         RowResult::Changed,
         RowResult::NotFound,
@@ -211,6 +217,7 @@ fn job(random: u8, kind: JobKind) -> Job {
         kind,
         status: JobStatus::Running,
         leg: 7,
+        arrival: Some(Arrival { leg: 7, by: "m".into(), paced: true }),
         page: Some(vec![Row { delivery: self::key(), round: 1, first: true }]),
         spacing_us: 2000,
         stopping: true,

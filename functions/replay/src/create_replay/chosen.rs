@@ -3,9 +3,12 @@
 //! A delivery that is being sent at this moment, or whose first message is still on its way, is left alone: it says
 //! `in_flight`. So is one whose endpoint is paused or deleted: its replay would only be held or cancelled, and its record
 //! would no longer say why it failed. The answer says so for each; nothing of the order is lost silently.
+//!
+//! Behind an open circuit a delivery waits in its new round until the circuit closes: it says `held`, and when the next probe
+//! is. An order of one delivery does not wait for that: the delivery is the probe, unless one is under way.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pombo_aws::AwsError;
@@ -13,15 +16,17 @@ use pombo_aws::clock;
 use pombo_aws::jobs::PutJob;
 use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
-use pombo_domain::job::{Job, JobKey, JobKind, Row, RowResult};
+use pombo_domain::job::{Ask, Asked, Job, JobKey, JobKind, Row, RowResult};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Response};
 use serde::Serialize;
 
 use super::{queue_leg, random};
+use crate::held::Held;
 use crate::invocation::Invocation;
-use crate::leg::{self, Known, LegError, Records};
+use crate::leg::{self, Known, LegError, OpenCircuits, Records};
 use crate::pending;
 use crate::replay_view::ReplayView;
 use crate::settings::App;
@@ -40,6 +45,9 @@ struct Answer {
 struct Chosen {
     id: DeliveryKey,
     result: Told,
+    /// What it waits for, of one that is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Held>,
 }
 
 /// What the caller is told of a delivery.
@@ -68,14 +76,17 @@ pub(super) async fn answer(
     let now = clock::now();
     let mut records = app.protocol.deliveries.get_many(&chosen).await?;
     records.retain(|_, record| record.expires_at > now.as_seconds());
+    let read_at = Instant::now();
     let endpoints = endpoints_of(app, &chosen).await?;
+    let circuits = OpenCircuits::of(endpoints.values(), read_at);
     let decided = stream::iter(chosen.iter().map(|key| {
-        let (record, endpoint) = (records.get(key), endpoints.get(&key.endpoint_id));
+        let (record, endpoint) = (records.get(key), endpoints.get(&key.endpoint_id).map(|(endpoint, _)| endpoint));
         async move { Ok::<_, AwsError>((key, decide(app, caller, key, record, endpoint, now).await?)) }
     }));
     let mut results: HashMap<_, _> = decided.buffered(AT_ONCE).try_collect().await?;
     let job = store(app, caller, &chosen, &results, &records, invocation, now).await?;
-    let (job, told) = run(app, job, records, invocation).await;
+    let known = Known { records, circuits: Some(circuits), ..Known::default() };
+    let (job, told) = run(app, job, known, invocation).await;
     for (key, result) in &told {
         if let Some(undecided) = results.get_mut(key) {
             *undecided = Some(*result);
@@ -83,16 +94,17 @@ pub(super) async fn answer(
     }
     let deliveries = chosen.iter().map(|key| {
         let result = results.get(key).copied().flatten();
-        Chosen { id: key.clone(), result: result.map_or(Told::Accepted(Accepted::Accepted), Told::Result) }
+        let known = endpoints.get(&key.endpoint_id).filter(|_| result == Some(RowResult::Held));
+        let held = known.map(|(endpoint, health)| Held::of(endpoint.status, health));
+        Chosen { id: key.clone(), result: result.map_or(Told::Accepted(Accepted::Accepted), Told::Result), held }
     });
     Ok(Response::json(202, &Answer { deliveries: deliveries.collect(), replay: ReplayView::of(job) }))
 }
 
-async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<EndpointId, Endpoint>, AwsError> {
-    let ids: BTreeSet<_> = chosen.iter().map(|key| &key.endpoint_id).collect();
-    let reads = stream::iter(ids.into_iter().map(|id| app.endpoints.get(id)));
-    let found: Vec<_> = reads.buffered(AT_ONCE).try_collect().await?;
-    Ok(found.into_iter().flatten().map(|endpoint| (endpoint.id.clone(), endpoint)).collect())
+async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<EndpointId, (Endpoint, Health)>, AwsError> {
+    let ids: BTreeSet<_> = chosen.iter().map(|key| key.endpoint_id.clone()).collect();
+    let found = app.endpoints.get_many_with_health(&Vec::from_iter(ids)).await?;
+    Ok(found.into_iter().map(|known| (known.0.id.clone(), known)).collect())
 }
 
 /// What is clear of a delivery before its record is changed; `None` when the job has to see.
@@ -152,10 +164,10 @@ async fn store(
 
 /// Runs the job's leg. If that fails, the job stays and its leg runs from the queue; if that message cannot be sent
 /// either, the sweep finds the job stalled.
-async fn run(app: &App, job: Job, records: Records, invocation: &Invocation) -> (Job, Vec<(DeliveryKey, RowResult)>) {
-    let (id, number) = (job.key().to_string(), job.leg);
-    let known = Known { records, ..Known::default() };
-    let leg = leg::run(app, job.clone(), number, known, invocation.writer());
+async fn run(app: &App, job: Job, known: Known, invocation: &Invocation) -> (Job, Vec<(DeliveryKey, RowResult)>) {
+    let id = job.key().to_string();
+    let ask = Ask { what: Asked::Leg(job.leg), message: "" };
+    let leg = leg::run(app, job.clone(), ask, known, invocation.writer());
     let error = match tokio::time::timeout(invocation.until_answer(), leg).await {
         Ok(Ok(leg)) => return (leg.job.unwrap_or(job), leg.rows),
         Ok(Err(error)) => error,
@@ -189,8 +201,13 @@ mod tests {
         let told = [
             Told::Result(RowResult::InFlight),
             Told::Result(RowResult::EndpointPaused),
+            Told::Result(RowResult::Held),
+            Told::Result(RowResult::Probe),
             Told::Accepted(Accepted::Accepted),
         ];
-        assert_eq!(serde_json::to_string(&told).unwrap(), r#"["in_flight","endpoint_paused","accepted"]"#);
+        assert_eq!(
+            serde_json::to_string(&told).unwrap(),
+            r#"["in_flight","endpoint_paused","held","probe","accepted"]"#
+        );
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::cost::Cost;
 use super::matching::left_out;
+use crate::held;
 use crate::invocation::Invocation;
 use crate::leg::matching::gather;
 use crate::replay_view::SelectionView;
@@ -73,6 +74,7 @@ pub(super) async fn answer(
         }
         rest = found.selection;
     }
+    held::name_causes(app, &mut samples).await;
     let matched = Matched { count, more: rest.look == Look::First };
     let left_out = left_out(&selection, ordered);
     let (selection, cost) = (SelectionView::of(selection), Cost::of(count, new));

@@ -38,8 +38,8 @@ pub(super) async fn pause(
         && has_succeeded_since(app, endpoint, since).await?
     {
         tracing::info!(endpoint = %endpoint.id, %since, "The endpoint has had a success; it is not paused.");
-        circuit::close(app, endpoint, health, health.cleared(clock::now()), writer).await?;
-        return Ok(again);
+        let closed = circuit::close(app, endpoint, health, health.cleared(clock::now()), writer).await?;
+        return Ok(if closed { Page::Nothing { look_again_in: Duration::ZERO } } else { again });
     }
     let now = clock::now();
     let routing = app.routing.get(&endpoint.tenant).await?;

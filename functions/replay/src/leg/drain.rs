@@ -1,8 +1,9 @@
 //! The drain: looks after the held deliveries of an endpoint whose circuit opened, or that was resumed or deleted.
 //!
 //! While the circuit is open, each leg sends a [`probe`](super::probe), or pauses the endpoint for good. Once it is
-//! closed, whoever closed it, legs release what is held, oldest first and no faster than the endpoint takes it. So what is
-//! held moves although the process that closed the circuit died at once, and although no new event comes.
+//! closed, whoever closed it, legs release what is held, oldest first and no faster than the endpoint takes it. Who closes the
+//! circuit wakes the drain, so that the first leg runs at once. When the process that closed it died before it did, what is
+//! held moves with the leg of the next probe, although no new event comes.
 //!
 //! A process that saw the door closed may still be on its way to put a delivery on hold when it opens, and an index shows
 //! a change late. So the drain goes on looking until a look that began well after the door opened finds nothing. Released
@@ -22,7 +23,9 @@ use super::rows::Known;
 use super::{auto_pause, probe};
 use crate::settings::App;
 
-/// The longest pause between two looks; what is put on hold late is released at most so much later.
+/// The shortest and the longest pause between two looks that find nothing. What is put on hold late is released at most so
+/// much later; most of that comes, or shows in the index, in the first moments.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// From one released delivery to the next: a hundred a second, so that a receiver that has just come back is not run over.
 const SHORTEST_SPACING: Duration = Duration::from_millis(10);
@@ -82,10 +85,15 @@ async fn release(
     })
 }
 
-/// What an empty look that began at `began` means for a drain whose door opened at `opened_at`.
+/// What an empty look that began at `began` means for a drain whose door opened at `opened_at`. The pauses grow with the
+/// time since then.
 fn after_empty_look(opened_at: Timestamp, began: Timestamp, settle: Duration) -> Page {
     let settled = opened_at.plus(settle);
-    if began >= settled { Page::End } else { Page::Nothing { look_again_in: began.until(settled).min(LONGEST_PAUSE) } }
+    if began >= settled {
+        return Page::End;
+    }
+    let pause = opened_at.until(began).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    Page::Nothing { look_again_in: began.until(settled).min(pause) }
 }
 
 #[cfg(test)]
@@ -96,9 +104,16 @@ mod tests {
     fn an_empty_look_ends_the_drain_only_when_it_began_after_the_settling_time() {
         let opened = Timestamp::from_seconds(1000);
         let settle = Duration::from_secs(120);
-        for (began, expected) in
-            [(1000, Some(30)), (1080, Some(30)), (1100, Some(20)), (1119, Some(1)), (1120, None), (5000, None)]
-        {
+        for (began, expected) in [
+            (999, Some(1)),
+            (1000, Some(1)),
+            (1004, Some(4)),
+            (1080, Some(30)),
+            (1100, Some(20)),
+            (1119, Some(1)),
+            (1120, None),
+            (5000, None),
+        ] {
             let pause = match after_empty_look(opened, Timestamp::from_seconds(began), settle) {
                 Page::Nothing { look_again_in } => Some(look_again_in.as_secs()),
                 Page::End => None,

@@ -24,11 +24,11 @@ use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::jobs::PutJob;
 use pombo_domain::delivery::DeliveryKey;
-use pombo_domain::job::{Job, JobKey, JobStatus, LegVerdict, RowResult};
+use pombo_domain::job::{Ask, Job, JobKey, JobKind, JobStatus, LegVerdict, RowResult};
 use thiserror::Error;
 
 use self::page::Page;
-pub(crate) use self::rows::{Known, Records};
+pub(crate) use self::rows::{Known, OpenCircuits, Records};
 use crate::send::{SendError, leg_message, send_next};
 use crate::settings::App;
 
@@ -70,6 +70,8 @@ pub(crate) enum LegEnd {
     Next(u32, Duration),
     /// The leg was passed before; the one that is next is queued once more.
     Passed(u32),
+    /// Another message sees to the next leg.
+    Spare,
     /// The job has ended.
     Ended(JobStatus),
     /// The job has expired.
@@ -77,38 +79,37 @@ pub(crate) enum LegEnd {
 }
 
 /// Runs a leg of a stored job.
-pub(crate) async fn run_stored(app: &App, key: &JobKey, leg: u32, writer: &str) -> Result<Leg, LegError> {
+pub(crate) async fn run_stored(app: &App, key: &JobKey, ask: Ask<'_>, writer: &str) -> Result<Leg, LegError> {
     match app.jobs.get(key).await? {
-        Some(job) => run(app, job, leg, Known::default(), writer).await,
+        Some(job) => run(app, job, ask, Known::default(), writer).await,
         None => Ok(Leg { job: None, rows: Vec::new(), end: LegEnd::Gone }),
     }
 }
 
 /// Runs a leg of a job that was just read or written. What is `known` is not read again; a stale record costs a write
 /// that fails.
-pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Known, writer: &str) -> Result<Leg, LegError> {
+pub(crate) async fn run(
+    app: &App,
+    mut job: Job,
+    ask: Ask<'_>,
+    mut known: Known,
+    writer: &str,
+) -> Result<Leg, LegError> {
     let began = clock::now();
     let mut rows = Vec::new();
+    // Whether the page that is stored is this run's own. It works that, whatever asked for it.
+    let mut is_own_page = false;
     for _ in 0..MOST_CONFLICTS {
-        match job.verdict(leg) {
-            LegVerdict::Run => {}
-            LegVerdict::Passed { next } => {
-                // Not before its time: messages that come twice must not make a job quicker.
-                let pause = job.pause_left(clock::now());
-                app.jobs_queue.send(leg_message(job.key().to_string(), next, pause)).await?;
-                return Ok(Leg { job: Some(job), rows: Vec::new(), end: LegEnd::Passed(next) });
-            }
-            LegVerdict::Ended => {
-                let end = LegEnd::Ended(job.status);
-                return Ok(Leg { job: Some(job), rows: Vec::new(), end });
-            }
+        if !is_own_page && let Some(end) = instead(app, &job, ask).await? {
+            return Ok(Leg { job: Some(job), rows: Vec::new(), end });
         }
         let mut pause = Duration::ZERO;
         let mut page_only = false;
         let changed = if let Some(page) = &job.page {
             rows = work(app, &job, page, std::mem::take(&mut known), writer).await?;
             pause = job.page_takes();
-            job.page_done(rows.iter().map(|(_, result)| *result), pause, clock::now())
+            let done = job.page_done(rows.iter().map(|(_, result)| *result), pause, clock::now());
+            done.brought_by(ask.message, !pause.is_zero())
         } else {
             let (kind, page) = kind::next_page(app, &job, began, writer).await?;
             let moved = Job { kind, ..job.clone() };
@@ -120,20 +121,35 @@ pub(crate) async fn run(app: &App, mut job: Job, leg: u32, mut known: Known, wri
                 }
                 Page::Nothing { look_again_in } => {
                     pause = look_again_in;
-                    moved.leg_done([], pause, clock::now())
+                    moved.leg_done([], pause, clock::now()).brought_by(ask.message, false)
                 }
                 Page::End => moved.ended(JobStatus::Done, clock::now()),
                 Page::Stop(reason) => moved.stopped(reason, clock::now()),
             }
         };
         match app.jobs.put(Some(job.rev), changed, writer).await? {
-            PutJob::Stored(stored) if page_only => job = *stored,
+            PutJob::Stored(stored) if page_only => (job, is_own_page) = (*stored, true),
             PutJob::Stored(stored) => return finish(app, *stored, rows, pause).await,
-            PutJob::Conflict(Some(stored)) => job = *stored,
+            PutJob::Conflict(Some(stored)) => (job, is_own_page) = (*stored, false),
             PutJob::Conflict(None) => return Ok(Leg { job: None, rows, end: LegEnd::Gone }),
         }
     }
     Err(LegError::Contended)
+}
+
+/// What is done instead of running a leg; `None` when it is to run.
+async fn instead(app: &App, job: &Job, ask: Ask<'_>) -> Result<Option<LegEnd>, LegError> {
+    Ok(match job.verdict(ask) {
+        LegVerdict::Run => None,
+        LegVerdict::Passed { next } => {
+            // Not before its time: messages that come twice must not make a job quicker.
+            let pause = job.pause_left(clock::now());
+            app.jobs_queue.send(leg_message(job.key().to_string(), next, pause)).await?;
+            Some(LegEnd::Passed(next))
+        }
+        LegVerdict::Spare => Some(LegEnd::Spare),
+        LegVerdict::Ended => Some(LegEnd::Ended(job.status)),
+    })
 }
 
 /// Changes the deliveries of a page and sends their messages.
@@ -144,8 +160,17 @@ async fn work(
     known: Known,
     writer: &str,
 ) -> Result<Vec<(DeliveryKey, RowResult)>, LegError> {
-    let changed = rows::change(app, job, page, known, writer).await?;
+    let mut changed = rows::change(app, job, page, known, writer).await?;
     send_next(&app.protocol, &changed.to_send, clock::now()).await?;
+    // An operator's replay of one delivery, which found the circuit open.
+    if matches!(job.kind, JobKind::Replay)
+        && job.counts.matched == 0
+        && let [(_, result @ RowResult::Held)] = &mut changed.results[..]
+        && let [record] = &changed.to_send[..]
+        && probe::at_once(app, record, writer).await?
+    {
+        *result = RowResult::Probe;
+    }
     Ok(changed.results)
 }
 

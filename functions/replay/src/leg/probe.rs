@@ -1,15 +1,19 @@
 //! The probe of an open circuit: one held delivery is sent, to see whether its endpoint is back.
 //!
-//! Success closes the circuit; dispatch writes that. Failure costs the delivery none of its attempts. The probes take
-//! turns among the oldest held deliveries: an event that its receiver will never take must not keep the circuit open for
-//! all the others.
+//! Success closes the circuit; dispatch writes that, and wakes the drain. Failure costs the delivery none of its attempts.
+//! The drain's probes take turns among the oldest held deliveries: an event that its receiver will never take must not keep
+//! the circuit open for all the others. An operator who replays one delivery chooses that one.
+//!
+//! A probe is reserved in the endpoint's [health](pombo_domain::health::Probe) before its message is sent, so at most one is
+//! under way. A process that dies between the two leaves a reservation that runs out by the drain's next turn.
 
 use std::time::Duration;
 
 use pombo_aws::AwsError;
 use pombo_aws::clock;
+use pombo_aws::health::PutHealth;
 use pombo_domain::delivery::Record;
-use pombo_domain::endpoint::Endpoint;
+use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::health::{Health, Open};
 use pombo_domain::job::{Job, Row};
 use pombo_domain::message::DeliveryMessage;
@@ -21,10 +25,16 @@ use super::page::Page;
 use super::rows::Records;
 use crate::settings::App;
 
-/// Among so many of the oldest held deliveries the probes take turns.
+/// Number of the oldest held deliveries among which the probes take turns.
 const TAKING_TURNS: usize = 8;
 
-/// Sends a probe, unless one is on its way or there is nothing to send.
+/// How often an operator's probe is decided again because the health changed.
+const MAX_CONFLICTS: usize = 5;
+
+/// The pause before a look that is repeated because something changed under it.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The drain's turn: sends a probe, unless one is on its way or there is nothing to send.
 pub(super) async fn probe(
     app: &App,
     job: &Job,
@@ -34,27 +44,66 @@ pub(super) async fn probe(
     began: Timestamp,
     writer: &str,
 ) -> Result<Page, AwsError> {
-    let look_again_in = match look(app, &endpoint.id, TAKING_TURNS).await? {
-        Look::Held(rows, records) => {
-            let now = clock::now();
-            if let Some(record) = choose(&rows, &records, job.leg, now) {
-                let message = DeliveryMessage::probe(record.key.clone(), record.step.next(), now);
-                app.protocol.send(message, 0).await?;
-            }
-            app.rules.probe_every
-        }
-        Look::Stale => Duration::from_secs(1),
+    let chosen = match look(app, &endpoint.id, TAKING_TURNS).await? {
+        Look::Held(rows, records) => choose(&rows, &records, job.leg, clock::now()).cloned(),
+        Look::Stale => return Ok(Page::Nothing { look_again_in: SHORT_PAUSE }),
         // Deliveries come to be held for some time after the circuit opened. When none has come by then, there is nothing
         // to look after: the circuit closes with its mark left, and the next failure opens it again.
         Look::Nothing if began >= open.since.plus(app.settle) => {
-            if circuit::close(app, endpoint, health, health.closed_unproven(clock::now()), writer).await? {
+            let closed = circuit::close(app, endpoint, health, health.closed_unproven(clock::now()), writer).await?;
+            if closed {
                 tracing::info!(endpoint = %endpoint.id, "Nothing is held to probe with; the circuit closed unproven.");
             }
-            Duration::from_secs(1)
+            return Ok(Page::Nothing { look_again_in: if closed { Duration::ZERO } else { SHORT_PAUSE } });
         }
-        Look::Nothing => app.rules.probe_every,
+        Look::Nothing => None,
     };
+    let look_again_in = take_turn(app, endpoint, health, chosen.as_ref(), writer).await?;
     Ok(Page::Nothing { look_again_in })
+}
+
+/// Writes when the next turn is, and sends the probe; gives how long until then.
+async fn take_turn(
+    app: &App,
+    endpoint: &Endpoint,
+    health: &Health,
+    chosen: Option<&Record>,
+    writer: &str,
+) -> Result<Duration, AwsError> {
+    let now = clock::now();
+    let turn = health.probed_next_at(now.plus(app.rules.probe_every));
+    let ordered = chosen.and_then(|record| {
+        let (next, ordered_at) = turn.probe_ordered(now, &app.rules)?;
+        Some((next, DeliveryMessage::probe(record.key.clone(), record.step.next(), ordered_at)))
+    });
+    let (next, message) = ordered.map_or((turn, None), |(next, message)| (next, Some(message)));
+    if app.health.put(&endpoint.id, health, next, writer, Vec::new()).await? == PutHealth::Conflict {
+        return Ok(SHORT_PAUSE);
+    }
+    if let Some(message) = message {
+        app.protocol.send(message, 0).await?;
+    }
+    Ok(app.rules.probe_every)
+}
+
+/// Sends a held delivery at once, as the probe; `false` when one is under way, or the circuit is no longer open: then the
+/// drain moves the delivery.
+pub(super) async fn at_once(app: &App, record: &Record, writer: &str) -> Result<bool, AwsError> {
+    let id = &record.key.endpoint_id;
+    for _ in 0..MAX_CONFLICTS {
+        let known = app.endpoints.get_with_health(id).await?;
+        let Some((_, health)) = known.filter(|(endpoint, _)| endpoint.status == EndpointStatus::Active) else {
+            return Ok(false);
+        };
+        let Some((next, ordered_at)) = health.probe_ordered(clock::now(), &app.rules) else { return Ok(false) };
+        if app.health.put(id, &health, next, writer, Vec::new()).await? == PutHealth::Conflict {
+            continue;
+        }
+        app.protocol.send(DeliveryMessage::probe(record.key.clone(), record.step.next(), ordered_at), 0).await?;
+        tracing::info!(delivery = %record.key, endpoint = %id, "A replay probes the open circuit.");
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// The delivery to probe with; none while one of them is being sent.

@@ -1,14 +1,16 @@
 //! The deliveries of a page, each changed under a condition.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_aws::events::EventHead;
-use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record};
+use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::health::Health;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKind, Row, RowPlan, RowResult, Seen};
 
@@ -19,8 +21,8 @@ const AT_ONCE: usize = 16;
 /// How often a change is planned anew because another process was faster. Each time the record moves, so a delivery that
 /// is changed more often is busy.
 const MOST_CONFLICTS: usize = 10;
-/// The most endpoints that are read in one call.
-const ENDPOINTS_AT_ONCE: usize = 100;
+/// How long a circuit counts as open after it was read. After that, dispatch reads it again and holds what has to be held.
+const CIRCUIT_KNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// Records by key.
 pub(crate) type Records = HashMap<DeliveryKey, Record>;
@@ -32,6 +34,31 @@ pub(crate) struct Known {
     pub(crate) records: Records,
     /// What the records of those would begin with that have none.
     pub(crate) new: HashMap<DeliveryKey, NewDelivery>,
+    /// Which circuits are open.
+    pub(crate) circuits: Option<OpenCircuits>,
+}
+
+/// The endpoints whose circuits were open a moment ago.
+#[derive(Debug)]
+pub(crate) struct OpenCircuits {
+    endpoints: HashSet<EndpointId>,
+    read_at: Instant,
+}
+
+impl OpenCircuits {
+    /// Of endpoints that were read at `read_at` or later.
+    pub(crate) fn of<'a>(read: impl IntoIterator<Item = &'a (Endpoint, Health)>, read_at: Instant) -> Self {
+        let is_open = |(endpoint, health): &(Endpoint, Health)| {
+            (endpoint.status == EndpointStatus::Active && health.open.is_some()).then(|| endpoint.id.clone())
+        };
+        Self { endpoints: read.into_iter().filter_map(is_open).collect(), read_at }
+    }
+
+    /// Whether the circuit of this endpoint is known to be open. `settle`: how long after it has closed a drain looks for what
+    /// was put on hold.
+    fn holds(&self, id: &EndpointId, settle: Duration) -> bool {
+        self.endpoints.contains(id) && self.read_at.elapsed() < CIRCUIT_KNOWN_FOR.min(settle / 2)
+    }
 }
 
 /// What a page came to.
@@ -39,7 +66,7 @@ pub(crate) struct Known {
 pub(super) struct Changed {
     /// What became of each delivery, in the order of the page.
     pub(super) results: Vec<(DeliveryKey, RowResult)>,
-    /// The records that were queued, by this run or an earlier one.
+    /// The records that were queued or held, by this run or an earlier one.
     pub(super) to_send: Vec<Record>,
 }
 
@@ -52,11 +79,15 @@ pub(super) async fn change(
     writer: &str,
 ) -> Result<Changed, AwsError> {
     let closed = read_rest(app, job, page, &mut known).await?;
+    let circuits = known.circuits.as_ref();
     let work = page.iter().enumerate().map(|(place, row)| {
         let record = known.records.remove(&row.delivery);
         let new = known.new.get(&row.delivery);
         let closed = closed.get(&row.delivery.endpoint_id).copied();
-        let plan = move |record: Option<&Record>| job.plan(place, row, Seen { record, new, closed }, clock::now());
+        let plan = move |record: Option<&Record>| {
+            let is_open = circuits.is_some_and(|circuits| circuits.holds(&row.delivery.endpoint_id, app.settle));
+            job.plan(place, row, Seen { record, new, closed, is_open }, clock::now())
+        };
         async move {
             let (result, record) = change_one(app, record, plan, writer).await?;
             Ok::<_, AwsError>((row.delivery.clone(), result, record))
@@ -81,12 +112,22 @@ async fn read_rest(
     let is_known = |key: &DeliveryKey| known.records.contains_key(key) || known.new.contains_key(key);
     let unread: Vec<_> = page.iter().map(|row| &row.delivery).filter(|key| !is_known(key)).cloned().collect();
     known.records.extend(app.protocol.deliveries.get_many(&unread).await?);
-    if !matches!(job.kind, JobKind::ReplayMatching(_)) {
-        // A drain asks for the endpoint before each page, and releases what is to be cancelled too. Of chosen deliveries
-        // the caller was told.
+    // A drain asks for the endpoint before each page, and releases what is to be cancelled too.
+    let is_read = matches!(job.kind, JobKind::Replay) && known.circuits.is_some();
+    if matches!(job.kind, JobKind::Drain { .. }) || is_read {
         return Ok(HashMap::new());
     }
-    let endpoints = endpoints_of(app, page).await?;
+    let read_at = Instant::now();
+    let ids: BTreeSet<_> = page.iter().map(|row| row.delivery.endpoint_id.clone()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let read = app.endpoints.get_many_with_health(&ids).await?;
+    known.circuits = Some(OpenCircuits::of(&read, read_at));
+    // Of chosen deliveries the caller was told.
+    if matches!(job.kind, JobKind::Replay) {
+        return Ok(HashMap::new());
+    }
+    let mut endpoints: HashMap<_, _> = ids.into_iter().map(|id| (id, None)).collect();
+    endpoints.extend(read.into_iter().map(|(endpoint, _)| (endpoint.id.clone(), Some(endpoint))));
     for (id, endpoint) in &endpoints {
         let Some(endpoint) = endpoint else { continue };
         let of_endpoint = page.iter().filter(|row| row.first && row.delivery.endpoint_id == *id);
@@ -100,18 +141,6 @@ async fn read_rest(
     }
     let closed = endpoints.into_iter().filter_map(|(id, endpoint)| Some((id, why_closed(endpoint.as_ref())?)));
     Ok(closed.collect())
-}
-
-/// The endpoints of a page's deliveries; none for one that is not there any more.
-async fn endpoints_of(app: &App, page: &[Row]) -> Result<HashMap<EndpointId, Option<Endpoint>>, AwsError> {
-    let ids: BTreeSet<_> = page.iter().map(|row| row.delivery.endpoint_id.clone()).collect();
-    let ids: Vec<_> = ids.into_iter().collect();
-    let mut endpoints: HashMap<_, _> = ids.iter().map(|id| (id.clone(), None)).collect();
-    for chunk in ids.chunks(ENDPOINTS_AT_ONCE) {
-        let found = app.endpoints.get_many(chunk).await?;
-        endpoints.extend(found.into_iter().map(|endpoint| (endpoint.id.clone(), Some(endpoint))));
-    }
-    Ok(endpoints)
 }
 
 fn why_closed(endpoint: Option<&Endpoint>) -> Option<RowResult> {
@@ -148,14 +177,22 @@ async fn change_one(
     for _ in 0..MOST_CONFLICTS {
         let wanted = match plan(record.as_ref()) {
             RowPlan::Skip(reason) => return Ok((reason, None)),
-            RowPlan::QueueAgain => return Ok((RowResult::Queued, record)),
+            RowPlan::QueueAgain => return Ok((result_of(record.as_ref()), record)),
             RowPlan::Write(wanted) => *wanted,
         };
         let seen = record.as_ref().map(|record| record.rev);
         match app.protocol.deliveries.put(seen, wanted, writer).await? {
-            Put::Stored(stored) => return Ok((RowResult::Queued, Some(*stored))),
+            Put::Stored(stored) => return Ok((result_of(Some(&stored)), Some(*stored))),
             Put::Conflict(standing) => record = standing.map(|record| *record),
         }
     }
     Ok((RowResult::InFlight, None))
+}
+
+/// What became of a delivery that the job has written.
+fn result_of(record: Option<&Record>) -> RowResult {
+    match record {
+        Some(record) if record.status == Status::Held => RowResult::Held,
+        _ => RowResult::Queued,
+    }
 }

@@ -18,7 +18,7 @@ fn at(seconds: u64) -> Timestamp {
 /// The health after a failure, and whether the circuit opened with it.
 fn fail(health: &Health, at: Timestamp, gone: Option<&str>) -> (Health, bool) {
     let event_id = event(gone.unwrap_or("evt_1"));
-    match health.failed(Failure { at, event_id: &event_id, gone: gone.is_some() }, "drain", &RULES) {
+    match health.failed(Failure { at, event_id: &event_id, gone: gone.is_some(), probe: None }, "drain", &RULES) {
         None => (health.clone(), false),
         Some(Change::Mark(next)) => (next, false),
         Some(Change::Open(next)) => (next, true),
@@ -44,7 +44,7 @@ fn the_circuit_opens_after_enough_failures_over_long_enough() {
     }
     let (opened, now) = fail(&health, at(21), None);
     assert!(now);
-    assert_eq!(opened.open, Some(Open { since: at(21), drain: "drain".into() }));
+    assert_eq!(opened.open, Some(Open::new(at(21), "drain", at(51))));
     assert_eq!(opened.failing_since, Some(START));
 }
 
@@ -65,7 +65,7 @@ fn a_failure_that_says_nothing_new_is_no_write() {
     for second in 0..5 {
         health = fail(&health, at(second), None).0;
     }
-    let failure = Failure { at: at(6), event_id: &event("evt_1"), gone: false };
+    let failure = Failure { at: at(6), event_id: &event("evt_1"), gone: false, probe: None };
     assert_eq!(health.failed(failure, "drain", &RULES), None);
     assert_eq!(Health::good().succeeded(START), None);
 }
@@ -76,7 +76,7 @@ fn any_success_clears_the_mark_and_closes_the_circuit() {
     let cleared = succeed(&marked, at(1));
     assert!(!cleared.is_troubled() && cleared.gone.is_none() && cleared.days == 0);
     assert_eq!(cleared.closed_at, None, "it was not open");
-    let open = Health { open: Some(Open { since: START, drain: "d".into() }), ..marked };
+    let open = Health { open: Some(Open::new(START, "d", START)), ..marked };
     let Some(Change::Close(closed)) = open.succeeded(at(9)) else { panic!("still open") };
     assert!(!closed.is_troubled());
     assert_eq!(closed.closed_at, Some(at(9)));
@@ -125,6 +125,19 @@ fn while_the_circuit_is_open_only_a_new_day_is_written() {
     assert_eq!(fail(&health, at(51), None), (health.clone(), false));
     let (next_day, opened) = fail(&health, at(86_400), None);
     assert_eq!((next_day.days, opened, &next_day.open), (2, false, &health.open));
+}
+
+#[test]
+fn a_failed_probe_has_ended_and_is_written_though_it_says_nothing_else_that_is_new() {
+    let mut health = Health::good();
+    for second in [0, 5, 10, 15, 21] {
+        health = fail(&health, at(second), None).0;
+    }
+    let (ordered, ordered_at) = health.probe_ordered(at(51), &RULES).unwrap();
+    let failure = Failure { at: at(52), event_id: &event("evt_1"), gone: false, probe: Some(ordered_at) };
+    let Some(Change::Mark(next)) = ordered.failed(failure, "drain", &RULES) else { panic!("nothing is written") };
+    assert_eq!(next.open, ordered.probe_ended(ordered_at).unwrap().open);
+    assert_eq!(next.failed(failure, "drain", &RULES), None, "its outcome comes twice");
 }
 
 #[test]

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a job has done so far. `matched` is `queued` and all `skipped` together once the job has ended.
+/// What a job has done so far. `matched` is `queued`, `held` and all `skipped` together once the job has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Deliveries that were chosen.
     pub matched: u64,
     /// Deliveries whose message was queued.
     pub queued: u64,
+    /// Deliveries that wait in their new round for their endpoint's circuit to close.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u64,
     /// Deliveries that were left alone, by reason.
     #[serde(default)]
     pub skipped: BTreeMap<RowResult, u64>,
@@ -21,7 +24,8 @@ impl Counts {
     pub fn add(&mut self, result: RowResult) {
         self.matched += 1;
         match result {
-            RowResult::Queued => self.queued += 1,
+            RowResult::Queued | RowResult::Probe => self.queued += 1,
+            RowResult::Held => self.held += 1,
             reason => *self.skipped.entry(reason).or_default() += 1,
         }
     }
@@ -33,6 +37,10 @@ impl Counts {
 pub enum RowResult {
     /// Its message was queued.
     Queued,
+    /// Its message was queued at once, as the probe of its endpoint's open circuit.
+    Probe,
+    /// Its endpoint's circuit is open: it is sent when that closes.
+    Held,
     /// It is being sent at this moment.
     InFlight,
     /// It changed since the page was made: another replay was faster, or it is no longer held.
@@ -45,6 +53,11 @@ pub enum RowResult {
     EndpointDeleted,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,12 +65,18 @@ mod tests {
     #[test]
     fn counts_add_up() {
         let mut counts = Counts::default();
-        for result in
-            [RowResult::Queued, RowResult::InFlight, RowResult::Queued, RowResult::NotFound, RowResult::InFlight]
-        {
+        for result in [
+            RowResult::Queued,
+            RowResult::InFlight,
+            RowResult::Queued,
+            RowResult::NotFound,
+            RowResult::InFlight,
+            RowResult::Held,
+            RowResult::Probe,
+        ] {
             counts.add(result);
         }
-        assert_eq!((counts.matched, counts.queued), (5, 2));
-        assert_eq!(counts.matched, counts.queued + counts.skipped.values().sum::<u64>());
+        assert_eq!((counts.matched, counts.queued, counts.held), (7, 3, 1));
+        assert_eq!(counts.matched, counts.queued + counts.held + counts.skipped.values().sum::<u64>());
     }
 }

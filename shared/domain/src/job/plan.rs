@@ -9,7 +9,8 @@ use crate::time::Timestamp;
 /// What a job wants of one delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowPlan {
-    /// Write this record in the place of the one seen, or where there is none, then queue its next attempt.
+    /// Write this record in the place of the one seen, or where there is none, then queue its next attempt, unless it is
+    /// held.
     Write(Box<Record>),
     /// An earlier run of the leg wrote it: it counts as queued. If its next attempt is still to come, that is queued
     /// again, for the time that the record says.
@@ -27,6 +28,9 @@ pub struct Seen<'a> {
     pub new: Option<&'a NewDelivery>,
     /// Why its endpoint takes nothing.
     pub closed: Option<RowResult>,
+    /// Whether its endpoint's circuit is open: what a replay would send is held at once. The endpoint's drain has to be
+    /// sure to see it, so this is said only of an endpoint that was read a moment ago.
+    pub is_open: bool,
 }
 
 impl Job {
@@ -49,10 +53,17 @@ impl Job {
                     JobKind::ReplayMatching(selection) => Some(selection),
                     _ => None,
                 };
-                if row.first {
+                let plan = if row.first {
                     first(row, seen, &id, due, now)
                 } else {
                     next_round(row, seen, selection, &id, due, now)
+                };
+                match plan {
+                    // A test passes an open circuit.
+                    RowPlan::Write(record) if seen.is_open && !record.event_type.is_ping() => {
+                        RowPlan::Write(Box::new(record.held(&id)))
+                    }
+                    plan => plan,
                 }
             }
             JobKind::Drain { .. } => {

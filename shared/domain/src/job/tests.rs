@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::delivery::{NewDelivery, Record, Status, Step};
+use crate::event_type::EventType;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const LATER: Timestamp = Timestamp::from_millis(1_700_000_009_000);
@@ -59,13 +60,6 @@ fn written(plan: RowPlan) -> Record {
 }
 
 #[test]
-fn a_leg_runs_once_a_passed_one_queues_the_next_and_an_ended_job_ignores_all() {
-    let job = drain().leg_done([RowResult::Queued], Duration::ZERO, NOW);
-    assert_eq!((job.leg, job.verdict(1), job.verdict(2)), (2, LegVerdict::Passed { next: 2 }, LegVerdict::Run));
-    assert_eq!(job.ended(JobStatus::Done, NOW).verdict(2), LegVerdict::Ended);
-}
-
-#[test]
 fn a_replay_opens_one_round_however_often_its_leg_runs() {
     for job in [job(JobKind::Replay), matching(&[Include::Failed])] {
         let opened = written(plan(&job, &row(0), Some(&record(Status::Failed, 0)), NOW));
@@ -111,6 +105,38 @@ fn one_whose_endpoint_takes_nothing_is_skipped_unless_an_earlier_run_has_sent_it
     assert_eq!(job.plan(0, &row(0), closed(&failed), NOW), RowPlan::Skip(RowResult::EndpointPaused));
     let opened = written(plan(&job, &row(0), Some(&failed), NOW));
     assert_eq!(job.plan(0, &row(0), closed(&opened), NOW), RowPlan::QueueAgain);
+}
+
+fn behind_open_circuit<'a>(record: Option<&'a Record>, new: Option<&'a NewDelivery>) -> Seen<'a> {
+    Seen { record, new, is_open: true, ..Seen::default() }
+}
+
+#[test]
+fn what_is_replayed_behind_an_open_circuit_is_held_in_its_new_round() {
+    let job = matching(&[Include::Failed, Include::Pending, Include::Missing]);
+    let (failed, pending, new) = (record(Status::Failed, 0), Record::begin(key(), new()), new());
+    for (row, seen, round) in [
+        (row(0), behind_open_circuit(Some(&failed), None), 1),
+        (first_row(), behind_open_circuit(Some(&pending), None), 0),
+        (first_row(), behind_open_circuit(None, Some(&new)), 0),
+    ] {
+        let held = written(job.plan(0, &row, seen, NOW));
+        assert_eq!((held.status, held.step, held.next), (Status::Held, Step { round, attempt: 0 }, None));
+        assert_eq!(
+            job.plan(0, &row, behind_open_circuit(Some(&held), None), NOW),
+            RowPlan::QueueAgain,
+            "its leg runs again"
+        );
+    }
+    let test = Record { event_type: EventType::ping(), ..failed.clone() };
+    assert_eq!(written(job.plan(0, &row(0), behind_open_circuit(Some(&test), None), NOW)).status, Status::Retrying);
+    let claimed = failed.claimed("x", LATER);
+    assert_eq!(
+        job.plan(0, &row(0), behind_open_circuit(Some(&claimed), None), NOW),
+        RowPlan::Skip(RowResult::InFlight)
+    );
+    let held = record(Status::Held, 0);
+    assert_eq!(written(drain().plan(0, &row(0), behind_open_circuit(Some(&held), None), NOW)).status, Status::Retrying);
 }
 
 #[test]

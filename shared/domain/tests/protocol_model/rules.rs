@@ -72,6 +72,8 @@ pub enum Write {
     Outcome(Made),
     /// By a job: a replay, the first message of a delivery that has no outcome, and a drain.
     Replay,
+    /// A replay that finds the circuit open.
+    ReplayHeld,
     First,
     Release,
 }
@@ -139,19 +141,20 @@ fn write_anew(facts: Option<Facts>, write: Write) -> Option<Facts> {
             let (attempt, decision) = attempt(made);
             record.record_attempt(&made.by.to_string(), attempt, decision)?
         }
-        Write::Replay => by_job(facts, JobKind::Replay, false)?,
-        Write::First => by_job(facts, JobKind::Replay, true)?,
-        Write::Release => by_job(facts, JobKind::Drain { endpoint_id: KEY.endpoint_id.clone() }, false)?,
+        Write::Replay => by_job(facts, JobKind::Replay, false, false)?,
+        Write::ReplayHeld => by_job(facts, JobKind::Replay, false, true)?,
+        Write::First => by_job(facts, JobKind::Replay, true, false)?,
+        Write::Release => by_job(facts, JobKind::Drain { endpoint_id: KEY.endpoint_id.clone() }, false, false)?,
     };
     Some(facts_of(&written))
 }
 
-fn by_job(facts: Option<Facts>, kind: JobKind, first: bool) -> Option<Record> {
+fn by_job(facts: Option<Facts>, kind: JobKind, first: bool, is_open: bool) -> Option<Record> {
     let job = Job::new(JobKey::generate(None, NOW, [1; 10]), kind, NOW, MONTH);
     let round = facts.map_or(0, |facts| facts.step.round);
     let row = Row { delivery: KEY.clone(), round, first };
     let record = facts.map(record_of);
-    match job.plan(0, &row, Seen { record: record.as_ref(), new: Some(&NEW), closed: None }, NOW) {
+    match job.plan(0, &row, Seen { record: record.as_ref(), new: Some(&NEW), closed: None, is_open }, NOW) {
         RowPlan::Write(record) => Some(*record),
         RowPlan::QueueAgain | RowPlan::Skip(_) => None,
     }
@@ -207,7 +210,7 @@ impl Trouble {
     /// After an attempt; `None` when that says nothing new.
     pub fn noted(self, success: bool) -> Option<Self> {
         let health = self.health();
-        let failure = Failure { at: NOW, event_id: &EVENT, gone: false };
+        let failure = Failure { at: NOW, event_id: &EVENT, gone: false, probe: None };
         let change = if success { health.succeeded(NOW) } else { health.failed(failure, "drain", &CIRCUIT) };
         change.map(|(Change::Mark(next) | Change::Open(next) | Change::Close(next))| Self::of(&next))
     }
@@ -221,7 +224,7 @@ impl Trouble {
         Health {
             failing_since: (self.failures > 0).then_some(ENDED),
             failures: self.failures,
-            open: self.open.then(|| Open { since: ENDED, drain: "drain".into() }),
+            open: self.open.then(|| Open::new(ENDED, "drain", NOW)),
             ..Health::good()
         }
     }

@@ -326,6 +326,7 @@ impl Steps {
         if state.leg.is_none() {
             if state.record.is_some() {
                 self.order_job(state, |b| &mut b.replays, Write::Replay, What::Replay);
+                self.order_replay_behind_circuit(state);
             }
             self.order_job(state, |b| &mut b.firsts, Write::First, What::Other);
         }
@@ -336,6 +337,21 @@ impl Steps {
         if *left(&mut state.budget) > 0 {
             *left(&mut state.budget) -= 1;
             self.leg(&state, write, what, false);
+        }
+    }
+
+    /// A replay that finds the circuit open holds the delivery in its new round. It sends the delivery as a probe, unless
+    /// another one is under way or the process dies before it does.
+    fn order_replay_behind_circuit(&mut self, state: &State) {
+        let is_open = state.door == Door::Open && state.trouble.open && state.budget.replays > 0;
+        let Some(record) = written(state.record, Write::ReplayHeld).filter(|_| is_open) else { return };
+        let mut held = State { record: Some(record), ..state.clone() };
+        held.budget.replays -= 1;
+        held.round_opened();
+        let mut probed = held.clone();
+        probed.send(record.step.next(), Kind::Probe { stale: false });
+        for state in [held, probed] {
+            self.befalls(What::Replay, state);
         }
     }
 
