@@ -122,7 +122,8 @@ fn other_name(expected: &str, presented: &[String]) -> String {
 fn printable_name(presented: &str) -> Option<String> {
     let name = presented.split_once('(')?.1.trim_end_matches(')').trim_matches('"');
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*:".contains(&byte);
-    (!name.is_empty() && name.bytes().all(is_name)).then(|| name.to_ascii_lowercase())
+    let is_printable = name.bytes().all(is_name) && name.ends_with(|last: char| last.is_ascii_alphanumeric());
+    is_printable.then(|| name.to_ascii_lowercase())
 }
 
 /// The name of an enum's variant, as words: `SelectedUnofferedKxGroup` becomes "selected unoffered kx group". The value

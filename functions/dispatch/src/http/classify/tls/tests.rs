@@ -292,6 +292,7 @@ fn a_certificate_of_other_names_is_told_with_them() {
     };
     let start = "the receiver's certificate is not for receiver.example.com";
     assert_eq!(detail(&[]), format!("{start}: it has no alternative name"));
+    assert_eq!(detail(&[":"]), format!("{start}: it has no alternative name"), "reads like no name");
     assert_eq!(detail(&["a.example", "*.b.example"]), format!("{start}, only for a.example, *.b.example"));
     assert_eq!(detail(&["a", "b", "c", "d", "e"]), format!("{start}, only for a, b, c and 2 more"));
 }
