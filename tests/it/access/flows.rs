@@ -110,7 +110,9 @@ async fn endpoints_and_keys(stack: &'static Stack) {
     let hook = steady(stack, json!({"signatures": ["v1", "v1a"]}), 200).await;
     let path = format!("/v1/endpoints/{}", hook.endpoint);
     done(&api, Method::GET, &path, None).await;
-    done(&api, Method::GET, &format!("/v1/endpoints?tenant={}", hook.tenant), None).await;
+    for list in [&*format!("/v1/endpoints?tenant={}", hook.tenant), "/v1/endpoints", "/v1/tenants"] {
+        done(&api, Method::GET, list, None).await;
+    }
     let headers = json!({"headers": {"authorization": secret(stack, "patched")}});
     done(&api, Method::PATCH, &path, Some(headers)).await;
     let rotated = done(&api, Method::POST, &format!("{path}/rotate-secret"), None).await;

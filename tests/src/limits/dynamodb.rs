@@ -17,7 +17,7 @@ const MOST_WRITES: usize = 100;
 const MOST_KEYS: usize = 100;
 const LONGEST_TOKEN: usize = 36;
 /// The attributes that are a key of a table or of an index.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "accepted_key",
     "created_key",
     "due_at",
@@ -31,6 +31,7 @@ const KEYS: [&str; 16] = [
     "owner",
     "sort_key",
     "stack_status",
+    "status",
     "tenant",
     "tenant_shard",
     "tenant_status",
