@@ -120,7 +120,7 @@ async fn when_scheduler_fails_the_queue_carries_the_retry() {
     let scheduled = id.clone();
     let schedule = move |call: &Call| call.operation == "CreateSchedule" && call.mentions(&scheduled);
     spoil(&hook, 1000, schedule, Fault::Refuse(429, "ThrottlingException"));
-    hook.stack.send("DeliveriesQueue", &json!({"v": 1, "delivery": id, "round": 0, "attempt": 2}).to_string()).await;
+    hook.stack.bring_due(&id.parse().unwrap(), 0, 2).await;
     let sent = eventually("the retry on the queue", SOON, || async {
         let sent = hook.stack.proxy.calls(|call| {
             call.operation == "SendMessage" && call.mentions(&hook.endpoint) && call.mentions("not_before")

@@ -43,9 +43,50 @@ async fn an_event_is_delivered_signed_and_recorded() {
     // Alone, it comes with its event and its endpoint.
     let fields = alone.as_object_mut().unwrap();
     let (event, endpoint) = (fields.remove("event").unwrap(), fields.remove("endpoint").unwrap());
+    let changed = fields["attempts"][0].as_object_mut().unwrap().remove("endpoint_changed_since");
+    assert_eq!(changed, Some(json!(false)));
     assert_eq!(event, json!({"data": {"name": "Zoë"}, "timestamp": accepted["accepted_at"]}));
     assert_eq!((&endpoint["id"], &endpoint["status"]), (&json!(hook.endpoint), &json!("active")));
     assert_eq!(alone, delivery);
+}
+
+#[scenario]
+async fn the_start_of_a_successs_answer_is_kept() {
+    let answer = || Answer::status(200).with_body(format!("{}{}", r#"{"ok":false,"error":""#, "x".repeat(400)));
+    let hook = Hook::new(Stack::calm().await, json!({}), move |_| answer()).await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "succeeded", SOON).await;
+    let attempt = &delivery["attempts"][0];
+    let kept = attempt["answer"].as_str().unwrap();
+    assert!(kept.starts_with(r#"{"ok":false,"error":"xxx"#) && kept.len() == 256, "{attempt}");
+    assert_eq!((&attempt["answer_cut"], &attempt["answer_bytes"]), (&json!(true), &json!(421)));
+}
+
+#[scenario]
+async fn each_attempt_shows_the_url_that_it_was_sent_to() {
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+        Answer::status(if received.path.starts_with("/new") { 200 } else { 500 })
+    })
+    .await;
+    let event = hook.post().await;
+    let failed = hook.until_status(&event, "retrying", SOON).await;
+    let path = format!("/v1/endpoints/{}", hook.endpoint);
+    let api = hook.stack.local.endpoints();
+    let (_, before) = api.get(&path).await.unwrap();
+    let url = before["url"].as_str().unwrap().to_owned();
+    let new = format!("{}/new/place?token=secret", &url[..url.rfind('/').unwrap()]);
+    let (status, changed) = api.patch(&path, &json!({"url": new})).await.unwrap();
+    assert_eq!(status, 200, "{changed}");
+    let id = failed["id"].as_str().unwrap();
+    hook.replay(&[id]).await;
+    hook.until_status(&event, "succeeded", SOON).await;
+    let (_, delivery) = hook.stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
+    let shown = |attempt: usize, field: &str| delivery["attempts"][attempt][field].clone();
+    assert_eq!([shown(0, "url"), shown(1, "url")], [json!(url), json!(new.strip_suffix("?token=secret"))]);
+    assert_eq!(shown(0, "endpoint_version"), before["version"]);
+    assert_eq!(shown(1, "endpoint_version"), changed["version"]);
+    let changed_since = [shown(0, "endpoint_changed_since"), shown(1, "endpoint_changed_since")];
+    assert_eq!(changed_since, [json!(true), json!(false)]);
 }
 
 #[scenario]

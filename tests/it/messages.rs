@@ -1,8 +1,9 @@
 //! What a message may do, row by row of the design's table, against the real function.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use local::Answer;
+use pombo_domain::time::Timestamp;
 use pombo_tests::{Call, Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
@@ -112,17 +113,53 @@ async fn a_message_for_a_delivery_that_is_gone_is_dropped() {
 }
 
 #[scenario]
-async fn a_message_that_comes_too_early_waits() {
+async fn a_message_with_a_time_waits_for_it() {
     let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
         Answer::status(if received.times == 1 { 500 } else { 200 })
     })
     .await;
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "retrying", SOON).await;
+    hook.stack.make_due(&delivery["id"].as_str().unwrap().parse().unwrap()).await;
     let due = pombo_aws::clock::now().plus(Duration::from_secs(4));
     let early = json!({"v": 1, "delivery": delivery["id"], "round": 0, "attempt": 2, "not_before": due});
     hook.stack.send("DeliveriesQueue", &early.to_string()).await;
     hook.until_status(&event, "succeeded", SOON).await;
-    let came = hook.receiver.received()[1].at.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let came = hook.receiver.received()[1].at.duration_since(UNIX_EPOCH).unwrap();
     assert!(came.as_millis() as i64 >= due.as_millis());
+}
+
+/// Scheduler may fire up to a minute before the time, and a queue may deliver a message twice.
+#[scenario]
+async fn a_retry_that_comes_early_waits_for_the_rest_and_is_made_once() {
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [8]}}), |received| {
+        Answer::status(if received.times == 1 { 500 } else { 200 })
+    })
+    .await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await;
+    for _ in 0..2 {
+        hook.stack.send("DeliveriesQueue", &message(&delivery, 0, 2)).await;
+    }
+    let due: Timestamp = delivery["next_attempt_at"].as_str().unwrap().parse().unwrap();
+    let succeeded = hook.until_status(&event, "succeeded", SOON).await;
+    let came = hook.receiver.received()[1].at.duration_since(UNIX_EPOCH).unwrap();
+    assert!(came.as_millis() as i64 + 1_000 >= due.as_millis(), "{came:?} is before {due}");
+    assert_eq!(succeeded["attempts"].as_array().unwrap().len(), 2, "{succeeded}");
+    settle(&hook).await;
+    assert_eq!(requests_for(&hook, &event), 2);
+}
+
+#[scenario]
+async fn a_message_far_ahead_of_its_record_is_dropped() {
+    let hook =
+        Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |_| Answer::status(500))
+            .await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await;
+    for (round, attempt) in [(0, 3), (1, 1), (9, 9)] {
+        hook.stack.send("DeliveriesQueue", &message(&delivery, round, attempt)).await;
+    }
+    settle(&hook).await;
+    assert_eq!((requests_for(&hook, &event), hook.delivery(&event).await), (1, delivery));
 }

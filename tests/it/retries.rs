@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use local::Answer;
+use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Call, Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
@@ -19,6 +20,10 @@ fn delay_of(delivery: &Value) -> i64 {
 /// The plain message for an attempt, as a schedule or a delay would bring it.
 fn message(delivery: &Value, round: u32, attempt: u32) -> String {
     json!({"v": 1, "delivery": delivery["id"], "round": round, "attempt": attempt}).to_string()
+}
+
+fn key_of(delivery: &Value) -> DeliveryKey {
+    delivery["id"].as_str().unwrap().parse().unwrap()
 }
 
 fn schedules_of(stack: &Stack, delivery: &Value) -> Vec<Arc<Call>> {
@@ -67,10 +72,11 @@ async fn the_default_policys_due_times_are_one_five_and_thirty_minutes_in_the_re
         assert_eq!(schedule.body["FlexibleTimeWindow"]["Mode"], "OFF");
         let name = schedule.body["Name"].as_str().unwrap();
         assert!(name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{name}");
-        // Fired early: its own input is put on the queue.
+        // It is due: the schedule's own input is put on the queue.
         let input = schedule.body["Target"]["Input"].as_str().unwrap();
         let ids: Value = serde_json::from_str(input).unwrap();
         assert_eq!(ids.to_string(), message(&delivery, 0, number as u32 + 1), "ids only");
+        hook.stack.make_due(&key_of(&delivery)).await;
         hook.stack.send("DeliveriesQueue", input).await;
     }
     let delivery = hook.until_status(&event, "failed", SOON).await;
@@ -91,7 +97,7 @@ async fn the_fast_policys_delays_are_powers_of_two_and_a_half_by_the_queue() {
         if number == 1 {
             continue; // The first is waited for.
         }
-        hook.stack.send("DeliveriesQueue", &message(&delivery, 0, number as u32 + 1)).await;
+        hook.stack.bring_due(&key_of(&delivery), 0, number as u32 + 1).await;
     }
     let delivery = hook.until_status(&event, "failed", SOON).await;
     assert_eq!(delivery["attempts"].as_array().unwrap().len(), 6);

@@ -60,6 +60,7 @@ pub fn delivery(tenant: &str, endpoint: &EndpointId, id: &str, accepted_at: Time
         duration_ms: 20,
         outcome,
         answer: None,
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::First,
     };

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::{Api, Emulator, EmulatorOptions, LocalOptions, LocalStack};
+use pombo_domain::delivery::DeliveryKey;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
@@ -235,6 +237,35 @@ impl Stack {
     pub async fn send(&self, queue: &str, body: &str) {
         let client = aws_sdk_sqs::Client::new(&self.local.sdk_config().await);
         client.send_message().queue_url(self.resource(queue)).message_body(body).send().await.unwrap();
+    }
+
+    /// Brings the time of a delivery's next attempt forward to now, so that a test need not wait for minutes. Does nothing if
+    /// the delivery has no next attempt.
+    pub async fn make_due(&self, delivery: &DeliveryKey) {
+        let now = pombo_aws::clock::now();
+        let client = aws_sdk_dynamodb::Client::new(&self.local.sdk_config().await);
+        let update = client
+            .update_item()
+            .table_name(self.resource("DeliveriesTable"))
+            .key("endpoint_id", AttributeValue::S(delivery.endpoint_id.to_string()))
+            .key("sort_key", AttributeValue::S(delivery.sort_key()))
+            .condition_expression("attribute_exists(#next)")
+            .update_expression("SET #next.#at = :now, due_at = :ms")
+            .expression_attribute_names("#next", "next")
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
+            .expression_attribute_values(":ms", AttributeValue::N(now.as_millis().to_string()));
+        if let Err(error) = update.send().await {
+            let has_none = error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception());
+            assert!(has_none, "{error:?}");
+        }
+    }
+
+    /// Brings the plain message of a delivery's next attempt at once, as its timer would when the attempt is due.
+    pub async fn bring_due(&self, delivery: &DeliveryKey, round: u32, attempt: u32) {
+        self.make_due(delivery).await;
+        let message = json!({"v": 1, "delivery": delivery, "round": round, "attempt": attempt});
+        self.send("DeliveriesQueue", &message.to_string()).await;
     }
 
     /// How many messages a queue holds, waiting and being handled.

@@ -162,6 +162,7 @@ mod tests {
             duration_ms: 1,
             outcome: Outcome::DeadLettered,
             answer: None,
+            sent_to: None,
             redelivered: false,
             trigger: Trigger::First,
         };

@@ -6,7 +6,7 @@ use pombo_aws::clock;
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
-use pombo_domain::outcome::{Attempt, Outcome, Trigger};
+use pombo_domain::outcome::{Attempt, Outcome, SentTo, Trigger};
 use pombo_domain::retry::{Jitter, decide, postponement};
 
 use crate::http::Exchange;
@@ -52,6 +52,7 @@ pub async fn attempt(
         started_at,
         duration_ms: exchange.took.as_millis() as u64,
         outcome: exchange.outcome,
+        sent_to: Some(SentTo::now(endpoint)),
         answer: exchange.answer,
         redelivered: redelivered || exchange.redelivered,
         trigger: if message.probe.is_some() { Trigger::Probe } else { Record::trigger(message.step) },

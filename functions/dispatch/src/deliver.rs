@@ -126,6 +126,11 @@ async fn claim(
                 app.protocol.wait(message.clone(), until.plus(Duration::from_secs(1))).await?;
                 return Ok(None);
             }
+            Verdict::Early { due } => {
+                tracing::info!(delivery = %message.delivery, step = %message.step, %due, "The attempt is not due yet; the message waits.");
+                app.protocol.wait(message.clone(), due).await?;
+                return Ok(None);
+            }
             Verdict::Ensure => {
                 if let Some(record) = &seen {
                     app.protocol.ensure_next(record).await?;
@@ -222,6 +227,7 @@ fn log_drop(message: &DeliveryMessage, reason: DropReason) {
     let reason = match reason {
         DropReason::Settled => "settled",
         DropReason::Passed => "passed",
+        DropReason::Ahead => "ahead of its record",
         DropReason::Gone => "gone",
     };
     tracing::info!(delivery = %message.delivery, step = %message.step, reason, "A message was dropped.");

@@ -1,7 +1,7 @@
 //! `GET /v1/deliveries/{id}`: everything about one delivery: its attempts, the event that is sent, and the endpoint.
 //!
-//! What an endpoint was like at an attempt is not kept. It is shown as it is now, with the time since when it has been so: of
-//! an attempt that began later (by more than the ten seconds for which an endpoint is remembered), that is what it was.
+//! Each attempt shows the URL that it was sent to and the endpoint's version then. The endpoint itself is shown as it is
+//! now; an attempt of another version says that the endpoint has changed since.
 
 use futures::try_join;
 use pombo_aws::clock;
@@ -36,6 +36,7 @@ struct EndpointView<'a> {
     name: &'a str,
     url: &'a str,
     status: EndpointStatus,
+    version: u64,
     since: Timestamp,
     circuit: Circuit,
 }
@@ -71,6 +72,9 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
 
 /// A delivery is worth showing without an event that cannot be read.
 fn whole(mut delivery: DeliveryView, known: Option<&(Endpoint, Health)>, event: Option<&Event>) -> Response {
+    if let Some((endpoint, _)) = known {
+        delivery.compare_to_version(endpoint.version);
+    }
     if let Some((endpoint, health)) = known.filter(|_| delivery.held_at().is_some()) {
         delivery.name_cause(Held::of(endpoint.status, health));
     }
@@ -79,6 +83,7 @@ fn whole(mut delivery: DeliveryView, known: Option<&(Endpoint, Health)>, event: 
         name: &endpoint.name,
         url: endpoint.url.as_str(),
         status: endpoint.status,
+        version: endpoint.version,
         since: endpoint.updated_at,
         circuit: Circuit::of(health),
     });
@@ -131,7 +136,7 @@ mod tests {
         let shown = r#""event":{"timestamp":"1970-01-01T00:00:07.000Z","data":{ "z":1.10, "a" : 1e400 }}"#;
         assert!(body.contains(shown), "{body}");
         assert!(!body.contains("whsec") && !body.contains("receivers-own"), "{body}");
-        let endpoint = r#""endpoint":{"id":"ep_aaaaaaaaaaaaaaaa","name":"<b>","url":"https://example.com/hook?t=1","status":"deleted","since":"2026-01-02T00:00:00.000Z","circuit":{"state":"closed","since":null,"next_probe_at":null}}"#;
+        let endpoint = r#""endpoint":{"id":"ep_aaaaaaaaaaaaaaaa","name":"<b>","url":"https://example.com/hook?t=1","status":"deleted","version":3,"since":"2026-01-02T00:00:00.000Z","circuit":{"state":"closed","since":null,"next_probe_at":null}}"#;
         assert!(body.contains(endpoint), "{body}");
     }
 

@@ -1,5 +1,7 @@
 //! Deliveries, attempts and jobs as the API shows them.
 
+use std::collections::BTreeMap;
+
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
@@ -38,6 +40,15 @@ struct AttemptView {
     started_at: Timestamp,
     duration_ms: u64,
     outcome: Outcome,
+    /// The endpoint's version at the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_version: Option<u64>,
+    /// The URL of that version, without its query, and cut to 120 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    /// Whether the endpoint has another version now. Only the view of one delivery knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_changed_since: Option<bool>,
     /// The start of the answer's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
@@ -73,7 +84,7 @@ impl DeliveryView {
             accepted_at: record.key.accepted_at,
             next_attempt_at,
             held: None,
-            attempts: record.attempts.into_iter().map(AttemptView::of).collect(),
+            attempts: record.attempts.into_iter().map(|attempt| AttemptView::of(attempt, &record.urls)).collect(),
             older_attempts: record.older_attempts,
         }
     }
@@ -86,6 +97,13 @@ impl DeliveryView {
     /// The endpoint at which it is held, if it is.
     pub(crate) fn held_at(&self) -> Option<&EndpointId> {
         (self.status == Status::Held).then_some(&self.endpoint_id)
+    }
+
+    /// Says of each attempt whether the endpoint, which has this version now, has changed since.
+    pub(crate) fn compare_to_version(&mut self, now: u64) {
+        for attempt in &mut self.attempts {
+            attempt.endpoint_changed_since = attempt.endpoint_version.map(|then| then != now);
+        }
     }
 
     /// Says why it is held.
@@ -103,7 +121,9 @@ impl DeliveryView {
 }
 
 impl AttemptView {
-    fn of(attempt: Attempt) -> Self {
+    /// From the attempt and the record's URLs by version.
+    fn of(attempt: Attempt, urls: &BTreeMap<u64, String>) -> Self {
+        let endpoint_version = attempt.endpoint_version();
         let Answer { text, cut, bytes, location, retry_after } = attempt.answer.unwrap_or_default();
         Self {
             round: attempt.step.round,
@@ -111,6 +131,9 @@ impl AttemptView {
             started_at: attempt.started_at,
             duration_ms: attempt.duration_ms,
             outcome: attempt.outcome,
+            endpoint_version,
+            url: endpoint_version.and_then(|version| urls.get(&version).cloned()),
+            endpoint_changed_since: None,
             answer: (!text.is_empty()).then_some(text),
             answer_cut: cut,
             answer_bytes: bytes,
@@ -125,6 +148,7 @@ impl AttemptView {
 #[cfg(test)]
 mod tests {
     use pombo_domain::delivery::{NewDelivery, Step};
+    use pombo_domain::outcome::SentTo;
     use pombo_domain::retry::{Decision, Next, Route};
 
     use super::*;
@@ -150,6 +174,7 @@ mod tests {
             duration_ms: 12,
             outcome: Outcome::HttpStatus { status_code: 500 },
             answer: Some("<b>no</b>".into()),
+            sent_to: None,
             redelivered: false,
             trigger: Record::trigger(Step { round: 0, attempt }),
         }
@@ -193,7 +218,8 @@ mod tests {
 
     #[test]
     fn an_attempt_shows_what_the_receiver_said_and_leaves_out_what_it_did_not() {
-        let shown = |answer| serde_json::to_value(AttemptView::of(Attempt { answer, ..failed_attempt(1) })).unwrap();
+        let view = |answer| AttemptView::of(Attempt { answer, ..failed_attempt(1) }, &BTreeMap::new());
+        let shown = |answer| serde_json::to_value(view(answer)).unwrap();
         let full = Answer {
             text: "no".to_owned(),
             cut: true,
@@ -214,6 +240,27 @@ mod tests {
         }
         let location = Answer { location: Some("/b".to_owned()), ..Answer::default() };
         assert_eq!(shown(Some(location)).get("answer"), None, "a redirect without a body");
+    }
+
+    #[test]
+    fn an_attempt_shows_where_it_went_and_whether_the_endpoint_has_changed_since() {
+        let next = Next { at: Timestamp::from_seconds(1_700_000_061), route: Route::Queue };
+        let mut record = record();
+        for (number, version, url) in [(1, 3, "https://a.example/x"), (2, 5, "https://b.example/x")] {
+            let sent_to = Some(SentTo { version, url: Some(url.to_owned()) });
+            let attempt = Attempt { sent_to, ..failed_attempt(number) };
+            record = record.record_attempt("me", attempt, Decision::Retry(next)).unwrap();
+        }
+        let mut view = DeliveryView::of(record);
+        view.compare_to_version(5);
+        let shown = serde_json::to_value(view).unwrap();
+        for (place, version, url, changed) in
+            [(0, 3, "https://a.example/x", true), (1, 5, "https://b.example/x", false)]
+        {
+            let attempt = &shown["attempts"][place];
+            assert_eq!((&attempt["endpoint_version"], &attempt["url"]), (&version.into(), &url.into()));
+            assert_eq!(attempt["endpoint_changed_since"], changed);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod item;
 mod lists;
+mod write_unit;
 
 use std::collections::HashMap;
 
@@ -16,6 +17,7 @@ use pombo_domain::time::Timestamp;
 
 use self::item::{from_item, key_of, table_key, to_item};
 pub use self::lists::{List, Window};
+use self::write_unit::within_a_unit;
 use crate::batch;
 use crate::effect::effect;
 use crate::error::AwsError;
@@ -87,6 +89,7 @@ impl DeliveriesTable {
     pub async fn put(&self, seen: Option<u64>, record: Record, writer: &str) -> Result<Put, AwsError> {
         const CALL: &str = "dynamodb:PutItem Deliveries";
         let record = Record { rev: seen.unwrap_or(0) + 1, writer: writer.to_owned(), ..record };
+        let record = within_a_unit(record).map_err(|error| AwsError::unreadable(CALL, error))?;
         let item = to_item(&record).map_err(|error| AwsError::unreadable(CALL, error))?;
         let request = self
             .client

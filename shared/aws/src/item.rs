@@ -98,7 +98,6 @@ impl Reader {
     }
 }
 
-/// How large items are, as DynamoDB counts.
 /// A put, in a transaction, in the place of the version `seen`, or of nothing.
 pub(crate) fn put_versioned(
     table: &str,
@@ -119,25 +118,20 @@ pub(crate) fn put_versioned(
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-#[cfg(test)]
-#[allow(clippy::panic)]
-pub(crate) mod sizes {
-    use super::*;
+/// The bytes of an item: of all names and values; "each List or Map requires 3 bytes of overhead", and one for each element
+/// (Developer Guide, "DynamoDB item sizes and formats"). A number takes "1 byte per two significant digits" and one more.
+pub(crate) fn size_of(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
+}
 
-    /// The bytes of an item: of all names and values; "each List or Map requires 3 bytes of overhead", and one for each element
-    /// (Developer Guide, "DynamoDB item sizes and formats"). A number takes at most its digits.
-    pub(crate) fn size_of(item: &Item) -> usize {
-        item.iter().map(|(name, value)| name.len() + size(value)).sum()
-    }
-
-    fn size(value: &AttributeValue) -> usize {
-        match value {
-            AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
-            AttributeValue::B(bytes) => bytes.as_ref().len(),
-            AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
-            AttributeValue::M(map) => 3 + map.len() + size_of(map),
-            AttributeValue::L(list) => 3 + list.len() + list.iter().map(size).sum::<usize>(),
-            other => panic!("an attribute of no kind that is stored: {other:?}"),
-        }
+fn size_of_value(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::M(map) => 3 + map.len() + size_of(map),
+        AttributeValue::L(list) => 3 + list.len() + list.iter().map(size_of_value).sum::<usize>(),
+        // Truth values and nulls. No sets are stored.
+        _ => 1,
     }
 }

@@ -291,6 +291,7 @@ mod tests {
             duration_ms: 1,
             outcome: Outcome::Tls { detail: "x".into() },
             answer: None,
+            sent_to: None,
             redelivered: true,
             trigger: Trigger::Retry,
         };
@@ -318,6 +319,7 @@ mod tests {
             duration_ms: 1,
             outcome: Outcome::Connection { detail: "\u{fffe}".into() },
             answer: Some(answer.as_str().into()),
+            sent_to: None,
             redelivered: false,
             trigger: Trigger::First,
         };

@@ -1,12 +1,14 @@
 //! What became of an attempt.
 
 mod answer;
+mod sent_to;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::Answer;
+pub use self::sent_to::SentTo;
 use crate::address::Refusal;
 use crate::delivery::Step;
 use crate::time::Timestamp;
@@ -15,7 +17,10 @@ use crate::time::Timestamp;
 pub const NEWEST_ANSWER: usize = 1024;
 
 /// How much of an older attempt's answer is kept, in bytes.
-pub const OLDER_ANSWER: usize = 256;
+pub const OLDER_ANSWER: usize = 224;
+
+/// How much of a success's answer is kept, in bytes.
+pub const SUCCESS_ANSWER: usize = 256;
 
 /// How much of a failure's explanation is kept, in bytes.
 const LONGEST_DETAIL: usize = 200;
@@ -157,6 +162,9 @@ pub struct Attempt {
     pub duration_ms: u64,
     /// What became of it.
     pub outcome: Outcome,
+    /// The endpoint as it was then; `None` where nothing was to be sent.
+    #[serde(flatten)]
+    pub sent_to: Option<SentTo>,
     /// What the receiver said next to its status code, where that is kept.
     #[serde(flatten)]
     pub answer: Option<Answer>,
@@ -174,6 +182,12 @@ impl Attempt {
     #[must_use]
     pub fn ended_at(&self) -> Timestamp {
         self.started_at.plus(Duration::from_millis(self.duration_ms))
+    }
+
+    /// The endpoint's version at the attempt, if it was sent to one.
+    #[must_use]
+    pub fn endpoint_version(&self) -> Option<u64> {
+        self.sent_to.as_ref().map(|sent_to| sent_to.version)
     }
 
     /// Cuts the answer to at most `bytes`, at a character's boundary.

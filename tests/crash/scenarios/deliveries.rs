@@ -180,6 +180,7 @@ pub async fn unreadable(run: &Run<'_>) {
 pub async fn came_early(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [LONG]}})).await;
     let event = run.post_to_retry("e", &endpoint).await;
+    run.ground.stack.make_due(&event).await;
     let soon = clock::now().plus(Duration::from_secs(2));
     let message = json!({"v": 1, "delivery": event, "round": 0, "attempt": 2, "not_before": soon});
     run.send("DeliveriesQueue", message).await;
@@ -196,6 +197,7 @@ pub async fn came_twice(run: &Run<'_>) {
     let event = run.post_to_retry("e", &endpoint).await;
     run.answers_after(Duration::from_millis(800));
     run.are_together(2);
+    run.ground.stack.make_due(&event).await;
     run.send_twice("DeliveriesQueue", &json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
     run.until(&event, Status::Succeeded).await;
 }
@@ -249,7 +251,7 @@ pub async fn scheduler_down(run: &Run<'_>) {
     let event = run.post_to_retry("e", &endpoint).await;
     run.until_it("the message", || async { (!run.ground.is_quiet().await).then_some(()) }).await;
     // It waits in the queue for a minute: now is as good.
-    run.send("DeliveriesQueue", json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
+    run.ground.stack.bring_due(&event, 0, 2).await;
     run.until(&event, Status::Succeeded).await;
     run.ground.clear().await;
 }

@@ -82,6 +82,7 @@ pub async fn dead_letters(run: &Run<'_>) {
         // No request was made for it.
         outcome: Outcome::Expired,
         answer: None,
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::Retry,
     };

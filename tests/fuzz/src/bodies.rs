@@ -44,6 +44,7 @@ fn answer(text: &str) {
         duration_ms: 1,
         outcome,
         answer: Some(text.into()),
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::First,
     };

@@ -35,6 +35,7 @@ fn outcome(outcome: Outcome, decision: Decision) -> QueuedOutcome {
         duration_ms: 20,
         outcome,
         answer: Some("no \u{ffff}".into()),
+        sent_to: None,
         redelivered: true,
         trigger: Trigger::Replay,
     };

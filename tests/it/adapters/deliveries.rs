@@ -53,6 +53,7 @@ fn attempts() -> Vec<Attempt> {
         started_at: some_time(),
         duration_ms: u64::from(number) * 7,
         answer: number.is_multiple_of(2).then(|| detail.as_str().into()),
+        sent_to: None,
         redelivered: number.is_multiple_of(3),
         trigger: [Trigger::First, Trigger::Retry, Trigger::Replay][number as usize % 3],
         outcome,

@@ -142,6 +142,7 @@ async fn an_outcome_can_be_queued_whatever_the_receiver_answered(on: &Backend) {
         duration_ms: 1,
         outcome: Outcome::HttpStatus { status_code: 500 },
         answer: Some(answer.into()),
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::First,
     };

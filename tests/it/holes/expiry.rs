@@ -47,7 +47,7 @@ async fn an_id_that_is_used_again_is_another_event_whose_body_the_old_deliveries
     assert_eq!((&accepted["duplicate"], &accepted["deliveries"]), (&json!(false), &json!(1)), "{accepted}");
     hook.until("again", "the new one", SOON, |delivery| delivery["status"] == "succeeded").await;
     // What is left of the old one: its retry, a first message by reference, and a replay.
-    bring(stack, &old, 0, 2).await;
+    stack.bring_due(&old, 0, 2).await;
     let failed = until_failed(stack, &old).await;
     assert_eq!(outcomes(&failed), [&FAILURE, &Outcome::Expired]);
     hook.replay(&[&old.to_string()]).await;

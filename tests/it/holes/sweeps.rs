@@ -194,7 +194,7 @@ async fn a_sweep_takes_at_most_a_thousand_and_leaves_them_alone_for_an_hour(stac
     });
     assert!(limits.iter().all(|query| query.body["Limit"] == 125), "{limits:?}");
     for record in &first {
-        let left = clock::now().until(record.next.unwrap().at).as_secs();
+        let left = clock::now().until(record.look_due().unwrap()).as_secs();
         assert!((3500..=3600).contains(&left) && record.step.attempt == 1, "{record:?}");
     }
     sweep(stack).await;

@@ -202,6 +202,7 @@ fn tried(record: Record, decision: Decision) -> Record {
         duration_ms: 1,
         outcome: Outcome::HttpStatus { status_code: 500 },
         answer: None,
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::First,
     };

@@ -57,6 +57,7 @@ fn attempt(outcome: Outcome, trigger: Trigger) -> Attempt {
         duration_ms: 7,
         outcome,
         answer: Some("no".into()),
+        sent_to: None,
         redelivered: true,
         trigger,
     }
@@ -143,7 +144,9 @@ fn record() -> Record {
         step: Step { round: 1, attempt: 2 },
         claim: Some(Claim { holder: "a/b".into(), until: THEN }),
         next: Some(next(Route::Scheduler)),
+        next_look: Some(THEN),
         attempts: outcomes.map(|(outcome, trigger)| attempt(outcome, trigger)).collect(),
+        urls: BTreeMap::from([(3, "https://example.com/a".into())]),
         older_attempts: 2,
         job: Some("job".into()),
         rev: 0,

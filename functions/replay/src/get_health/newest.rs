@@ -89,6 +89,7 @@ mod tests {
                 status_code => Outcome::HttpStatus { status_code: *status_code },
             },
             answer: None,
+            sent_to: None,
             redelivered: false,
             trigger: Trigger::First,
         };

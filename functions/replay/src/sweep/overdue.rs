@@ -9,8 +9,7 @@ use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_aws::protocol::outgoing;
 use pombo_aws::queue::LARGEST_BATCH;
-use pombo_domain::delivery::{Record, SHARDS, Status};
-use pombo_domain::retry::Next;
+use pombo_domain::delivery::{Record, SHARDS};
 use pombo_domain::time::Timestamp;
 
 use crate::send::{next_attempt, send_all};
@@ -81,9 +80,9 @@ async fn queue_batch(app: &App, records: &[Record], writer: &str) -> Batch {
     }
 }
 
-/// Moves a record's next attempt on; gives the record if its message is to be sent.
+/// Writes down that a record was looked at; gives the record if its message is to be sent.
 async fn postpone(app: &App, record: &Record, writer: &str) -> Result<Option<Record>, AwsError> {
-    let Some(postponed) = postponed(record, writer, app.overdue, clock::now()) else { return Ok(None) };
+    let Some(postponed) = postponed(record, app.overdue, clock::now()) else { return Ok(None) };
     match app.protocol.deliveries.put(Some(record.rev), postponed, writer).await {
         Ok(Put::Stored(stored)) => Ok(Some(*stored)),
         // It has moved: it is stuck no longer.
@@ -95,20 +94,16 @@ async fn postpone(app: &App, record: &Record, writer: &str) -> Result<Option<Rec
     }
 }
 
-/// The record with its next attempt moved on, so that the next sweeps leave it alone; `None` when it is not stuck. The
-/// claim of a dead process stays: it tells that the attempt may have been sent.
-fn postponed(record: &Record, writer: &str, overdue: Duration, now: Timestamp) -> Option<Record> {
-    let next = record.next.filter(|next| record.status == Status::Retrying && next.at < now.minus(overdue))?;
-    if record.live_claim(now).is_some() {
-        return None;
-    }
-    Some(record.due_at(writer, Next { at: now.plus(LEFT_ALONE_FOR), ..next }))
+/// The record that the next sweeps leave alone; `None` when it is not stuck.
+fn postponed(record: &Record, overdue: Duration, now: Timestamp) -> Option<Record> {
+    let is_stuck = record.look_due().is_some_and(|due| due < now.minus(overdue)) && record.live_claim(now).is_none();
+    is_stuck.then(|| record.looked_at(now.plus(LEFT_ALONE_FOR)))
 }
 
 #[cfg(test)]
 mod tests {
-    use pombo_domain::delivery::{DeliveryKey, NewDelivery, Step};
-    use pombo_domain::retry::Route;
+    use pombo_domain::delivery::{DeliveryKey, NewDelivery, Status, Step};
+    use pombo_domain::retry::{Next, Route};
 
     use super::*;
 
@@ -142,16 +137,18 @@ mod tests {
             (stuck.cancelled(), false),
             (Record { next: None, ..stuck.clone() }, false),
         ] {
-            assert_eq!(postponed(&record, "me", OVERDUE, NOW).is_some(), expected, "{record:?}");
+            assert_eq!(postponed(&record, OVERDUE, NOW).is_some(), expected, "{record:?}");
         }
     }
 
     #[test]
     fn it_is_left_alone_for_an_hour_and_its_step_stays() {
         let stuck = retrying(1000).claimed("dead", NOW);
-        let moved = postponed(&stuck, "me", OVERDUE, NOW).unwrap();
+        let moved = postponed(&stuck, OVERDUE, NOW).unwrap();
         assert_eq!((moved.step, moved.status), (stuck.step, Status::Retrying));
-        assert_eq!(moved.next.unwrap(), Next { at: NOW.plus(LEFT_ALONE_FOR), route: Route::Scheduler });
+        assert_eq!((moved.due(), moved.look_due()), (stuck.due(), Some(NOW.plus(LEFT_ALONE_FOR))));
+        assert_eq!(postponed(&moved, OVERDUE, NOW.plus(LEFT_ALONE_FOR)), None);
+        assert!(postponed(&moved, OVERDUE, NOW.plus(LEFT_ALONE_FOR + OVERDUE * 2)).is_some());
         assert!(moved.was_abandoned("me"), "the attempt may have been sent");
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn remedy(message: &DeliveryMessage, record: Option<&Record>, holder:
         Verdict::Wait { .. } => Remedy::Leave,
         // What is held is not lost: it is visible, and the drain sends it when the endpoint is back.
         Verdict::Claim if record.is_some_and(|record| record.status == Status::Held) => Remedy::Discard,
-        Verdict::Claim => fail(message, record, holder, now),
+        Verdict::Claim | Verdict::Early { .. } => fail(message, record, holder, now),
     }
 }
 
@@ -51,6 +51,7 @@ fn fail(message: &DeliveryMessage, record: Option<&Record>, holder: &str, now: T
         duration_ms: 0,
         outcome: Outcome::DeadLettered,
         answer: None,
+        sent_to: None,
         redelivered: seen.was_abandoned(holder),
         trigger: Record::trigger(message.step),
     };
@@ -109,7 +110,8 @@ mod tests {
     #[test]
     fn a_plain_message_by_the_status_and_step_of_its_record() {
         for status in ALL {
-            for (record_at, expected) in [(0, "fail"), (1, "fail"), (2, "ensure"), (3, "discard")] {
+            // The message asks for the second attempt: it is ahead of a record without one.
+            for (record_at, expected) in [(0, "discard"), (1, "fail"), (2, "ensure"), (3, "discard")] {
                 let expected = match status {
                     Status::Succeeded | Status::Failed | Status::Cancelled => "discard",
                     Status::Held if expected == "fail" => "discard",
@@ -156,6 +158,7 @@ mod tests {
             duration_ms: 1,
             outcome: Outcome::Succeeded { status_code: 200 },
             answer: None,
+            sent_to: None,
             redelivered: false,
             trigger: Trigger::First,
         };

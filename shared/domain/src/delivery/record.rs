@@ -3,19 +3,22 @@
 //! Each method takes the record that was seen and gives the one to write in its place; the caller writes it under the
 //! condition that the seen one still stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{DeliveryKey, Status, Step};
 use crate::event_type::EventType;
 use crate::ids::TenantId;
-use crate::outcome::{Attempt, NEWEST_ANSWER, OLDER_ANSWER, Trigger};
+use crate::outcome::{Attempt, NEWEST_ANSWER, OLDER_ANSWER, SUCCESS_ANSWER, Trigger};
 use crate::retry::{Decision, Next, Route};
 use crate::time::Timestamp;
 
 /// How many attempts are kept whole; older ones are counted.
 pub const MOST_ATTEMPTS: usize = 12;
+
+/// Maximum number of the endpoint's versions whose URLs are kept: the newest ones.
+pub const MAX_URLS: usize = 4;
 
 /// A process's exclusive right to make the next attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +58,12 @@ pub struct Record {
     pub claim: Option<Claim>,
     /// The next attempt; always there while `retrying`.
     pub next: Option<Next>,
+    /// When the sweep looks for the next attempt again, if it has queued that once more. It is cleared with `next`.
+    pub next_look: Option<Timestamp>,
     /// The newest attempts, oldest first.
     pub attempts: Vec<Attempt>,
+    /// The URL of each version of the endpoint that those attempts were sent to, as [`SentTo`] cuts it.
+    pub urls: BTreeMap<u64, String>,
     /// How many attempts before those are no longer kept.
     pub older_attempts: u32,
     /// The job that last opened a round or released the delivery.
@@ -85,7 +92,7 @@ pub struct Listing {
     /// The shard of the timers, while `retrying`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_shard: Option<String>,
-    /// When the next attempt is due in Unix milliseconds, while `retrying`.
+    /// When the sweep has to look for the next attempt, in Unix milliseconds, while `retrying`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_at: Option<i64>,
 }
@@ -122,7 +129,9 @@ impl Record {
             step: Step::default(),
             claim: None,
             next: None,
+            next_look: None,
             attempts: Vec::new(),
+            urls: BTreeMap::new(),
             older_attempts: 0,
             job: None,
             rev: 0,
@@ -136,6 +145,18 @@ impl Record {
     #[must_use]
     pub fn live_claim(&self, now: Timestamp) -> Option<&Claim> {
         self.claim.as_ref().filter(|claim| claim.until > now)
+    }
+
+    /// When the next attempt is due; `None` unless the delivery is `retrying`.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.next.filter(|_| self.status == Status::Retrying).map(|next| next.at)
+    }
+
+    /// When the sweep has to look whether the next attempt was made; `None` unless the delivery is `retrying`.
+    #[must_use]
+    pub fn look_due(&self) -> Option<Timestamp> {
+        self.due().max(self.next_look.filter(|_| self.due().is_some()))
     }
 
     /// Whether a claim was left by a process that never recorded an outcome: it may have sent the attempt.
@@ -174,6 +195,7 @@ impl Record {
         let mut record = self.released_by(holder);
         if decision != Decision::StillHeld {
             record.step = self.step.max(attempt.step);
+            record.next_look = None;
         }
         (record.status, record.next) = match decision {
             Decision::Succeeded => (Status::Succeeded, None),
@@ -196,31 +218,41 @@ impl Record {
         self.attempts.iter().any(|known| (known.step, known.started_at) == (attempt.step, attempt.started_at))
     }
 
-    fn push(&mut self, attempt: Attempt) {
+    fn push(&mut self, mut attempt: Attempt) {
+        if let Some(sent_to) = &mut attempt.sent_to
+            && let Some(url) = sent_to.url.take()
+        {
+            self.urls.insert(sent_to.version, url);
+        }
         for older in &mut self.attempts {
             older.shorten_answer(OLDER_ANSWER);
         }
         self.attempts.push(attempt);
         if let Some(newest) = self.attempts.last_mut() {
-            newest.shorten_answer(NEWEST_ANSWER);
+            newest.shorten_answer(if newest.outcome.is_success() { SUCCESS_ANSWER } else { NEWEST_ANSWER });
             newest.outcome = newest.outcome.clone().shortened();
         }
         let excess = self.attempts.len().saturating_sub(MOST_ATTEMPTS);
         self.attempts.drain(..excess);
         self.older_attempts += excess as u32;
+        let kept: BTreeSet<u64> = self.attempts.iter().filter_map(Attempt::endpoint_version).collect();
+        self.urls.retain(|version, _| kept.contains(version));
+        while self.urls.len() > MAX_URLS {
+            self.urls.pop_first();
+        }
     }
 
     /// Holds the delivery: its endpoint is paused, or its circuit open. It has no timer; the drain moves it on. The claim of
     /// `holder` ends; that of a dead process is left: it tells that the attempt may have been sent.
     #[must_use]
     pub fn held(&self, holder: &str) -> Self {
-        Self { status: Status::Held, next: None, ..self.released_by(holder) }
+        Self { status: Status::Held, next: None, next_look: None, ..self.released_by(holder) }
     }
 
     /// Ends the delivery: an operator asked for it, or its endpoint was deleted. The step is left as it was.
     #[must_use]
     pub fn cancelled(&self) -> Self {
-        Self { status: Status::Cancelled, next: None, claim: None, ..self.clone() }
+        Self { status: Status::Cancelled, next: None, next_look: None, claim: None, ..self.clone() }
     }
 
     /// Opens the next round for a replay; the only change that un-settles a delivery. The claim of a dead process is
@@ -231,6 +263,7 @@ impl Record {
             status: Status::Retrying,
             step: Step { round: self.step.round.saturating_add(1), attempt: 0 },
             next: Some(Next { at: due, route: Route::Queue }),
+            next_look: None,
             claim: None,
             job: Some(job.to_owned()),
             ..self.clone()
@@ -243,17 +276,24 @@ impl Record {
         Self {
             status: Status::Retrying,
             next: Some(Next { at: due, route: Route::Queue }),
+            next_look: None,
             job: Some(job.to_owned()),
             ..self.clone()
         }
     }
 
-    /// Puts the next attempt at another time: a long wait, or the sweep's next look at a message that never came. The
-    /// claim of `holder` ends.
+    /// Puts the next attempt at another time, after a long wait. The claim of `holder` ends.
     #[must_use]
     pub fn due_at(&self, holder: &str, next: Next) -> Self {
         let record = self.released_by(holder);
-        Self { status: Status::Retrying, next: Some(next), ..record }
+        Self { status: Status::Retrying, next: Some(next), next_look: None, ..record }
+    }
+
+    /// The sweep has queued the next attempt once more, and looks again at `time`. The attempt stays due: its message never
+    /// came. The claim of a dead process stays: it tells that the attempt may have been sent.
+    #[must_use]
+    pub fn looked_at(&self, time: Timestamp) -> Self {
+        Self { next_look: Some(time), ..self.clone() }
     }
 
     /// Why the attempt at `step` is made.
@@ -274,14 +314,14 @@ impl Record {
             return None;
         }
         let shard = self.key.shard();
-        let due = self.next.filter(|_| self.status == Status::Retrying);
+        let due = self.look_due();
         Some(Listing {
             endpoint_status: Listing::endpoint_partition(&self.key.endpoint_id, self.status),
             tenant_status: Listing::tenant_partition(&self.tenant, self.status, shard),
             stack_status: Listing::stack_partition(self.status, shard),
             list_key: self.key.list_key(),
             due_shard: due.map(|_| shard.to_string()),
-            due_at: due.map(|next| next.at.as_millis()),
+            due_at: due.map(Timestamp::as_millis),
         })
     }
 }
@@ -291,7 +331,7 @@ impl Record {
 pub(super) mod tests {
     use super::*;
     use crate::ids::EndpointId;
-    use crate::outcome::Outcome;
+    use crate::outcome::{Outcome, SentTo};
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
     const NEXT: Next = Next { at: Timestamp::from_millis(1_700_000_060_000), route: Route::Scheduler };
@@ -317,6 +357,7 @@ pub(super) mod tests {
             duration_ms: 20,
             outcome: Outcome::HttpStatus { status_code: 500 },
             answer: Some("x".repeat(3000).as_str().into()),
+            sent_to: None,
             redelivered: false,
             trigger: Trigger::First,
         }
@@ -404,12 +445,32 @@ pub(super) mod tests {
     fn a_record_stays_small_however_often_it_is_tried() {
         let mut record = record();
         for number in 1..=30 {
-            record = record.record_attempt("me", attempt(0, number), Decision::Retry(NEXT)).unwrap();
+            let sent_to = SentTo { version: number.into(), url: Some(format!("https://example.com/{number}")) };
+            let attempt = Attempt { sent_to: Some(sent_to), ..attempt(0, number) };
+            record = record.record_attempt("me", attempt, Decision::Retry(NEXT)).unwrap();
         }
         assert_eq!((record.attempts.len(), record.older_attempts), (MOST_ATTEMPTS, 18));
+        assert_eq!(record.urls.keys().copied().collect::<Vec<_>>(), [27, 28, 29, 30], "of the newest versions");
+        assert!(record.attempts.iter().all(|attempt| attempt.sent_to.as_ref().unwrap().url.is_none()));
         let answers: Vec<usize> = record.attempts.iter().map(|a| a.answer.as_ref().unwrap().text.len()).collect();
         assert_eq!(answers[..11], [OLDER_ANSWER; 11]);
         assert_eq!(answers[11], NEWEST_ANSWER);
+    }
+
+    #[test]
+    fn each_versions_url_is_kept_once_and_a_successs_answer_is_cut_to_256_bytes() {
+        let sent = |round, url: &str| Attempt {
+            sent_to: Some(SentTo { version: 7, url: Some(url.to_owned()) }),
+            ..attempt(0, round)
+        };
+        let record = record().record_attempt("me", sent(1, "https://a"), Decision::Retry(NEXT)).unwrap();
+        let success = Attempt { outcome: Outcome::Succeeded { status_code: 200 }, ..sent(2, "https://a") };
+        let record = record.record_attempt("me", success, Decision::Succeeded).unwrap();
+        assert_eq!(record.urls, [(7, "https://a".to_owned())].into());
+        let versions: Vec<_> = record.attempts.iter().map(Attempt::endpoint_version).collect();
+        assert_eq!(versions, [Some(7), Some(7)]);
+        let kept: Vec<_> = record.attempts.iter().map(|attempt| attempt.answer.as_ref().unwrap().text.len()).collect();
+        assert_eq!(kept, [OLDER_ANSWER, SUCCESS_ANSWER]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a message may do, as a pure function of the record and the message.
 
+use std::time::Duration;
+
 use super::{Record, Step};
 use crate::time::Timestamp;
 
@@ -27,6 +29,12 @@ pub enum Verdict {
         /// When the claim ends.
         until: Timestamp,
     },
+    /// The attempt is not due yet: come back as a new message when it is. Scheduler may fire up to a minute early, and a queue
+    /// may deliver a message twice.
+    Early {
+        /// When the attempt is due.
+        due: Timestamp,
+    },
     /// The outcome stands already; make sure that the next step is on its way, then drop.
     Ensure,
     /// There is nothing left to do.
@@ -40,9 +48,15 @@ pub enum DropReason {
     Settled,
     /// Its step is ahead of the message's: the message is late or of an older round. Or the probe was made.
     Passed,
+    /// Its step is not the next one of the record, but one after that. No record says so, for a record is written before
+    /// the message that it calls for.
+    Ahead,
     /// The record has expired, with its event.
     Gone,
 }
+
+/// How much before its time an attempt may be made: messages are delayed by whole seconds, and clocks differ.
+const EARLY_ENOUGH: Duration = Duration::from_secs(1);
 
 /// The verdict on a message at `now`.
 #[must_use]
@@ -62,8 +76,16 @@ pub fn verdict(record: Option<&Record>, head: Head<'_>, now: Timestamp) -> Verdi
     if head.probe.is_some_and(|ordered| record.was_tried_since(ordered)) {
         return Verdict::Drop(DropReason::Passed);
     }
-    match record.live_claim(now) {
-        Some(claim) if claim.holder != head.holder => Verdict::Wait { until: claim.until },
+    if head.step != record.step.next() {
+        return Verdict::Drop(DropReason::Ahead);
+    }
+    if let Some(claim) = record.live_claim(now)
+        && claim.holder != head.holder
+    {
+        return Verdict::Wait { until: claim.until };
+    }
+    match record.due() {
+        Some(due) if head.probe.is_none() && now.plus(EARLY_ENOUGH) < due => Verdict::Early { due },
         _ => Verdict::Claim,
     }
 }
@@ -77,6 +99,7 @@ mod tests {
     use super::super::record::tests::{attempt, record};
     use super::*;
     use crate::outcome::Attempt;
+    use crate::retry::{Next, Route};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const LATER: Timestamp = Timestamp::from_millis(1_000_001);
@@ -112,7 +135,9 @@ mod tests {
             ((1, 1), Verdict::Drop(DropReason::Passed)),
             ((1, 2), Verdict::Ensure),
             ((1, 3), Verdict::Claim),
-            ((2, 1), Verdict::Claim),
+            ((1, 4), Verdict::Drop(DropReason::Ahead)),
+            ((2, 1), Verdict::Drop(DropReason::Ahead)),
+            ((9, 9), Verdict::Drop(DropReason::Ahead)),
         ] {
             for status in [Status::Pending, Status::Retrying, Status::Held] {
                 assert_eq!(
@@ -144,6 +169,29 @@ mod tests {
         assert_eq!(verdict(Some(&held), head(0, 1), NOW), Verdict::Claim, "what is no probe");
     }
 
+    #[test]
+    fn an_attempt_waits_until_it_is_due_and_a_probe_does_not() {
+        let due = |millis| {
+            let next = Next { at: NOW.plus(Duration::from_millis(millis)), route: Route::Scheduler };
+            Record { next: Some(next), ..at(Status::Retrying, 0, 1) }
+        };
+        let early = Verdict::Early { due: NOW.plus(Duration::from_secs(20)) };
+        assert_eq!(verdict(Some(&due(20_000)), head(0, 2), NOW), early);
+        assert_eq!(verdict(Some(&due(20_000)), head(0, 2), NOW.plus(Duration::from_secs(20))), Verdict::Claim);
+        assert_eq!(
+            verdict(Some(&due(1_000)), head(0, 2), NOW),
+            Verdict::Claim,
+            "messages are delayed by whole seconds"
+        );
+        let probe = Head { probe: Some(NOW), ..head(0, 2) };
+        assert_eq!(verdict(Some(&due(20_000)), probe, NOW), Verdict::Claim);
+        assert_eq!(verdict(Some(&due(20_000)), head(0, 1), NOW), Verdict::Ensure);
+        let looked_at = due(0).looked_at(LATER.plus(Duration::from_secs(3600)));
+        assert_eq!(verdict(Some(&looked_at), head(0, 2), NOW), Verdict::Claim, "the sweep's own message");
+        let held = Record { status: Status::Held, ..due(20_000) };
+        assert_eq!(verdict(Some(&held), head(0, 2), NOW), Verdict::Claim, "what is held has no timer");
+    }
+
     proptest! {
         /// Of two machines whose clocks are apart, one holds a claim and the other is asked for the same attempt. The longest
         /// claim is that of an invocation that has just begun.
@@ -153,6 +201,7 @@ mod tests {
         ) {
             let until = Timestamp::from_millis(NOW.as_millis() + left + apart);
             let record = at(Status::Pending, 0, 0).claimed("other", until);
+            let record = Record { step: Step { round: 0, attempt: attempt - 1 }, ..record };
             match verdict(Some(&record), head(0, attempt), NOW) {
                 Verdict::Claim => prop_assert!(apart <= -left, "a claim ends early by what the clocks are apart, no more"),
                 Verdict::Wait { until: end } => {

@@ -179,6 +179,7 @@ fn failed(event_id: &str, status_code: u16) -> Record {
         duration_ms: 1,
         outcome: Outcome::HttpStatus { status_code },
         answer: Some("what the receiver said".into()),
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::First,
     };

@@ -140,6 +140,7 @@ mod tests {
             duration_ms: 1,
             outcome: Outcome::HttpStatus { status_code: 301 },
             answer,
+            sent_to: None,
             redelivered: false,
             trigger: Trigger::First,
         };

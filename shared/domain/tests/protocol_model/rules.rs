@@ -171,6 +171,7 @@ fn attempt(made: Made) -> (Attempt, Decision) {
         duration_ms: 0,
         outcome,
         answer: None,
+        sent_to: None,
         redelivered: false,
         trigger: Trigger::First,
     };
