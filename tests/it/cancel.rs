@@ -20,7 +20,7 @@ async fn cancel(hook: &Hook, id: &str) -> (u16, Value) {
 async fn until_another_arrives(hook: &Hook) {
     let (before, id) = (hook.receiver.count(), hook.post().await);
     hook.receiver.wait_for(before + 1, SOON).await.unwrap();
-    assert_eq!(hook.receiver.received().last().unwrap().webhook_id(), id);
+    assert_eq!(hook.receiver.received().last().unwrap().event_id(), id);
 }
 
 #[scenario]

@@ -43,6 +43,7 @@ mod stale;
 mod template;
 mod time_left;
 mod upgrade;
+mod webhook_ids;
 
 use std::process::ExitCode;
 

@@ -92,7 +92,7 @@ async fn a_receiver_lists_what_failed_oldest_first_and_has_it_sent_again() {
     let (status, job) = asking.ask(&order).await;
     assert_eq!((status, &job["kind"], &job["include"]), (202, &json!("replay"), &json!(["failed"])), "{job}");
     let received = asking.hook.receiver.wait_for(3, SOON).await.unwrap();
-    let sent: std::collections::BTreeSet<_> = received.iter().map(|received| received.webhook_id()).collect();
+    let sent: std::collections::BTreeSet<_> = received.iter().map(|received| received.event_id()).collect();
     assert_eq!(sent, ["e2", "e3", "e4"].into());
     asking.hook.assert_signed();
     for id in ["e2", "e3", "e4"] {

@@ -99,7 +99,7 @@ async fn over_any_minute_of_overload_an_endpoint_gets_its_rate_within_five_per_c
     assert!(counts.len() > 50, "the overload lasted too short a time to tell");
     assert!(counts.iter().all(|count| (570..=630).contains(count)), "{counts:?}");
     assert!(starts(0).all(|start| in_a_minute(*start) <= 630), "a burst at the beginning");
-    let ids: BTreeSet<_> = hook.receiver.received().iter().map(|request| request.webhook_id().to_owned()).collect();
+    let ids: BTreeSet<_> = hook.receiver.received().iter().map(|request| request.event_id().to_owned()).collect();
     assert_eq!((ids.len(), hook.receiver.count()), (EVENTS, EVENTS), "each once");
     assert!(dispatchers_at_once(&hook) >= 2, "{}", dispatchers_at_once(&hook));
     // One each, but for wrong guesses, and for those that a busy machine has late.

@@ -8,7 +8,9 @@ use pombo_domain::endpoint::Endpoint;
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Jitter, decide, postponement};
+use pombo_domain::webhook_id::WebhookId;
 
+use crate::deliver::Claimed;
 use crate::http::Exchange;
 use crate::settings::App;
 
@@ -20,18 +22,20 @@ pub async fn attempt(
     message: &DeliveryMessage,
     body: Option<&[u8]>,
     timeout: Duration,
-    redelivered: bool,
+    claimed: &Claimed,
 ) -> QueuedOutcome {
     let started_at = clock::now();
     let event_id = &message.delivery.event_id;
+    let redelivered = claimed.redelivered;
     let mut exchange = match body {
         None => Exchange::without_answer(Outcome::Expired, Duration::ZERO),
         Some(body) => {
+            let webhook_id = WebhookId::new(claimed.record.tenant.clone(), event_id.clone());
             // Signed anew each time: receivers refuse a timestamp that is more than minutes old.
-            let signature = endpoint.secrets.sign(event_id, started_at, body);
+            let signature = endpoint.secrets.sign(&webhook_id, started_at, body);
             let mut headers = vec![
                 ("content-type", "application/json".to_owned()),
-                ("webhook-id", event_id.to_string()),
+                ("webhook-id", webhook_id.to_string()),
                 ("webhook-timestamp", started_at.as_seconds().to_string()),
                 ("webhook-signature", signature),
             ];

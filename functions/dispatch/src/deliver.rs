@@ -89,9 +89,9 @@ async fn attempt_delivery(
     };
     let Some(claimed) = claim(app, invocation, holder, &message, &receiver).await? else { return Ok(()) };
     let (Receiver::Active(endpoint) | Receiver::Open(endpoint)) = receiver else { return Ok(()) };
-    let Claimed { record, redelivered } = claimed;
-    let body = body(app, &message, &record).await?;
-    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
+    let body = body(app, &message, &claimed.record).await?;
+    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, &claimed).await;
+    let record = claimed.record;
     outcome.decision = outcome.decision.before(Timestamp::from_seconds(record.expires_at));
     let attempt = outcome.attempt.clone();
     settle(app, &message, Some(record), outcome).await?;
@@ -100,9 +100,12 @@ async fn attempt_delivery(
 }
 
 /// A delivery that this process may attempt now.
-struct Claimed {
-    record: Record,
-    redelivered: bool,
+#[derive(Debug)]
+pub struct Claimed {
+    /// Its record, as it was claimed.
+    pub record: Record,
+    /// Whether a process died that may have sent the attempt.
+    pub redelivered: bool,
 }
 
 /// Claims the delivery, or does what else its record asks for and gives `None`: the message is then done with.

@@ -32,3 +32,4 @@ pub mod signature;
 mod text;
 pub mod time;
 pub mod unknown;
+pub mod webhook_id;

@@ -16,6 +16,7 @@ use pombo_domain::retry::{Next, RetryPolicy};
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::signature::{Schemes, Secrets};
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 
 use crate::reads_back;
 
@@ -96,7 +97,7 @@ fn routed(endpoint: &Endpoint) {
         assert_eq!(with.version_of(&endpoint.id), Some(endpoint.version));
         assert!(with.without(&endpoint.id).routes.is_empty());
     }
-    let id: EventId = "evt_1".parse().expect("an id");
+    let id: WebhookId = "acme~evt_1".parse().expect("an id");
     let header = endpoint.secrets.sign(&id, NOW, b"{}");
     assert_eq!(header.is_empty(), endpoint.secrets.live(NOW).count() + endpoint.secrets.live_keys(NOW).count() == 0);
     let shown = format!("{endpoint:?}");

@@ -170,7 +170,7 @@ impl Field {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let mut times = BTreeMap::<_, usize>::new();
         for received in self.receiver.received() {
-            *times.entry((received.path.clone(), received.webhook_id().to_owned())).or_default() += 1;
+            *times.entry((received.path.clone(), received.event_id().to_owned())).or_default() += 1;
         }
         assert_eq!(times.len(), self.keys.len());
         assert!(times.values().all(|times| *times == 1), "some came twice");
