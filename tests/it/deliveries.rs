@@ -27,6 +27,7 @@ async fn an_event_is_delivered_signed_and_recorded() {
     assert_eq!(received[0].header("x-api-key"), "receivers-own");
     assert_eq!(received[0].webhook_id(), format!("{}~evt-1", hook.tenant));
     assert_eq!((&delivery["event_id"], &delivery["webhook_id"]), (&json!("evt-1"), &json!(received[0].webhook_id())));
+    assert_eq!(received[0].header("pombo-hops"), "1");
     let body: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!((&body["type"], &body["data"]), (&json!("student.created"), &json!({"name": "Zoë"})));
     assert_eq!(body["timestamp"], accepted["accepted_at"]);

@@ -21,6 +21,7 @@ mod endpoints;
 mod events;
 mod health;
 mod holes;
+mod hops;
 mod inputs;
 mod jobs;
 mod keys;

@@ -10,6 +10,7 @@ use pombo_aws::protocol::outgoing;
 use pombo_aws::queue::{LARGEST_BATCH, Queue};
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery};
+use pombo_domain::hops::Hops;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
@@ -51,7 +52,7 @@ async fn flood(hook: &Hook, count: usize) {
         let (tenant, event_type) = (hook.tenant.parse().unwrap(), "student.created".parse().unwrap());
         let new = NewDelivery { tenant, event_type, expires_at };
         let body = Some(PackedBody::pack(br#"{"type":"student.created","data":{"n":1}}"#));
-        outgoing(&DeliveryMessage::first(key, EventPart { new, endpoint_version: Some(1), body }), 0)
+        outgoing(&DeliveryMessage::first(key, EventPart { new, endpoint_version: Some(1), body, hops: Hops::NONE }), 0)
     };
     let messages: Vec<_> = (0..count).map(message).collect();
     for batch in messages.chunks(LARGEST_BATCH) {

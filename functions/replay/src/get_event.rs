@@ -114,6 +114,7 @@ mod tests {
     use pombo_domain::api_key::Scope;
     use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::event::FanOut;
+    use pombo_domain::hops::Hops;
     use pombo_domain::routing::Route;
 
     use super::*;
@@ -132,6 +133,7 @@ mod tests {
             fan_out: FanOut::new(vec![endpoint.clone()]),
             fingerprint: String::new(),
             expires_at: 2,
+            hops: Hops::NONE,
         };
         let pending = DeliveryView::pending(&event, event.delivery_to(endpoint));
         let response = show(&event, vec![pending]).unwrap();
@@ -190,6 +192,7 @@ mod tests {
             fan_out: FanOut::new(vec![id(2)]),
             fingerprint: String::new(),
             expires_at: 2,
+            hops: Hops::NONE,
         };
         let routing = |routes| RoutingRecord { routes, ..RoutingRecord::empty("acme".parse().unwrap()) };
         let routes = vec![route(1, "x"), route(2, "*"), route(3, "a.*")];

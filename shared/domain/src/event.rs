@@ -3,6 +3,7 @@
 use crate::body::PackedBody;
 use crate::delivery::{DeliveryKey, NewDelivery, SHARDS, shard_of};
 use crate::event_type::EventType;
+use crate::hops::Hops;
 use crate::ids::{EndpointId, EventId, TenantId};
 use crate::invalid::Invalid;
 use crate::time::Timestamp;
@@ -64,6 +65,8 @@ pub struct Event {
     pub fingerprint: String,
     /// When it expires, in Unix seconds.
     pub expires_at: i64,
+    /// How many times Pombo has sent it on before.
+    pub hops: Hops,
 }
 
 impl Event {

@@ -15,6 +15,7 @@ pub mod event;
 pub mod event_type;
 pub mod headers;
 pub mod health;
+pub mod hops;
 pub mod ids;
 pub mod invalid;
 pub mod job;

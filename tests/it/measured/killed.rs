@@ -16,6 +16,7 @@ use pombo_aws::events::{EventsTable, PutEvent};
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, Record, Status, Step};
 use pombo_domain::event::{Event, FanOut};
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Decision, Next, Route};
@@ -83,6 +84,7 @@ impl Field {
             fan_out: FanOut::new(endpoints.clone()),
             fingerprint: String::new(),
             expires_at: begun.plus(Duration::from_secs(864_000)).as_seconds(),
+            hops: Hops::NONE,
         };
         let all: Vec<_> = (0..rows.div_ceil(endpoints.len())).map(event).collect();
         futures::stream::iter(&all)
