@@ -82,7 +82,8 @@ async fn a_receiver_lists_what_failed_oldest_first_and_has_it_sent_again() {
     let (status, answer) = asking.ask(&asking.body(since)).await;
     assert_eq!((status, ids(&answer), &answer["cursor"]), (200, vec!["e2", "e3", "e4"], &json!(null)), "{answer}");
     let first = json!({
-        "event_id": "e2", "type": "student.created", "accepted_at": since, "failed_at": since.plus(Duration::from_millis(20)),
+        "event_id": "e2", "webhook_id": format!("{}~e2", asking.hook.tenant), "type": "student.created",
+        "accepted_at": since, "failed_at": since.plus(Duration::from_millis(20)),
     });
     assert_eq!(answer["failed"][0], first);
     assert_eq!(asking.hook.receiver.count(), 0, "listing sends nothing");
