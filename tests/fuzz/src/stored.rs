@@ -130,7 +130,8 @@ fn selects(filter: &Filter) {
 fn takes(health: &Health) {
     let event_id: EventId = "evt_1".parse().expect("an id");
     for gone in [false, true] {
-        let _ = health.failed(Failure { at: NOW, event_id: &event_id, gone }, "job", &HealthRules::DEFAULT);
+        let _ =
+            health.failed(Failure { at: NOW, event_id: &event_id, gone, probe: None }, "job", &HealthRules::DEFAULT);
     }
     assert_eq!(health.succeeded(NOW).is_some(), health.is_troubled());
     assert!(!health.cleared(NOW).is_troubled() && health.closed_unproven(NOW).open.is_none());
