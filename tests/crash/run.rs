@@ -337,7 +337,7 @@ impl<'a> Run<'a> {
         let mut came = BTreeMap::<_, usize>::new();
         for received in self.receiver.received() {
             assert_eq!(received.signature, Signature::Verified, "{received:?}");
-            *came.entry((received.path.clone(), received.webhook_id().to_owned())).or_default() += 1;
+            *came.entry((received.path.clone(), received.event_id().to_owned())).or_default() += 1;
         }
         let second_tries = self.second_tries.load(Ordering::SeqCst);
         let (mut repeats, mut told) = (0, 0);

@@ -120,7 +120,7 @@ impl Field {
         let came = eventually("every delivery of the others", Duration::from_secs(60), || async {
             let mut came: HashMap<String, Vec<SystemTime>> = HashMap::new();
             for received in self.receiver.received() {
-                came.entry(received.webhook_id().to_owned()).or_default().push(received.at);
+                came.entry(received.event_id().to_owned()).or_default().push(received.at);
             }
             others.iter().all(|sent| came.contains_key(&sent.id)).then_some(came)
         })

@@ -41,9 +41,9 @@ async fn numbers_key_order_unicode_and_white_space_arrive_byte_for_byte() {
     }
     let received = hook.receiver.wait_for(data.len(), SOON).await.unwrap();
     for received in received {
-        let data = &data[received.webhook_id().parse::<usize>().unwrap()];
+        let data = &data[received.event_id().parse::<usize>().unwrap()];
         let expected = format!(r#"{{"type":"a.b","timestamp":"2026-01-31T08:30:00.500Z","data":{data}}}"#);
-        assert!(received.body == expected.as_bytes(), "event {} differs", received.webhook_id());
+        assert!(received.body == expected.as_bytes(), "event {} differs", received.event_id());
     }
     hook.assert_signed();
 }

@@ -20,7 +20,7 @@ async fn cancel(hook: &Hook, id: &str) -> (u16, Value) {
 async fn until_another_arrives(hook: &Hook) {
     let (before, id) = (hook.receiver.count(), hook.post().await);
     hook.receiver.wait_for(before + 1, SOON).await.unwrap();
-    assert_eq!(hook.receiver.received().last().unwrap().webhook_id(), id);
+    assert_eq!(hook.receiver.received().last().unwrap().event_id(), id);
 }
 
 #[scenario]
@@ -55,7 +55,12 @@ async fn one_whose_first_message_is_on_its_way_never_begins() {
     let key = event.delivery_to(endpoint);
     let (status, cancelled) = cancel(&hook, &key.to_string()).await;
     assert_eq!((status, &cancelled["status"], &cancelled["attempts"]), (200, &json!("cancelled"), &json!([])));
-    let part = EventPart { new: event.new_delivery(), endpoint_version: None, body: Some(event.body.clone()) };
+    let part = EventPart {
+        new: event.new_delivery(),
+        endpoint_version: None,
+        body: Some(event.body.clone()),
+        hops: event.hops,
+    };
     hook.stack.send("DeliveriesQueue", &DeliveryMessage::first(key, part).to_json()).await;
     until_another_arrives(&hook).await;
     assert_eq!(hook.receiver.count(), 1);

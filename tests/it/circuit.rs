@@ -128,7 +128,7 @@ async fn a_thousand_deliveries_wait_without_timers_and_arrive_when_the_endpoint_
     // Oldest first: a delivery comes at most so many places from where it stood, by queue delays of whole seconds.
     let accepted: HashMap<_, _> =
         all.iter().map(|delivery| (delivery["event_id"].as_str().unwrap(), &delivery["accepted_at"])).collect();
-    let mut order: Vec<_> = came.iter().map(|received| accepted[received.webhook_id()].as_str().unwrap()).collect();
+    let mut order: Vec<_> = came.iter().map(|received| accepted[received.event_id()].as_str().unwrap()).collect();
     order.dedup();
     let mut sorted = order.clone();
     sorted.sort_unstable();
@@ -143,7 +143,7 @@ async fn a_thousand_deliveries_wait_without_timers_and_arrive_when_the_endpoint_
     let most = most.max().unwrap();
     assert!(most <= PER_SECOND * 12, "{most} requests in ten seconds");
     let times: usize =
-        came.iter().filter(|received| received.times > 1 && received.webhook_id().starts_with('n')).count();
+        came.iter().filter(|received| received.times > 1 && received.event_id().starts_with('n')).count();
     println!("{} requests in all, {times} of them repeats of a probed delivery", hook.receiver.count());
 }
 

@@ -25,7 +25,9 @@ async fn an_event_is_delivered_signed_and_recorded() {
     assert_eq!(received[0].header("content-type"), "application/json");
     assert!(received[0].header("user-agent").starts_with("Pombo/"));
     assert_eq!(received[0].header("x-api-key"), "receivers-own");
-    assert_eq!(received[0].webhook_id(), "evt-1");
+    assert_eq!(received[0].webhook_id(), format!("{}~evt-1", hook.tenant));
+    assert_eq!((&delivery["event_id"], &delivery["webhook_id"]), (&json!("evt-1"), &json!(received[0].webhook_id())));
+    assert_eq!(received[0].header("pombo-hops"), "1");
     let body: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!((&body["type"], &body["data"]), (&json!("student.created"), &json!({"name": "Zoë"})));
     assert_eq!(body["timestamp"], accepted["accepted_at"]);
@@ -125,7 +127,7 @@ async fn ten_endpoints_get_what_their_patterns_match() {
     let all = events.iter().map(|(_, matching)| matching.len()).sum();
     for received in receiver.wait_for(all, SOON).await.unwrap() {
         assert_eq!(received.signature, Signature::Verified);
-        let paths = expected.get_mut(received.webhook_id()).unwrap();
+        let paths = expected.get_mut(received.event_id()).unwrap();
         let place =
             paths.iter().position(|path| *path == received.path).expect("it came twice, or to the wrong endpoint");
         paths.remove(place);

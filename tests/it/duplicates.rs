@@ -21,7 +21,7 @@ async fn the_same_event_again_is_accepted_and_sent_once() {
     let last = hook.post().await;
     hook.until_status(&last, "succeeded", SOON).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let same = hook.receiver.received().iter().filter(|received| received.webhook_id() == "same").count();
+    let same = hook.receiver.received().iter().filter(|received| received.event_id() == "same").count();
     assert_eq!(same, 1);
 }
 
@@ -50,5 +50,5 @@ async fn ten_at_once_are_one_event() {
     // A repeat that met the live claim waits for its end, then finds the delivery settled.
     let last = hook.post().await;
     hook.until_status(&last, "succeeded", SOON).await;
-    assert_eq!(hook.receiver.received().iter().filter(|received| received.webhook_id() == "same").count(), 1);
+    assert_eq!(hook.receiver.received().iter().filter(|received| received.event_id() == "same").count(), 1);
 }

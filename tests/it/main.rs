@@ -21,6 +21,7 @@ mod endpoints;
 mod events;
 mod health;
 mod holes;
+mod hops;
 mod inputs;
 mod jobs;
 mod keys;
@@ -43,6 +44,7 @@ mod stale;
 mod template;
 mod time_left;
 mod upgrade;
+mod webhook_ids;
 
 use std::process::ExitCode;
 

@@ -19,7 +19,7 @@ async fn settle(hook: &Hook) {
 }
 
 fn requests_for(hook: &Hook, event: &str) -> usize {
-    hook.receiver.received().iter().filter(|received| received.webhook_id() == event).count()
+    hook.receiver.received().iter().filter(|received| received.event_id() == event).count()
 }
 
 #[scenario]

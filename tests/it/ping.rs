@@ -21,7 +21,11 @@ async fn a_test_arrives_signed_whatever_the_endpoint_subscribes_to_and_is_follow
     assert_eq!((&delivery["id"], &delivery["event_type"]), (&sent["delivery_id"], &sent["type"]));
     let received = hook.receiver.received();
     assert_eq!(received.len(), 1);
-    assert_eq!((received[0].webhook_id(), received[0].header("x-api-key")), (event, "k"));
+    assert_eq!(
+        (received[0].webhook_id(), received[0].header("x-api-key")),
+        (&*format!("{}~{event}", hook.tenant), "k")
+    );
+    assert_eq!(sent["webhook_id"], received[0].webhook_id());
     hook.assert_signed();
     let body: Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!(body["type"], "pombo.ping");

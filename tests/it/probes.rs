@@ -63,7 +63,7 @@ async fn assert_released_soon(hook: &Hook, held: &[Value]) {
         hook.until_status(event(delivery), "succeeded", SOON).await;
     }
     let released = hook.receiver.received().into_iter().filter(|received| {
-        received.at > closed_at && held.iter().any(|delivery| event(delivery) == received.webhook_id())
+        received.at > closed_at && held.iter().any(|delivery| event(delivery) == received.event_id())
     });
     let first = released.map(|received| received.at).min().unwrap();
     let after = first.duration_since(closed_at).unwrap();
@@ -211,7 +211,7 @@ async fn while_a_probe_is_under_way_an_operators_replay_is_held_and_no_other_is_
     // What is being sent is in flight itself; the others are still held.
     for delivery in &held {
         let result = hook.replay(&[id(delivery)]).await["deliveries"][0]["result"].clone();
-        let sent = hook.receiver.received().last().unwrap().webhook_id() == event(delivery);
+        let sent = hook.receiver.received().last().unwrap().event_id() == event(delivery);
         assert_eq!(result, if sent { "in_flight" } else { "held" });
     }
     tokio::time::sleep(TAKES).await;

@@ -10,6 +10,7 @@ use pombo_aws::protocol::outgoing;
 use pombo_aws::queue::{LARGEST_BATCH, Queue};
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery};
+use pombo_domain::hops::Hops;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
@@ -51,7 +52,7 @@ async fn flood(hook: &Hook, count: usize) {
         let (tenant, event_type) = (hook.tenant.parse().unwrap(), "student.created".parse().unwrap());
         let new = NewDelivery { tenant, event_type, expires_at };
         let body = Some(PackedBody::pack(br#"{"type":"student.created","data":{"n":1}}"#));
-        outgoing(&DeliveryMessage::first(key, EventPart { new, endpoint_version: Some(1), body }), 0)
+        outgoing(&DeliveryMessage::first(key, EventPart { new, endpoint_version: Some(1), body, hops: Hops::NONE }), 0)
     };
     let messages: Vec<_> = (0..count).map(message).collect();
     for batch in messages.chunks(LARGEST_BATCH) {
@@ -99,7 +100,7 @@ async fn over_any_minute_of_overload_an_endpoint_gets_its_rate_within_five_per_c
     assert!(counts.len() > 50, "the overload lasted too short a time to tell");
     assert!(counts.iter().all(|count| (570..=630).contains(count)), "{counts:?}");
     assert!(starts(0).all(|start| in_a_minute(*start) <= 630), "a burst at the beginning");
-    let ids: BTreeSet<_> = hook.receiver.received().iter().map(|request| request.webhook_id().to_owned()).collect();
+    let ids: BTreeSet<_> = hook.receiver.received().iter().map(|request| request.event_id().to_owned()).collect();
     assert_eq!((ids.len(), hook.receiver.count()), (EVENTS, EVENTS), "each once");
     assert!(dispatchers_at_once(&hook) >= 2, "{}", dispatchers_at_once(&hook));
     // One each, but for wrong guesses, and for those that a busy machine has late.

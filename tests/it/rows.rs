@@ -11,6 +11,7 @@ use pombo_aws::clock;
 use pombo_domain::body::{Encoding, PackedBody, wire_body};
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status, Step};
 use pombo_domain::event::{Event, FanOut};
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Next, Route};
@@ -35,6 +36,7 @@ pub fn event(tenant: &str, id: &str, event_type: &str, accepted_at: Timestamp, e
         fan_out: FanOut::new(endpoints.to_vec()),
         fingerprint: "print".into(),
         expires_at: clock::now().as_seconds() + 86_400,
+        hops: Hops::NONE,
     }
 }
 

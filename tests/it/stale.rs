@@ -143,7 +143,7 @@ async fn listed(hook: &Hook, filter: &str) -> Vec<(String, String)> {
 fn times(hook: &Hook) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for received in hook.receiver.received() {
-        *times.entry(received.webhook_id().to_owned()).or_default() += 1;
+        *times.entry(received.event_id().to_owned()).or_default() += 1;
     }
     times
 }

@@ -89,7 +89,8 @@ impl Books {
             let delivery = receivers.delivery(&received).expect("a request to no endpoint");
             assert!(self.deliveries.contains_key(&delivery), "a request of a delivery that is nowhere: {delivery:?}");
             let body: Value = serde_json::from_slice(&received.body).unwrap();
-            let number: usize = received.webhook_id().trim_start_matches('e').parse().unwrap();
+            let number: usize = received.event_id().trim_start_matches('e').parse().unwrap();
+            assert_eq!(received.webhook_id(), format!("{}~{}", tenant_of(number), client::id(number)));
             assert_eq!(body["data"], client::data(number));
         }
     }

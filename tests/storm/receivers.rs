@@ -67,7 +67,7 @@ impl Receivers {
         let receiver = Receiver::start_with(move |received| {
             let did = if still.load(Ordering::SeqCst) { decide(&dice, received) } else { Did::Took };
             let logged = Logged { did, signature: received.header("webhook-signature").to_owned() };
-            let delivery = (received.path.clone(), received.webhook_id().to_owned());
+            let delivery = (received.path.clone(), received.event_id().to_owned());
             noted.lock().unwrap().entry(delivery).or_default().push(logged);
             answer(did, received.times)
         })
@@ -101,7 +101,7 @@ impl Receivers {
     /// The delivery that a request was of.
     pub fn delivery(&self, received: &Received) -> Option<Delivery> {
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.path == received.path)?;
-        Some((endpoint.id.clone(), received.webhook_id().to_owned()))
+        Some((endpoint.id.clone(), received.event_id().to_owned()))
     }
 }
 
@@ -138,7 +138,7 @@ fn goes_by_scheduler(number: usize) -> bool {
 }
 
 fn decide(dice: &Dice, received: &Received) -> Did {
-    let (path, id) = (&received.path, received.webhook_id());
+    let (path, id) = (&received.path, received.event_id());
     let number: usize = path.trim_start_matches('/').parse().unwrap();
     if number == DOWN || dice.of(("never", path, id)) < 0.01 && !goes_by_scheduler(number) {
         return Did::Refused;

@@ -5,38 +5,53 @@ use std::time::Duration;
 use pombo_aws::clock;
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
+use pombo_domain::hops::{HOPS_HEADER, Hops};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, SentTo, Trigger};
 use pombo_domain::retry::{Jitter, decide, postponement};
+use pombo_domain::webhook_id::WebhookId;
 
+use crate::deliver::Claimed;
 use crate::http::Exchange;
 use crate::settings::App;
 
-/// Makes the attempt that the message asks for, under the claim of `holder`. Without a body there is nothing to send: the event has expired.
+/// What is sent of an event.
+#[derive(Debug)]
+pub struct Payload {
+    /// The body as it goes over the wire.
+    pub body: Vec<u8>,
+    /// How many times Pombo has sent the event on before.
+    pub hops: Hops,
+}
+
+/// Makes the attempt that the message asks for, under the claim of `holder`. Without a payload there is nothing to send: the event has expired.
 pub async fn attempt(
     app: &App,
     holder: &str,
     endpoint: &Endpoint,
     message: &DeliveryMessage,
-    body: Option<&[u8]>,
+    payload: Option<Payload>,
     timeout: Duration,
-    redelivered: bool,
+    claimed: &Claimed,
 ) -> QueuedOutcome {
     let started_at = clock::now();
     let event_id = &message.delivery.event_id;
-    let mut exchange = match body {
+    let redelivered = claimed.redelivered;
+    let mut exchange = match payload {
         None => Exchange::without_answer(Outcome::Expired, Duration::ZERO),
-        Some(body) => {
+        Some(Payload { body, hops }) => {
+            let webhook_id = WebhookId::new(claimed.record.tenant.clone(), event_id.clone());
             // Signed anew each time: receivers refuse a timestamp that is more than minutes old.
-            let signature = endpoint.secrets.sign(event_id, started_at, body);
+            let signature = endpoint.secrets.sign(&webhook_id, started_at, &body);
             let mut headers = vec![
                 ("content-type", "application/json".to_owned()),
-                ("webhook-id", event_id.to_string()),
+                ("webhook-id", webhook_id.to_string()),
                 ("webhook-timestamp", started_at.as_seconds().to_string()),
                 ("webhook-signature", signature),
+                (HOPS_HEADER, hops.next().to_string()),
             ];
             headers.extend(endpoint.headers.reveal().map(|(name, value)| (name, value.to_owned())));
-            app.sender.post(&endpoint.url, &headers, body.to_vec(), timeout).await
+            app.sender.post(&endpoint.url, &headers, body, timeout).await
         }
     };
     let jitter = Jitter::from_random(clock::random_bits());

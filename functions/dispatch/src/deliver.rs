@@ -14,7 +14,7 @@ use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::time::Timestamp;
 use thiserror::Error;
 
-use crate::attempt;
+use crate::attempt::{self, Payload};
 use crate::endpoint_cache::Receiver;
 use crate::health;
 use crate::invocation::{Invocation, Room};
@@ -89,9 +89,9 @@ async fn attempt_delivery(
     };
     let Some(claimed) = claim(app, invocation, holder, &message, &receiver).await? else { return Ok(()) };
     let (Receiver::Active(endpoint) | Receiver::Open(endpoint)) = receiver else { return Ok(()) };
-    let Claimed { record, redelivered } = claimed;
-    let body = body(app, &message, &record).await?;
-    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, body.as_deref(), timeout, redelivered).await;
+    let payload = payload(app, &message, &claimed.record).await?;
+    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, payload, timeout, &claimed).await;
+    let record = claimed.record;
     outcome.decision = outcome.decision.before(Timestamp::from_seconds(record.expires_at));
     let attempt = outcome.attempt.clone();
     settle(app, &message, Some(record), outcome).await?;
@@ -100,9 +100,12 @@ async fn attempt_delivery(
 }
 
 /// A delivery that this process may attempt now.
-struct Claimed {
-    record: Record,
-    redelivered: bool,
+#[derive(Debug)]
+pub struct Claimed {
+    /// Its record, as it was claimed.
+    pub record: Record,
+    /// Whether a process died that may have sent the attempt.
+    pub redelivered: bool,
 }
 
 /// Claims the delivery, or does what else its record asks for and gives `None`: the message is then done with.
@@ -189,15 +192,21 @@ fn begin(message: &DeliveryMessage) -> Option<Record> {
     message.event.as_ref().map(|event| Record::begin(message.delivery.clone(), event.new.clone()))
 }
 
-/// The body as it goes over the wire: the message's, or, where that is left out or damaged, the event's; `None` when the event
+/// What goes over the wire: by the message, or, where its body is left out or damaged, by the event; `None` when the event
 /// has expired.
-async fn body(app: &App, message: &DeliveryMessage, record: &Record) -> Result<Option<Vec<u8>>, Undone> {
-    if let Some(body) = message.event.as_ref().and_then(|event| event.body.as_ref()?.unpack().ok()) {
-        return Ok(Some(body));
+async fn payload(app: &App, message: &DeliveryMessage, record: &Record) -> Result<Option<Payload>, Undone> {
+    let carried = message.event.as_ref().and_then(|event| {
+        let body = event.body.as_ref()?.unpack().ok()?;
+        Some(Payload { body, hops: event.hops })
+    });
+    if carried.is_some() {
+        return Ok(carried);
     }
     match app.events.get(&record.tenant, &record.key.event_id, clock::now()).await? {
         // An id may be used again after its event has expired; that is another event.
-        Some(event) if event.accepted_at == record.key.accepted_at => Ok(Some(event.body.unpack()?)),
+        Some(event) if event.accepted_at == record.key.accepted_at => {
+            Ok(Some(Payload { body: event.body.unpack()?, hops: event.hops }))
+        }
         _ => Ok(None),
     }
 }

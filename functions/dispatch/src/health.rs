@@ -20,7 +20,7 @@ use pombo_domain::health::{Change, Failure, Health};
 use pombo_domain::job::{Job, JobKey, JobKind};
 use pombo_domain::message::{DeliveryMessage, JobMessage};
 use pombo_domain::operational::Happening;
-use pombo_domain::outcome::{Attempt, Outcome};
+use pombo_domain::outcome::Attempt;
 
 use crate::endpoint_cache::Known;
 use crate::settings::App;
@@ -30,8 +30,8 @@ const MOST_CONFLICTS: usize = 5;
 
 /// Notes the attempt that a message asked for in its endpoint's health.
 pub async fn note(app: &App, message: &DeliveryMessage, attempt: &Attempt, writer: &str) {
-    // Without a request there is nothing to be said of the receiver, but that its probe is over.
-    if matches!(attempt.outcome, Outcome::Expired) && message.probe.is_none() {
+    // Then there is nothing to be said of the endpoint, but that its probe is over.
+    if !attempt.outcome.tells_of_endpoint() && message.probe.is_none() {
         return;
     }
     if let Err(error) = try_note(app, message, attempt, writer).await {
@@ -97,7 +97,7 @@ async fn decide(
 ) -> Result<Option<Write>, AwsError> {
     let (endpoint, health) = (&known.endpoint, &known.health);
     let at = attempt.ended_at();
-    if matches!(attempt.outcome, Outcome::Expired) {
+    if !attempt.outcome.tells_of_endpoint() {
         return Ok(message.probe.and_then(|ordered_at| health.probe_ended(ordered_at)).map(Write::of));
     }
     if attempt.outcome.is_success() {

@@ -29,6 +29,7 @@ mod tls;
 use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
+use pombo_domain::hops::{HOPS_HEADER, Hops};
 use pombo_domain::outcome::{Answer, Outcome, RefusedBy, SUCCESS_ANSWER};
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -134,6 +135,8 @@ async fn read(mut response: Response, took: Duration, deadline: Instant) -> Exch
         };
     }
     let retry_after = answer::retry_after(response.headers());
+    let hops = response.headers().get(HOPS_HEADER).and_then(|value| value.to_str().ok());
+    let outcome = if Hops::is_refusal(status_code, hops) { Outcome::Loop } else { Outcome::HttpStatus { status_code } };
     let answer = answer::read(&mut response, deadline).await.if_any();
-    Exchange { answer, retry_after, ..Exchange::without_answer(Outcome::HttpStatus { status_code }, took) }
+    Exchange { answer, retry_after, ..Exchange::without_answer(outcome, took) }
 }

@@ -131,6 +131,7 @@ fn again() -> Duration {
 #[cfg(test)]
 mod tests {
     use pombo_domain::delivery::{DeliveryKey, NewDelivery, Step};
+    use pombo_domain::hops::Hops;
     use pombo_domain::ids::EndpointId;
     use pombo_domain::message::EventPart;
 
@@ -145,7 +146,7 @@ mod tests {
             event_id: "e".parse().unwrap(),
         };
         let new = NewDelivery { tenant: "t".parse().unwrap(), event_type: "a".parse().unwrap(), expires_at: 7 };
-        DeliveryMessage::first(key, EventPart { new, endpoint_version: None, body: None })
+        DeliveryMessage::first(key, EventPart { new, endpoint_version: None, body: None, hops: Hops::NONE })
     }
 
     fn begun() -> Record {

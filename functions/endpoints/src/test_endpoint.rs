@@ -11,6 +11,7 @@ use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::EventId;
 use pombo_domain::operational::ping;
+use pombo_domain::webhook_id::WebhookId;
 use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
@@ -24,6 +25,8 @@ use crate::settings::random;
 #[derive(Debug, Serialize)]
 struct Sent<'a> {
     event_id: &'a EventId,
+    /// How the receiver knows the event.
+    webhook_id: WebhookId,
     delivery_id: &'a DeliveryKey,
     #[serde(rename = "type")]
     event_type: &'a EventType,
@@ -47,7 +50,8 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
         return Err(not_queued(&event, &delivery));
     }
     tracing::info!(endpoint = %endpoint.id, event = %event.id, "Endpoint {} is tested.", endpoint.id);
-    let sent = Sent { event_id: &event.id, delivery_id: &delivery, event_type: &event.event_type };
+    let webhook_id = event.webhook_id();
+    let sent = Sent { event_id: &event.id, webhook_id, delivery_id: &delivery, event_type: &event.event_type };
     Ok(Response::json(202, &sent))
 }
 

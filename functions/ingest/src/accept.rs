@@ -120,6 +120,7 @@ fn event(app: &App, new: &NewEvent<'_>, tenant: TenantId, fan_out: FanOut) -> Re
         fan_out,
         fingerprint: fingerprint(&new.event_type, new.data),
         expires_at: accepted_at.plus(app.retention).as_seconds(),
+        hops: new.hops,
     })
 }
 
@@ -152,6 +153,7 @@ fn not_queued(event: &Event, unsent: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::hops::Hops;
     use pombo_domain::routing::Route;
 
     use super::*;
@@ -197,6 +199,7 @@ mod tests {
             fan_out: FanOut::new(Vec::new()),
             fingerprint: fingerprint(&event_type, &data),
             expires_at: 2,
+            hops: Hops::NONE,
             event_type: event_type.clone(),
         };
         let problem = id_taken(&event);

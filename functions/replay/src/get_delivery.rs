@@ -98,6 +98,7 @@ mod tests {
     use pombo_domain::delivery::Record;
     use pombo_domain::event::FanOut;
     use pombo_domain::health::Open;
+    use pombo_domain::hops::Hops;
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
@@ -113,6 +114,7 @@ mod tests {
             fan_out: FanOut::default(),
             fingerprint: String::new(),
             expires_at: 2,
+            hops: Hops::NONE,
         }
     }
 

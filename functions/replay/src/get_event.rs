@@ -1,4 +1,4 @@
-//! `GET /v1/events/{id}`: an event with its data, as the app sent it, and what became of its deliveries.
+//! `GET /v1/events/{id}`, by its own id or by its `webhook-id`: an event with its data, as the app sent it, and what became of its deliveries.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -27,6 +28,8 @@ const MOST_OTHERS: usize = 500;
 #[derive(Debug, Serialize)]
 struct EventView<'a> {
     id: &'a EventId,
+    /// How receivers know it.
+    webhook_id: WebhookId,
     tenant: &'a TenantId,
     #[serde(rename = "type")]
     event_type: &'a EventType,
@@ -43,8 +46,8 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let named = request.query::<TenantId>("tenant")?;
     let is_named = named.is_some();
     let tenant = caller.tenant_for(named)?;
+    let (tenant, id) = find(caller, tenant, is_named, id)?;
     let unknown = || caller.not_found_in("event", &tenant, is_named);
-    let id: EventId = id.parse().map_err(|_| unknown())?;
     let (event, routing) = try_join!(app.events.get(&tenant, &id, clock::now()), app.routing.get(&tenant))?;
     let event = event.ok_or_else(unknown)?;
     let fanned_out = event.fan_out.endpoints();
@@ -58,6 +61,19 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let mut deliveries: Vec<_> = deliveries.collect();
     held::name_causes(app, &mut deliveries).await;
     show(&event, deliveries)
+}
+
+/// Whose event an id of the path names, and its id there. A `webhook-id` with a tenant in it says so itself: it needs no
+/// `tenant`, and one that contradicts it finds nothing. For a caller that is bound to another tenant there is no such event.
+fn find(caller: &Caller, tenant: TenantId, is_named: bool, id: &str) -> Result<(TenantId, EventId), Problem> {
+    if let Ok(id) = id.parse() {
+        return Ok((tenant, id));
+    }
+    let unknown = || caller.not_found_in("event", &tenant, is_named);
+    let webhook_id: WebhookId = id.parse().map_err(|_| unknown())?;
+    let (own, id) = webhook_id.into_parts();
+    let contradicts = is_named && own != tenant;
+    if contradicts || !caller.sees(&own) { Err(unknown()) } else { Ok((own, id)) }
 }
 
 /// The tenant's endpoints that the event was not fanned out to, those first that would get it now.
@@ -76,6 +92,7 @@ fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Proble
     let view = |deliveries: &[DeliveryView]| {
         let view = EventView {
             id: &event.id,
+            webhook_id: event.webhook_id(),
             tenant: &event.tenant,
             event_type: &event.event_type,
             accepted_at: event.accepted_at,
@@ -94,8 +111,10 @@ fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Proble
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::api_key::Scope;
     use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::event::FanOut;
+    use pombo_domain::hops::Hops;
     use pombo_domain::routing::Route;
 
     use super::*;
@@ -114,16 +133,44 @@ mod tests {
             fan_out: FanOut::new(vec![endpoint.clone()]),
             fingerprint: String::new(),
             expires_at: 2,
+            hops: Hops::NONE,
         };
         let pending = DeliveryView::pending(&event, event.delivery_to(endpoint));
         let response = show(&event, vec![pending]).unwrap();
         let expected = format!(
-            r#"{{"id":"evt_1","tenant":"acme","type":"a.b","accepted_at":"1970-01-01T00:00:01.000Z","data":{data},"deliveries":[{{"id":"#
+            r#"{{"id":"evt_1","webhook_id":"acme~evt_1","tenant":"acme","type":"a.b","accepted_at":"1970-01-01T00:00:01.000Z","data":{data},"deliveries":[{{"id":"#
         );
         assert!(response.body.starts_with(&expected), "{}", response.body);
         assert!(response.body.contains(r#""status":"pending","round":0,"attempt":0,"#), "{}", response.body);
         let damaged = Event { body: PackedBody::pack(b"nonsense"), ..event };
         assert_eq!(show(&damaged, Vec::new()).unwrap_err().status, 503);
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_webhook_id_too_and_not_by_anothers() {
+        let found = |bound: Option<&str>, named: Option<&str>, id: &str| {
+            let tenant = |name: &str| name.parse::<TenantId>().unwrap();
+            let caller = Caller { name: "k".into(), tenant: bound.map(tenant), scope: Scope::Ops };
+            let searched = caller.tenant_for(named.map(tenant)).unwrap();
+            find(&caller, searched, named.is_some(), id)
+                .map(|(tenant, id)| format!("{tenant} {id}"))
+                .map_err(|problem| problem.status)
+        };
+        for (bound, named, id, expected) in [
+            (None, None, "e-1", Ok("default e-1")),
+            (None, Some("acme"), "e-1", Ok("acme e-1")),
+            (None, None, "acme~e-1", Ok("acme e-1")),
+            (None, Some("acme"), "acme~e-1", Ok("acme e-1")),
+            (Some("acme"), None, "acme~e-1", Ok("acme e-1")),
+            (Some("acme"), None, "e-1", Ok("acme e-1")),
+            (None, Some("other"), "acme~e-1", Err(404)),
+            (None, Some("default"), "acme~e-1", Err(404)),
+            (Some("other"), None, "acme~e-1", Err(404)),
+            (None, None, "default~e-1", Err(404)),
+            (None, None, "acme~e.1", Err(404)),
+        ] {
+            assert_eq!(found(bound, named, id), expected.map(str::to_owned), "{bound:?} {named:?} {id}");
+        }
     }
 
     #[test]
@@ -145,6 +192,7 @@ mod tests {
             fan_out: FanOut::new(vec![id(2)]),
             fingerprint: String::new(),
             expires_at: 2,
+            hops: Hops::NONE,
         };
         let routing = |routes| RoutingRecord { routes, ..RoutingRecord::empty("acme".parse().unwrap()) };
         let routes = vec![route(1, "x"), route(2, "*"), route(3, "a.*")];

@@ -8,6 +8,7 @@ use pombo_domain::event::EVENT_SHARDS;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ use crate::settings::App;
 #[derive(Debug, Serialize)]
 struct EventView {
     id: EventId,
+    /// How receivers know it.
+    webhook_id: WebhookId,
     tenant: TenantId,
     #[serde(rename = "type")]
     event_type: EventType,
@@ -72,6 +75,7 @@ async fn parts(
 impl EventView {
     fn of(row: EventRow, tenant: TenantId) -> Self {
         let EventPosition { accepted_at, id } = row.position;
-        Self { id, tenant, event_type: row.event_type, accepted_at, deliveries: row.deliveries }
+        let webhook_id = WebhookId::new(tenant.clone(), id.clone());
+        Self { id, webhook_id, tenant, event_type: row.event_type, accepted_at, deliveries: row.deliveries }
     }
 }

@@ -17,6 +17,7 @@ use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::invalid::InvalidField;
 use pombo_domain::missed::NotAdmitted;
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 use pombo_requests::{MissedRequest, proved, signed};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,7 @@ struct Answer {
 #[derive(Debug, Serialize)]
 struct Failed {
     event_id: EventId,
+    webhook_id: WebhookId,
     #[serde(rename = "type")]
     event_type: EventType,
     accepted_at: Timestamp,
@@ -129,6 +131,7 @@ impl Failed {
     fn of(record: Record) -> Self {
         Self {
             failed_at: record.attempts.last().map(pombo_domain::outcome::Attempt::ended_at),
+            webhook_id: WebhookId::new(record.tenant, record.key.event_id.clone()),
             event_id: record.key.event_id,
             event_type: record.event_type,
             accepted_at: record.key.accepted_at,

@@ -8,6 +8,7 @@ use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::outcome::{Answer, Attempt, Outcome, Trigger};
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 use serde::Serialize;
 
 use crate::held::Held;
@@ -18,6 +19,8 @@ pub(crate) struct DeliveryView {
     id: String,
     endpoint_id: EndpointId,
     event_id: EventId,
+    /// How the receiver knows the event.
+    webhook_id: WebhookId,
     tenant: TenantId,
     event_type: EventType,
     status: Status,
@@ -75,6 +78,7 @@ impl DeliveryView {
         Self {
             id: record.key.to_string(),
             endpoint_id: record.key.endpoint_id,
+            webhook_id: WebhookId::new(record.tenant.clone(), record.key.event_id.clone()),
             event_id: record.key.event_id,
             tenant: record.tenant,
             event_type: record.event_type,
@@ -189,6 +193,7 @@ mod tests {
           "id": "ZXBfYWFhYWFhYWFhYWFhYWFhYS8yMDIzLTExLTE0VDIyOjEzOjIwLjAwMFojZXZ0XzE",
           "endpoint_id": "ep_aaaaaaaaaaaaaaaa",
           "event_id": "evt_1",
+          "webhook_id": "acme~evt_1",
           "tenant": "acme",
           "event_type": "student.created",
           "status": "retrying",

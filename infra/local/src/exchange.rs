@@ -42,10 +42,17 @@ impl Received {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The event's id.
+    /// The name that the event has in its whole stack: its id and, unless that is `default`, its tenant.
     #[must_use]
     pub fn webhook_id(&self) -> &str {
         self.header("webhook-id")
+    }
+
+    /// The event's id within its tenant.
+    #[must_use]
+    pub fn event_id(&self) -> &str {
+        let webhook_id = self.webhook_id();
+        webhook_id.split_once('~').map_or(webhook_id, |(_, id)| id)
     }
 }
 

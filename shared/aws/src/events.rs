@@ -216,7 +216,7 @@ fn to_item(event: &Event, writer: &str) -> Item {
         Encoding::Identity => "identity",
         Encoding::Deflate => "deflate",
     };
-    Item::from([
+    let mut item = Item::from([
         ("event_key".into(), text(Event::key(&event.tenant, &event.id))),
         ("tenant_shard".into(), text(event.tenant_shard())),
         ("accepted_key".into(), text(event.accepted_key())),
@@ -228,7 +228,11 @@ fn to_item(event: &Event, writer: &str) -> Item {
         ("fingerprint".into(), text(&event.fingerprint)),
         ("writer".into(), text(writer)),
         ("expires_at".into(), number(event.expires_at)),
-    ])
+    ]);
+    if !event.hops.is_none() {
+        item.insert("hops".into(), number(event.hops));
+    }
+    item
 }
 
 fn to_marked(tenant: &TenantId, item: Item) -> Result<Marked, Box<dyn std::error::Error + Send + Sync>> {
@@ -256,5 +260,6 @@ fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error:
         fan_out: FanOut::unpack(&item.take::<String>("fan_out")?)?,
         fingerprint: item.take("fingerprint")?,
         expires_at: item.take("expires_at")?,
+        hops: item.take_optional("hops")?.unwrap_or_default(),
     })
 }

@@ -45,7 +45,7 @@ fn message(
     endpoint_version: Option<u64>,
     body: Option<&PackedBody>,
 ) -> DeliveryMessage {
-    let part = EventPart { new: event.new_delivery(), endpoint_version, body: body.cloned() };
+    let part = EventPart { new: event.new_delivery(), endpoint_version, body: body.cloned(), hops: event.hops };
     DeliveryMessage::first(event.delivery_to(endpoint.clone()), part)
 }
 
@@ -116,6 +116,7 @@ mod tests {
             fan_out: FanOut::new(endpoints.clone()),
             fingerprint: String::new(),
             expires_at: 0,
+            hops: "2".parse().unwrap(),
         };
         endpoints.iter().map(|endpoint| message(&event, endpoint, Some(1), Some(&event.body))).collect()
     }

@@ -3,9 +3,11 @@
 use crate::body::PackedBody;
 use crate::delivery::{DeliveryKey, NewDelivery, SHARDS, shard_of};
 use crate::event_type::EventType;
+use crate::hops::Hops;
 use crate::ids::{EndpointId, EventId, TenantId};
 use crate::invalid::Invalid;
 use crate::time::Timestamp;
+use crate::webhook_id::WebhookId;
 
 /// Over how many partitions the events of a tenant are spread in time order: a tenant may be the whole stack.
 pub const EVENT_SHARDS: u8 = 16;
@@ -63,6 +65,8 @@ pub struct Event {
     pub fingerprint: String,
     /// When it expires, in Unix seconds.
     pub expires_at: i64,
+    /// How many times Pombo has sent it on before.
+    pub hops: Hops,
 }
 
 impl Event {
@@ -82,6 +86,12 @@ impl Event {
     pub fn parse_key(key: &str) -> Result<(TenantId, EventId), Invalid> {
         let (tenant, id) = key.split_once('#').ok_or(Invalid::rule("must be an event's key"))?;
         Ok((tenant.parse()?, id.parse()?))
+    }
+
+    /// How receivers know it.
+    #[must_use]
+    pub fn webhook_id(&self) -> WebhookId {
+        WebhookId::new(self.tenant.clone(), self.id.clone())
     }
 
     /// The key of its delivery to an endpoint.

@@ -33,7 +33,7 @@ const REFUSED: [&str; 15] = [
     "upgrade",
     "user-agent",
 ];
-const REFUSED_PREFIXES: [&str; 3] = ["content-", "webhook-", "x-amz"];
+const REFUSED_PREFIXES: [&str; 4] = ["content-", "pombo-", "webhook-", "x-amz"];
 
 /// Validated custom headers, names in lower case. `Debug` shows the names alone.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
@@ -100,7 +100,7 @@ fn check_name(name: &str) -> Result<(), Invalid> {
     }
     if REFUSED.contains(&name) || REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Err(Invalid::rule(
-            "must not be a header that the request itself sets: host, user-agent, content-*, webhook-*, x-amz* and hop-by-hop ones",
+            "must not be a header that the request itself sets: host, user-agent, content-*, pombo-*, webhook-*, x-amz* and hop-by-hop ones",
         ));
     }
     Ok(())
@@ -143,6 +143,8 @@ mod tests {
             "Content-Length",
             "webhook-id",
             "WEBHOOK-signature",
+            "pombo-hops",
+            "Pombo-Anything",
             "user-agent",
             "connection",
             "transfer-encoding",

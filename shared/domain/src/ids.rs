@@ -103,6 +103,12 @@ impl TenantId {
         Self("pombo".to_owned())
     }
 
+    /// Whether this is the tenant of an app that has only one.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == "default"
+    }
+
     /// Whether this is the tenant of Pombo's own operational events, which no app may post for.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -171,7 +177,7 @@ mod tests {
             assert_eq!(right.parse::<TenantId>().unwrap().as_str(), right);
             assert_eq!(right.parse::<EventId>().unwrap().as_str(), right);
         }
-        for wrong in ["", "a b", "a.b", "a#b", "é", "a/b", "x".repeat(65).as_str()] {
+        for wrong in ["", "a b", "a.b", "a~b", "a#b", "é", "a/b", "x".repeat(65).as_str()] {
             assert!(wrong.parse::<TenantId>().is_err(), "{wrong:?}");
             assert!(wrong.parse::<EventId>().is_err(), "{wrong:?}");
         }

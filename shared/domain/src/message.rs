@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::body::PackedBody;
 use crate::delivery::{DeliveryKey, Head, NewDelivery, Step};
+use crate::hops::Hops;
 use crate::ids::EndpointId;
 use crate::outcome::Attempt;
 use crate::rate_limit::Slot;
@@ -64,9 +65,12 @@ pub struct EventPart {
     /// The endpoint's version when the event came in: an older cached one is read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_version: Option<u64>,
-    /// The body; without it, it is read from the event.
+    /// The body; without it, body and hops are read from the event.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub body: Option<PackedBody>,
+    /// How many times Pombo has sent the event on before.
+    #[serde(default, skip_serializing_if = "Hops::is_none")]
+    pub hops: Hops,
 }
 
 /// The outcome of an attempt on its way to the record.
@@ -280,7 +284,7 @@ mod tests {
 
     fn first(body: Option<PackedBody>) -> DeliveryMessage {
         let new = NewDelivery { tenant: "acme".parse().unwrap(), event_type: "a.b".parse().unwrap(), expires_at: 7 };
-        DeliveryMessage::first(key(), EventPart { new, endpoint_version: Some(3), body })
+        DeliveryMessage::first(key(), EventPart { new, endpoint_version: Some(3), body, hops: Hops::NONE })
     }
 
     #[test]
@@ -307,6 +311,18 @@ mod tests {
             assert_eq!(DeliveryMessage::parse(&message.to_json()).unwrap(), message);
         }
         assert_eq!(first(Some(PackedBody::pack(b"{}"))).without_body(), first(None));
+    }
+
+    #[test]
+    fn a_first_message_carries_the_hops_of_an_event_that_was_sent_on() {
+        let json = |hops: &str| {
+            let mut message = first(Some(PackedBody::pack(b"{}")));
+            message.event.as_mut().unwrap().hops = hops.parse().unwrap();
+            assert_eq!(DeliveryMessage::parse(&message.to_json()).unwrap(), message);
+            serde_json::from_str::<Value>(&message.to_json()).unwrap()
+        };
+        assert_eq!(json("0")["event"].get("hops"), None, "one that came from an app pays no byte for it");
+        assert_eq!(json("3")["event"]["hops"], 3);
     }
 
     #[test]

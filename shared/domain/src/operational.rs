@@ -20,6 +20,7 @@ use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::event::{Event, FanOut};
 use crate::event_type::{EventType, Pattern};
 use crate::health::PauseReason;
+use crate::hops::Hops;
 use crate::ids::{EndpointId, EventId, TenantId};
 use crate::invalid::Invalid;
 use crate::routing::RoutingRecord;
@@ -274,6 +275,7 @@ fn whole<T: Serialize>(
         fan_out,
         fingerprint: fingerprint(&event_type, &data),
         expires_at: times.expires_at,
+        hops: Hops::NONE,
         event_type,
     }
 }

@@ -11,6 +11,7 @@ pub use self::answer::Answer;
 pub use self::sent_to::SentTo;
 use crate::address::Refusal;
 use crate::delivery::Step;
+use crate::hops::LOOP_DETECTED;
 use crate::time::Timestamp;
 
 /// How much of the newest attempt's answer is kept, in bytes.
@@ -72,6 +73,8 @@ pub enum Outcome {
         /// What was wrong.
         detail: String,
     },
+    /// The receiver is the ingest URL of a Pombo, and refused the event because it has been sent on too often ([`crate::hops`]).
+    Loop,
     /// The event's body has passed its retention; there is nothing left to send.
     Expired,
     /// The message could not be processed and went to the dead-letter queue.
@@ -99,8 +102,16 @@ impl Outcome {
     pub const fn status_code(&self) -> Option<u16> {
         match self {
             Self::Succeeded { status_code } | Self::HttpStatus { status_code } => Some(*status_code),
+            Self::Loop => Some(LOOP_DETECTED),
             _ => None,
         }
+    }
+
+    /// Whether the attempt says something of its endpoint. It does not when nothing was sent, and when the receiver refused
+    /// an event that it should not have been sent: both are no failures of the endpoint.
+    #[must_use]
+    pub const fn tells_of_endpoint(&self) -> bool {
+        !matches!(self, Self::Expired | Self::Loop)
     }
 
     /// The outcome with its explanation cut to what is kept.

@@ -102,7 +102,7 @@ impl Decision {
     #[must_use]
     pub fn of_probe(self, outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Succeeded { .. } | Outcome::Expired => self,
+            Outcome::Succeeded { .. } | Outcome::Expired | Outcome::Loop => self,
             _ => Self::StillHeld,
         }
     }
@@ -209,7 +209,10 @@ pub fn decide(
     if outcome.is_success() {
         return Decision::Succeeded;
     }
-    if matches!(outcome, Outcome::Expired | Outcome::DeadLettered | Outcome::Refused { by: RefusedBy::Url, .. }) {
+    if matches!(
+        outcome,
+        Outcome::Expired | Outcome::DeadLettered | Outcome::Loop | Outcome::Refused { by: RefusedBy::Url, .. }
+    ) {
         return Decision::Failed;
     }
     let Some(delay) = policy.delay_after(step.attempt) else { return Decision::Failed };
@@ -286,6 +289,7 @@ mod tests {
             (FAILURE, Decision::Failed, Decision::StillHeld),
             (Outcome::TimedOut, after(&RetryPolicy::Standard, 1, Jitter::NONE), Decision::StillHeld),
             (Outcome::Expired, Decision::Failed, Decision::Failed),
+            (Outcome::Loop, Decision::Failed, Decision::Failed),
             (Outcome::Succeeded { status_code: 200 }, Decision::Succeeded, Decision::Succeeded),
         ] {
             assert_eq!(decision.of_probe(&outcome), expected, "{outcome:?}");
@@ -325,7 +329,7 @@ mod tests {
     #[test]
     fn an_exhausted_policy_an_expired_body_and_a_dead_letter_end_the_delivery() {
         assert_eq!(after(&RetryPolicy::Standard, 4, Jitter::NONE), Decision::Failed);
-        for outcome in [Outcome::Expired, Outcome::DeadLettered] {
+        for outcome in [Outcome::Expired, Outcome::DeadLettered, Outcome::Loop] {
             let step = Step { round: 0, attempt: 1 };
             assert_eq!(decide(&RetryPolicy::Standard, step, &outcome, END, None, Jitter::NONE), Decision::Failed);
         }

@@ -19,7 +19,7 @@ pub use secrets::Secrets;
 
 use std::time::Duration;
 
-use crate::ids::EventId;
+use crate::webhook_id::WebhookId;
 
 /// The most secrets, and the most keys, that sign at once: the current one and those in their grace period.
 pub const MOST_LIVE: usize = 5;
@@ -32,10 +32,10 @@ pub const LONGEST_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What comes before the body in the signed content: `id.timestamp.`.
 ///
-/// Neither part can hold a dot ([`EventId`] refuses it), so no two requests have the same content: without that rule, the
+/// Neither part can hold a dot ([`WebhookId`] refuses it), so no two requests have the same content: without that rule, the
 /// end of an id could be taken for a timestamp, and the end of a timestamp for the beginning of a body.
-fn prefix(id: &EventId, timestamp: i64) -> String {
-    format!("{}.{timestamp}.", id.as_str())
+fn prefix(id: &WebhookId, timestamp: i64) -> String {
+    format!("{id}.{timestamp}.")
 }
 
 #[cfg(test)]
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn an_id_with_a_dot_is_none() {
-        for id in ["a.b", ".a", "a.", "evt_1.1700000000", "evt_1.1700000000.{}"] {
-            assert!(id.parse::<EventId>().is_err(), "{id}");
+        for id in ["a.b", ".a", "a.", "a.b~c", "a~b.c", "evt_1.1700000000", "evt_1.1700000000.{}"] {
+            assert!(id.parse::<WebhookId>().is_err(), "{id}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pombo_domain::body::{LARGEST_BODY, wire_body};
 use pombo_domain::event_type::EventType;
+use pombo_domain::hops::{HOPS_HEADER, Hops, LOOP_DETECTED, MAX_HOPS};
 use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::invalid::Invalid;
 use pombo_domain::nesting::{MAX_LEVELS, levels};
@@ -30,14 +31,18 @@ pub struct NewEvent<'a> {
     pub id: Option<EventId>,
     /// When it happened, if not now.
     pub timestamp: Option<Timestamp>,
+    /// How many times Pombo has sent it on before, by the header `pombo-hops`.
+    pub hops: Hops,
 }
 
 impl<'a> NewEvent<'a> {
     /// Reads and checks the body of a request that comes in at `now`.
     ///
     /// # Errors
-    /// 400 with every field that breaks a rule; 413 for a body that is too long; 415 as [`body::object`].
+    /// 400 with every field that breaks a rule, or for a wrong `pombo-hops`; 413 for a body that is too long; 415 as
+    /// [`body::object`]; 508 for an event that goes round in a loop.
     pub fn read(request: &'a Request, now: Timestamp) -> Result<Self, Problem> {
+        let hops = hops(request)?;
         let length = request.body.len();
         if length > LARGEST_BODY {
             return Err(too_large(&format!(
@@ -51,7 +56,7 @@ impl<'a> NewEvent<'a> {
         let id = body.optional("id", Value::parsed);
         let timestamp = body.optional("timestamp", |value| timestamp(value, now));
         body.end()?;
-        Ok(Self { event_type: event_type?, data: data?, tenant: tenant?, id: id?, timestamp: timestamp? })
+        Ok(Self { event_type: event_type?, data: data?, tenant: tenant?, id: id?, timestamp: timestamp?, hops })
     }
 
     /// The body that receivers get of an event that is accepted at `accepted_at`.
@@ -76,6 +81,21 @@ pub fn too_large(measured: &str) -> Problem {
         413,
         format!("The event is too large: {measured}. Put an id into data, and let the receiver fetch the rest."),
     )
+}
+
+/// How many times Pombo has sent the event on before.
+fn hops(request: &Request) -> Result<Hops, Problem> {
+    let Some(text) = request.header(HOPS_HEADER) else { return Ok(Hops::NONE) };
+    let hops: Hops = text.parse().map_err(|rule: Invalid| rule.in_field(HOPS_HEADER))?;
+    if hops < MAX_HOPS {
+        return Ok(hops);
+    }
+    let detail = format!(
+        "The event goes round in a loop: it has been sent on by Pombo {hops} times, and is taken below {MAX_HOPS} times. \
+         Look for endpoints whose URL is an ingest URL. An app that posts events of its own after a webhook must not copy the \
+         webhook's header {HOPS_HEADER}."
+    );
+    Err(Problem::new(LOOP_DETECTED, detail))
 }
 
 fn event_type(value: &Value<'_>) -> Result<EventType, Mistakes> {
@@ -146,6 +166,27 @@ mod tests {
         let fields: Vec<_> = problem.errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(fields, ["id", "type", "data", "tenant", "id", "timestamp", "idd"], "{problem:?}");
         assert_eq!(problem.detail, "id: must be given once (7 mistakes in all: see errors)");
+    }
+
+    #[test]
+    fn an_event_that_has_been_sent_on_is_taken_below_five_hops() {
+        let read = |hops: Option<&str>| {
+            let mut request = request(r#"{"type":"a","data":{}}"#);
+            request.headers.extend(hops.map(|hops| (HOPS_HEADER.to_owned(), hops.to_owned())));
+            NewEvent::read(&request, NOW).map(|event| event.hops.to_string())
+        };
+        for (hops, taken) in [(None, "0"), (Some("0"), "0"), (Some("1"), "1"), (Some("4"), "4")] {
+            assert_eq!(read(hops).unwrap(), taken, "{hops:?}");
+        }
+        for hops in ["5", "6", "99999999999999999999"] {
+            let problem = read(Some(hops)).unwrap_err();
+            assert_eq!((problem.status, problem.errors.len()), (508, 0), "{problem:?}");
+            assert!(problem.detail.starts_with("The event goes round in a loop"), "{}", problem.detail);
+        }
+        for wrong in ["", "-1", "1,1", "1.0", "many", "\u{fffd}"] {
+            let problem = read(Some(wrong)).unwrap_err();
+            assert_eq!((problem.status, problem.errors[0].field.as_str()), (400, "pombo-hops"), "{wrong:?}");
+        }
     }
 
     #[test]

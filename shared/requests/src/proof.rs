@@ -7,6 +7,7 @@ use pombo_domain::ids::EventId;
 use pombo_domain::missed::is_current;
 use pombo_domain::signature::Secret;
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 use pombo_web::{Problem, Request};
 
 /// What the signature is over, and the signature.
@@ -43,6 +44,7 @@ pub fn proved(
     now: Timestamp,
 ) -> Result<Endpoint, Problem> {
     let Signed { id, timestamp, signature } = signed;
+    let id = &WebhookId::from(id.clone());
     let holds = match &endpoint {
         Some(endpoint) => endpoint.secrets.verifies(id, *timestamp, body, signature, now),
         None => {
@@ -60,6 +62,8 @@ pub fn proved(
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use serde_json::json;
 
     use super::*;
@@ -110,8 +114,8 @@ mod tests {
 
     #[test]
     fn an_unknown_endpoint_and_a_wrong_signature_are_told_the_same() {
-        let (id, timestamp, body) = ("r1".parse().unwrap(), NOW.as_seconds(), b"{}");
-        let sign = |secret: &Secret| secret.sign(&id, timestamp, body);
+        let (id, timestamp, body) = (EventId::from_str("r1").unwrap(), NOW.as_seconds(), b"{}");
+        let sign = |secret: &Secret| secret.sign(&id.clone().into(), timestamp, body);
         let (right, wrong) = (sign(&SECRET.parse().unwrap()), sign(&Secret::generate([0; 32])));
         let proved =
             |endpoint, signature: &str| proved(endpoint, &Signed { id: id.clone(), timestamp, signature }, body, NOW);

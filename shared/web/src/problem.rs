@@ -4,6 +4,7 @@
 
 #[cfg(feature = "aws")]
 use pombo_aws::AwsError;
+use pombo_domain::hops::{HOPS_HEADER, LOOP_DETECTED, MAX_HOPS};
 use pombo_domain::ids::TenantId;
 use pombo_domain::invalid::InvalidField;
 use serde_json::json;
@@ -116,6 +117,7 @@ impl Problem {
             413 => "Content too large",
             415 => "Unsupported media type",
             429 => "Too many requests",
+            LOOP_DETECTED => "Loop detected",
             _ => "Service unavailable",
         }
     }
@@ -160,6 +162,10 @@ impl From<Problem> for Response {
         }
         if problem.status == 401 {
             response = response.with_header("www-authenticate", "Bearer");
+        }
+        if problem.status == LOOP_DETECTED {
+            // Tells this refusal from the 508 of web hosts that are out of resources.
+            response = response.with_header(HOPS_HEADER, MAX_HOPS.to_string());
         }
         response
     }
@@ -215,6 +221,13 @@ mod tests {
     fn what_can_be_repeated_says_when() {
         let response = Response::from(Problem::unavailable("x"));
         assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
+    }
+
+    #[test]
+    fn a_loop_is_refused_in_the_way_that_dispatch_knows() {
+        let response = Response::from(Problem::new(LOOP_DETECTED, "x"));
+        assert!(pombo_domain::hops::Hops::is_refusal(response.status, response.header(HOPS_HEADER)), "{response:?}");
+        assert!(response.body.contains(r#""title":"Loop detected""#), "{}", response.body);
     }
 
     #[test]

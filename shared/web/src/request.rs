@@ -87,10 +87,10 @@ impl Request {
                 STANDARD.decode(body).map_err(|_| Problem::new(400, "The body is not the base64 it says it is."))?
             }
         };
-        let headers = event
-            .headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_ascii_lowercase(), value.to_str().ok()?.to_owned())));
+        // A value that is not text stays there as one that breaks every rule: it must not pass for a header that was not sent.
+        let headers = event.headers.iter().map(|(name, value)| {
+            (name.as_str().to_ascii_lowercase(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        });
         let mut query = BTreeMap::<String, Vec<String>>::new();
         let text = event.raw_query_string.unwrap_or_default();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
 use pombo_domain::delivery::Step;
-use pombo_domain::ids::EventId;
 use pombo_domain::outcome::{Attempt, OLDER_ANSWER, Outcome, Trigger};
 use pombo_domain::signature::{PrivateKey, Secret};
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 use standardwebhooks::Webhook;
 
 /// Bodies, and what they are packed to.
@@ -54,14 +54,14 @@ fn answer(text: &str) {
 
 /// As the specification's own library signs, and as the receiver of an ed25519 signature verifies.
 fn signed(secret: [u8; 32], body: &[u8]) {
-    let id: EventId = "evt_1".parse().expect("an id");
+    let id: WebhookId = "acme~evt_1".parse().expect("an id");
     let time = 1_769_851_800;
     let ours = Secret::generate(secret);
     let item = ours.sign(&id, time, body);
     assert!(ours.verifies(&id, time, body, &item));
     assert!(!ours.verifies(&id, time + 1, body, &item) && !ours.verifies(&id, time, &[body, b" "].concat(), &item));
     // It signs texts alone.
-    if let Ok(reference) = Webhook::from_bytes(secret.to_vec()).expect("a key").sign(id.as_str(), time, body) {
+    if let Ok(reference) = Webhook::from_bytes(secret.to_vec()).expect("a key").sign(&id.to_string(), time, body) {
         assert_eq!(item, reference);
     }
     let key = PrivateKey::generate(secret);

@@ -3,6 +3,7 @@
 use pombo_domain::body::{LARGEST_BODY, PackedBody};
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Step, verdict};
 use pombo_domain::event::Event;
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart, JobMessage, JobWork, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, NEWEST_ANSWER, Outcome, Trigger};
@@ -44,7 +45,7 @@ fn outcome(outcome: Outcome, decision: Decision) -> QueuedOutcome {
 
 /// One of each kind.
 pub fn seeds() -> Vec<String> {
-    let event = |body| EventPart { new: new(), endpoint_version: Some(3), body };
+    let event = |body| EventPart { new: new(), endpoint_version: Some(3), body, hops: Hops::NONE };
     let next = Next { at: NOW, route: Route::Scheduler };
     let refused = Outcome::Connection { detail: "reset".to_owned() };
     let deliveries = [

@@ -13,6 +13,7 @@ use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
 use pombo_domain::delivery::Status;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
+use pombo_domain::hops::{HOPS_HEADER, LOOP_DETECTED, MAX_HOPS};
 use pombo_domain::job::{Ordered, Selection};
 use pombo_domain::nesting::levels;
 use pombo_domain::time::Timestamp;
@@ -45,6 +46,7 @@ pub fn seeds() -> Vec<String> {
     vec![
         "POST /v1/events\ncontent-type: application/json; charset=utf-8\n\n{\"type\":\"student.created\",\"tenant\":\"acme\",\"id\":\"e-1\",\"timestamp\":\"2026-01-31T09:30:00Z\",\"data\":{ \"n\":1.10, \"é\":\"\\u00e9\" }}".to_owned(),
         "POST /v1/events\n\n{\"type\":\"a\",\"data\":[1, 2]}".to_owned(),
+        "POST /v1/events\npombo-hops: 4\n\n{\"type\":\"a\",\"data\":{}}".to_owned(),
         format!("POST /v1/events\ncontent-type: application/x-www-form-urlencoded\n\n{{\"type\":\"a\",\"data\":{}{}}}", "[".repeat(128), "]".repeat(128)),
         "POST /v1/events\nidempotency-key: x\ncontent-encoding: gzip\n\n{\"type\":\"a b\",\"data\":{\"a\":1,\"a\":2},\"id\":1,\"id\":2}".to_owned(),
         "GET /v1/deliveries?status=failed&type=a.*&since=2026-01-31T09%3A30%3A00Z&limit=20\nauthorization: Bearer pk_x_y\n\n".to_owned(),
@@ -139,7 +141,8 @@ fn queried(request: &Request) {
 /// The answer is short however long the request, and JSON.
 pub fn problem(problem: &Problem) {
     let response = Response::from(problem.clone());
-    assert!((400..=503).contains(&response.status) && response.body.len() < 4096, "{}", response.body);
+    let is_refusal = (400..=503).contains(&response.status) || response.status == LOOP_DETECTED;
+    assert!(is_refusal && response.body.len() < 4096, "{}", response.body);
     let document: serde_json::Value = serde_json::from_str(&response.body).expect("a problem document");
     assert_eq!(document["status"], response.status);
 }
@@ -172,6 +175,7 @@ fn posted(request: &Request, event: &NewEvent<'_>) {
     plain_json(request);
     assert!(!event.event_type.is_reserved() && request.body.len() <= LARGEST_BODY);
     assert!(event.timestamp.is_none_or(|at| at <= NOW.plus(Duration::from_secs(300))));
+    assert!(event.hops < MAX_HOPS && (request.header(HOPS_HEADER).is_some() || event.hops.is_none()));
     assert!(event.id.as_ref().is_none_or(|id| id.as_str().len() <= 64));
     assert!(event.tenant.as_ref().is_none_or(|tenant| !tenant.is_reserved()));
     let data = event.data.get();

@@ -16,6 +16,7 @@ use pombo_domain::retry::{Next, RetryPolicy};
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::signature::{Schemes, Secrets};
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 
 use crate::reads_back;
 
@@ -96,7 +97,7 @@ fn routed(endpoint: &Endpoint) {
         assert_eq!(with.version_of(&endpoint.id), Some(endpoint.version));
         assert!(with.without(&endpoint.id).routes.is_empty());
     }
-    let id: EventId = "evt_1".parse().expect("an id");
+    let id: WebhookId = "acme~evt_1".parse().expect("an id");
     let header = endpoint.secrets.sign(&id, NOW, b"{}");
     assert_eq!(header.is_empty(), endpoint.secrets.live(NOW).count() + endpoint.secrets.live_keys(NOW).count() == 0);
     let shown = format!("{endpoint:?}");
@@ -129,7 +130,8 @@ fn selects(filter: &Filter) {
 fn takes(health: &Health) {
     let event_id: EventId = "evt_1".parse().expect("an id");
     for gone in [false, true] {
-        let _ = health.failed(Failure { at: NOW, event_id: &event_id, gone }, "job", &HealthRules::DEFAULT);
+        let _ =
+            health.failed(Failure { at: NOW, event_id: &event_id, gone, probe: None }, "job", &HealthRules::DEFAULT);
     }
     assert_eq!(health.succeeded(NOW).is_some(), health.is_troubled());
     assert!(!health.cleared(NOW).is_troubled() && health.closed_unproven(NOW).open.is_none());

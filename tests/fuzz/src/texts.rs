@@ -21,6 +21,7 @@ use pombo_domain::retry::{Decision, Jitter, RetryPolicy, decide, parse_retry_aft
 use pombo_domain::schedule::schedule_name;
 use pombo_domain::signature::{PrivateKey, Secret};
 use pombo_domain::time::Timestamp;
+use pombo_domain::webhook_id::WebhookId;
 
 use crate::LONGEST_ERROR;
 
@@ -36,6 +37,7 @@ pub fn seeds() -> Vec<String> {
     let cursor = to_cursor(&(Some(&tenant), NOW, KeyId::generate([4; 10])));
     [
         "acme",
+        "acme~enrolment-4711",
         "student.created",
         "student.* student.created.late",
         "* a",
@@ -118,6 +120,7 @@ fn ids(text: &str) {
         assert!(id.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
     }
     verbatim::<EventId>(text, 64, |id| shown(id));
+    verbatim::<WebhookId>(text, 129, |id| shown(id));
     if let Some(id) = verbatim::<EndpointId>(text, 19, |id| shown(id)) {
         assert_eq!(EndpointId::from_suffix(id.suffix()).as_ref(), Ok(&id));
     }

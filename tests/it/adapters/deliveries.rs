@@ -44,6 +44,7 @@ fn attempts() -> Vec<Attempt> {
         Outcome::Dns { detail: detail.clone() },
         Outcome::Refused { rule: "private-use".to_owned(), by: RefusedBy::Url, detail: detail.clone() },
         Outcome::InvalidResponse { detail: detail.clone() },
+        Outcome::Loop,
         Outcome::Expired,
         Outcome::DeadLettered,
         Outcome::Succeeded { status_code: 204 },

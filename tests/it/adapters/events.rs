@@ -4,6 +4,7 @@ use pombo_aws::clock;
 use pombo_aws::events::{EventPosition, EventRow, EventWindow, EventsTable, PutEvent};
 use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
 use pombo_domain::event::{EVENT_SHARDS, Event, FanOut};
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::TenantId;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Backend, Fault, unique};
@@ -31,13 +32,15 @@ pub(super) fn event() -> Event {
         fan_out: FanOut::new(vec![endpoint_id(), endpoint_id()]),
         fingerprint: "print".into(),
         expires_at: tomorrow(),
+        hops: Hops::NONE,
     }
 }
 
 async fn every_field_survives_a_round_trip(on: &Backend) {
     let table = table(on).await;
     let empty = PackedBody { encoding: Encoding::Identity, bytes: Vec::new() };
-    for event in [event(), Event { body: empty, fan_out: FanOut::default(), ..event() }] {
+    let sent_on = "4".parse().unwrap();
+    for event in [event(), Event { body: empty, fan_out: FanOut::default(), hops: sent_on, ..event() }] {
         assert_eq!(table.get(&event.tenant, &event.id, clock::now()).await.unwrap(), None);
         assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
         assert_eq!(table.get(&event.tenant, &event.id, clock::now()).await.unwrap(), Some(event));

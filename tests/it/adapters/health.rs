@@ -9,6 +9,7 @@ use pombo_aws::missed::MissedRequests;
 use pombo_domain::body::PackedBody;
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::health::Health;
+use pombo_domain::hops::Hops;
 use pombo_domain::missed::{MOST_REQUESTS, NotAdmitted};
 use pombo_tests::{Backend, Fault, unique};
 
@@ -67,6 +68,7 @@ async fn a_health_and_what_goes_with_it_are_written_together_or_not_at_all(on: &
         fan_out: FanOut::new(vec![id.clone()]),
         fingerprint: "print".into(),
         expires_at: tomorrow(),
+        hops: Hops::NONE,
     };
     for (seen, failures, is_written) in [(0, 1, true), (0, 2, false), (1, 3, true), (1, 4, false)] {
         let (seen, event) = (Health { rev: seen, ..Health::good() }, event());

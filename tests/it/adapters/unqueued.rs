@@ -6,6 +6,7 @@ use pombo_aws::events::EventsTable;
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record};
 use pombo_domain::event::{Event, FanOut};
+use pombo_domain::hops::Hops;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Backend, Fault, unique};
 
@@ -57,6 +58,7 @@ fn event() -> Event {
         fan_out: FanOut::new(vec![endpoint_id()]),
         fingerprint: "print".into(),
         expires_at: tomorrow(),
+        hops: Hops::NONE,
     }
 }
 

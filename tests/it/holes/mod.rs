@@ -60,7 +60,7 @@ async fn bring(stack: &Stack, key: &DeliveryKey, round: u32, attempt: u32) {
 }
 
 fn requests_for(hook: &Hook, event: &str) -> Vec<Received> {
-    hook.receiver.received().into_iter().filter(|received| received.webhook_id() == event).collect()
+    hook.receiver.received().into_iter().filter(|received| received.event_id() == event).collect()
 }
 
 /// Waits until dispatch has handled what was sent before: an event sent behind it has been delivered.

@@ -70,7 +70,7 @@ async fn an_idle_sweep_costs_a_few_reads_and_writes_nothing(stack: &Stack) {
 async fn what_is_merely_late_is_not_sent_twice(stack: &'static Stack) {
     let options = json!({"retry_policy": {"delays_seconds": [600, 600]}});
     let hook = Hook::new(stack, options, |received| {
-        let answer = Answer::status(if received.webhook_id() == "fails" { 500 } else { 200 });
+        let answer = Answer::status(if received.event_id() == "fails" { 500 } else { 200 });
         answer.after(Duration::from_secs(1))
     })
     .await;

@@ -62,7 +62,7 @@ async fn an_endpoint_created_after_200_events_gets_exactly_the_matching_ones_old
     let job = until_ended(stack, &order(stack, missing.clone()).await).await;
     assert_eq!((&job["status"], &job["counts"]["queued"]), (&json!("done"), &json!(100)), "{job}");
     receiver.wait_for(103, SOON).await.unwrap();
-    let came: Vec<_> = receiver.received()[3..].iter().map(|received| received.webhook_id().to_owned()).collect();
+    let came: Vec<_> = receiver.received()[3..].iter().map(|received| received.event_id().to_owned()).collect();
     assert_eq!(came.iter().collect::<BTreeSet<_>>(), wanted.iter().collect(), "exactly these");
     assert_eq!(came.len(), 100, "each once");
     // The queue delays by whole seconds; within one, nothing has an order.

@@ -46,7 +46,7 @@ async fn until_ended(stack: &Stack, id: &str) -> Value {
 fn times(received: &[Received]) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for received in received {
-        *times.entry(received.webhook_id().to_owned()).or_default() += 1;
+        *times.entry(received.event_id().to_owned()).or_default() += 1;
     }
     times
 }

@@ -16,6 +16,7 @@ use pombo_aws::events::{EventsTable, PutEvent};
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{DeliveryKey, Record, Status, Step};
 use pombo_domain::event::{Event, FanOut};
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Decision, Next, Route};
@@ -83,6 +84,7 @@ impl Field {
             fan_out: FanOut::new(endpoints.clone()),
             fingerprint: String::new(),
             expires_at: begun.plus(Duration::from_secs(864_000)).as_seconds(),
+            hops: Hops::NONE,
         };
         let all: Vec<_> = (0..rows.div_ceil(endpoints.len())).map(event).collect();
         futures::stream::iter(&all)
@@ -170,7 +172,7 @@ impl Field {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let mut times = BTreeMap::<_, usize>::new();
         for received in self.receiver.received() {
-            *times.entry((received.path.clone(), received.webhook_id().to_owned())).or_default() += 1;
+            *times.entry((received.path.clone(), received.event_id().to_owned())).or_default() += 1;
         }
         assert_eq!(times.len(), self.keys.len());
         assert!(times.values().all(|times| *times == 1), "some came twice");

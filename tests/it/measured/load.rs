@@ -60,7 +60,7 @@ async fn assert_all_reach(events: usize) {
     let mut came: BTreeMap<(String, String), usize> = BTreeMap::new();
     for received in receiver.received() {
         assert_eq!(received.signature, local::Signature::Verified);
-        *came.entry((received.path.clone(), received.webhook_id().to_owned())).or_default() += 1;
+        *came.entry((received.path.clone(), received.event_id().to_owned())).or_default() += 1;
     }
     for id in &ids {
         for (path, times) in [("/one", 1), ("/two", 1), ("/flaky", 2)] {

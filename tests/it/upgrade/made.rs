@@ -10,6 +10,7 @@ use pombo_aws::jobs::{JobsTable, PutJob};
 use pombo_domain::body::PackedBody;
 use pombo_domain::delivery::{Claim, DeliveryKey, NewDelivery, Record, Status, Step};
 use pombo_domain::health::{Health, Open, Probe};
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{
     Arrival, Counts, Filter, Include, Job, JobKey, JobKind, JobStatus, Look, Row, RowResult, Scope, Selection,
@@ -76,6 +77,7 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Refused { rule: "private-use".into(), by: RefusedBy::Url, detail: detail() },
         Outcome::Refused { rule: "private-use".into(), by: RefusedBy::Addresses, detail: detail() },
         Outcome::InvalidResponse { detail: detail() },
+        Outcome::Loop,
         Outcome::Expired,
         Outcome::DeadLettered,
     ];
@@ -89,6 +91,7 @@ fn outcomes() -> Vec<Outcome> {
             | Outcome::Dns { .. }
             | Outcome::Refused { .. }
             | Outcome::InvalidResponse { .. }
+            | Outcome::Loop
             | Outcome::Expired
             | Outcome::DeadLettered
             | Outcome::Unknown => {}
@@ -122,7 +125,7 @@ pub fn messages() -> Vec<Value> {
         DeliveryMessage::outcome(key_of(MESSAGES), outcome)
     };
     let new = NewDelivery { tenant: tenant(), event_type: "a.b".parse().unwrap(), expires_at: FAR.as_seconds() };
-    let event = EventPart { new, endpoint_version: Some(3), body: Some(PackedBody::pack(b"{}")) };
+    let event = EventPart { new, endpoint_version: Some(3), body: Some(PackedBody::pack(b"{}")), hops: Hops::NONE };
     let first = DeliveryMessage::first(key_of(MESSAGES), event).without_body().waiting_until(THEN);
     let plain = DeliveryMessage::by_reference(key_of(MESSAGES), Step { round: 2, attempt: 3 });
     let messages = outcomes.map(outcome).chain([first, plain]);

@@ -83,7 +83,7 @@ async fn check_requests(receiver: &Receiver, stand: &Stand) {
     for received in receiver.received() {
         assert_eq!(received.signature, Signature::Verified, "{received:?}");
         let events = requests.entry(received.path.clone()).or_default();
-        *events.entry(received.webhook_id().to_owned()).or_default() += 1;
+        *events.entry(received.event_id().to_owned()).or_default() += 1;
     }
     let probe = stand.find("DeliveriesTable", "tenant", "probe").len();
     let news: Vec<_> = stand.jobs.iter().filter_map(|message| message["publish"].as_str()).collect();

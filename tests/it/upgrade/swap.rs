@@ -111,7 +111,7 @@ async fn functions_replaced_in_mid_flight_lose_nothing() {
 fn check_repeats(hook: &Hook, deliveries: &[Value]) {
     let mut requests = BTreeMap::<_, usize>::new();
     for received in hook.receiver.received() {
-        *requests.entry(received.webhook_id().to_owned()).or_default() += 1;
+        *requests.entry(received.event_id().to_owned()).or_default() += 1;
     }
     hook.assert_signed();
     for delivery in deliveries {

@@ -36,7 +36,7 @@ impl Newest {
     /// From their records, newest first; what has expired counts as gone.
     pub(super) fn of(records: &[Record], now: Timestamp) -> Self {
         let records: Vec<_> = records.iter().filter(|record| record.expires_at > now.as_seconds()).collect();
-        let tried: Vec<_> = records.iter().filter(|record| !record.attempts.is_empty()).collect();
+        let tried: Vec<_> = records.iter().filter(|record| was_tried(record)).collect();
         let succeeded = tried.iter().filter(|record| record.status == Status::Succeeded).count();
         let attempts = records.iter().flat_map(|record| &record.attempts);
         let mut durations: Vec<_> =
@@ -52,6 +52,11 @@ impl Newest {
             latency_ms: Latency::of(&durations),
         }
     }
+}
+
+/// Whether there was an attempt that says something of the endpoint.
+fn was_tried(record: &Record) -> bool {
+    record.attempts.iter().any(|attempt| attempt.outcome.tells_of_endpoint())
 }
 
 impl Latency {
@@ -86,6 +91,7 @@ mod tests {
             duration_ms: *duration_ms,
             outcome: match status_code {
                 200 => Outcome::Succeeded { status_code: 200 },
+                508 => Outcome::Loop,
                 status_code => Outcome::HttpStatus { status_code: *status_code },
             },
             answer: None,
@@ -109,6 +115,12 @@ mod tests {
         let newest = Newest::of(&records, Timestamp::from_seconds(10));
         assert_eq!((newest.deliveries, newest.tried, newest.succeeded), (2, 2, 2));
         assert_eq!((newest.from, newest.to), (Some(Timestamp::from_seconds(5)), Some(Timestamp::from_seconds(6))));
+    }
+
+    #[test]
+    fn an_event_that_went_round_in_a_loop_does_not_lower_the_rate() {
+        let newest = of(&[record(7, Status::Failed, &[(508, 1)]), record(6, Status::Succeeded, &[(200, 30)])]);
+        assert_eq!((newest.deliveries, newest.tried, newest.success_rate), (2, 1, Some(1.0)));
     }
 
     #[test]

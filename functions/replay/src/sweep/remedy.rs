@@ -64,6 +64,7 @@ mod tests {
     use std::time::Duration;
 
     use pombo_domain::delivery::{DeliveryKey, NewDelivery, Step};
+    use pombo_domain::hops::Hops;
     use pombo_domain::message::EventPart;
     use pombo_domain::outcome::Trigger;
 
@@ -94,7 +95,10 @@ mod tests {
     }
 
     fn first(expires_at: i64) -> DeliveryMessage {
-        DeliveryMessage::first(key(), EventPart { new: new(expires_at), endpoint_version: None, body: None })
+        DeliveryMessage::first(
+            key(),
+            EventPart { new: new(expires_at), endpoint_version: None, body: None, hops: Hops::NONE },
+        )
     }
 
     fn name(remedy: &Remedy) -> &'static str {

@@ -11,7 +11,7 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::prefix;
-use crate::ids::EventId;
+use crate::webhook_id::WebhookId;
 
 /// A private key. Its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl PrivateKey {
 
     /// One item of the signature header: `v1a,` and the base64 of the signature.
     #[must_use]
-    pub fn sign(&self, id: &EventId, timestamp: i64, body: &[u8]) -> String {
+    pub fn sign(&self, id: &WebhookId, timestamp: i64, body: &[u8]) -> String {
         let mut content = prefix(id, timestamp).into_bytes();
         content.extend_from_slice(body);
         format!("v1a,{}", STANDARD.encode(self.0.sign(&content).to_bytes()))

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Sha256;
 
 use super::prefix;
-use crate::ids::EventId;
 use crate::invalid::Invalid;
+use crate::webhook_id::WebhookId;
 
 /// Minimum number of different bytes in a secret that a receiver chose. Of 24 random bytes, the shortest secret, fewer are
 /// different once in 10²⁴ times; what is no random secret at all, such as zeros, has one.
@@ -47,7 +47,7 @@ impl Secret {
 
     /// One item of the signature header: `v1,` and the base64 of the HMAC.
     #[must_use]
-    pub fn sign(&self, id: &EventId, timestamp: i64, body: &[u8]) -> String {
+    pub fn sign(&self, id: &WebhookId, timestamp: i64, body: &[u8]) -> String {
         let Some(mac) = self.mac(id, timestamp, body) else { return String::new() };
         format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
     }
@@ -55,14 +55,14 @@ impl Secret {
     /// Whether an item of the signature header is one under this secret. Takes as long for a wrong signature as for a right
     /// one.
     #[must_use]
-    pub fn verifies(&self, id: &EventId, timestamp: i64, body: &[u8], item: &str) -> bool {
+    pub fn verifies(&self, id: &WebhookId, timestamp: i64, body: &[u8], item: &str) -> bool {
         let signature = item.strip_prefix("v1,").and_then(|encoded| STANDARD.decode(encoded).ok());
         let mac = self.mac(id, timestamp, body);
         mac.zip(signature).is_some_and(|(mac, signature)| mac.verify_slice(&signature).is_ok())
     }
 
     /// HMAC takes keys of any length (RFC 2104 §2), so there is always one.
-    fn mac(&self, id: &EventId, timestamp: i64, body: &[u8]) -> Option<Hmac<Sha256>> {
+    fn mac(&self, id: &WebhookId, timestamp: i64, body: &[u8]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         mac.update(prefix(id, timestamp).as_bytes());
         mac.update(body);
@@ -111,9 +111,9 @@ mod tests {
     fn signs_like_the_reference_library() {
         let secret: Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
         let reference = standardwebhooks::Webhook::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let id: EventId = "msg_p5jXN8AQM9LWM0D4loKWxJek".parse().unwrap();
+        let id: WebhookId = "msg_p5jXN8AQM9LWM0D4loKWxJek".parse().unwrap();
         for body in [r#"{"test": "é￿ 2432232314"}"#, "", ".", "1614265330.{}", "\u{feff}{}", "{}\n", "\0"] {
-            let expected = reference.sign(id.as_str(), 1_614_265_330, body.as_bytes()).unwrap();
+            let expected = reference.sign(&id.to_string(), 1_614_265_330, body.as_bytes()).unwrap();
             assert_eq!(secret.sign(&id, 1_614_265_330, body.as_bytes()), expected, "{body:?}");
         }
     }

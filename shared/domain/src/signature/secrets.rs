@@ -9,9 +9,9 @@ use super::generations::{Generations, Signing};
 use super::key::PrivateKey;
 use super::scheme::{Scheme, Schemes};
 use super::secret::Secret;
-use crate::ids::EventId;
 use crate::invalid::Invalid;
 use crate::time::Timestamp;
+use crate::webhook_id::WebhookId;
 
 /// The secrets and keys of an endpoint, and which of the two schemes sign.
 ///
@@ -103,7 +103,7 @@ impl Secrets {
 
     /// The value of `webhook-signature` for one attempt at `now`.
     #[must_use]
-    pub fn sign(&self, id: &EventId, now: Timestamp, body: &[u8]) -> String {
+    pub fn sign(&self, id: &WebhookId, now: Timestamp, body: &[u8]) -> String {
         let timestamp = now.as_seconds();
         let symmetric = self.live(now).map(|live| live.secret.sign(id, timestamp, body));
         let asymmetric = self.live_keys(now).map(|live| live.secret.sign(id, timestamp, body));
@@ -113,7 +113,7 @@ impl Secrets {
     /// Whether the receiver signed a request of its own, of this time in Unix seconds: one item of `header` is under a secret
     /// that is live at `now`. Only `v1` tells: of `v1a` the receiver has no private key.
     #[must_use]
-    pub fn verifies(&self, id: &EventId, timestamp: i64, body: &[u8], header: &str, now: Timestamp) -> bool {
+    pub fn verifies(&self, id: &WebhookId, timestamp: i64, body: &[u8], header: &str, now: Timestamp) -> bool {
         // A receiver signs with the secrets that it has, and has no more than are live.
         let items: Vec<_> = header.split(' ').take(MOST_LIVE).collect();
         self.live(now).any(|live| items.iter().any(|item| live.secret.verifies(id, timestamp, body, item)))

@@ -88,6 +88,19 @@ async fn another_status_is_a_failure_and_a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn only_a_508_that_counts_hops_ends_a_loop() {
+    for (headers, outcome) in [
+        ("pombo-hops: 5\r\n", Outcome::Loop),
+        ("", status(508)),
+        ("content-type: application/problem+json\r\n", status(508)),
+        ("pombo-hops: many\r\n", status(508)),
+    ] {
+        let exchange = exchange(format!("HTTP/1.1 508 X\r\n{headers}content-length: 5\r\n\r\nround"), SECOND).await;
+        assert_eq!((exchange.outcome, exchange.answer), (outcome, Some("round".into())), "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_start_of_a_failures_answer_is_kept_as_it_came() {
     let answer = |body: &[u8]| {
         let head = "HTTP/1.1 500 X\r\ncontent-encoding: gzip\r\ncontent-type: text/html\r\ncontent-length: ";
