@@ -1,7 +1,8 @@
 //! `GET /v1/endpoints` and `GET /v1/endpoints/{id}`.
 //!
 //! A list is strongly consistent: the routing record says which endpoints there are, in the order in which they were
-//! registered, and those of a page are read by their ids.
+//! registered, and those of a page are read by their ids. A key without the scope `admin` sees of an endpoint what it is
+//! known by, and nothing that may be secret ([`SeenEndpoint`]).
 
 use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -12,18 +13,18 @@ use serde::Serialize;
 use crate::App;
 use crate::change::{find, is_visible};
 use crate::new_id::Place;
-use crate::view::EndpointView;
+use crate::view::SeenEndpoint;
 
 #[derive(Debug, Serialize)]
 struct Page<'a> {
-    endpoints: Vec<EndpointView<'a>>,
+    endpoints: Vec<SeenEndpoint<'a>>,
     cursor: Option<String>,
 }
 
 /// One endpoint.
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
     let endpoint = find(app, caller, id).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint)))
+    Ok(Response::json(200, &SeenEndpoint::by(caller, &endpoint)))
 }
 
 /// A page of a tenant's endpoints.
@@ -36,7 +37,8 @@ pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Respo
     let (ids, more) = page(&routing, after.as_ref(), limit);
     let endpoints = app.endpoints.get_many(&ids).await?;
     // One may have been deleted since the record was read.
-    let endpoints = endpoints.iter().filter(|endpoint| is_visible(endpoint, caller)).map(EndpointView::new).collect();
+    let visible = endpoints.iter().filter(|endpoint| is_visible(endpoint, caller));
+    let endpoints = visible.map(|endpoint| SeenEndpoint::by(caller, endpoint)).collect();
     let cursor = ids.last().filter(|_| more).map(|last| to_cursor(&(&tenant, last)));
     Ok(Response::json(200, &Page { endpoints, cursor }))
 }

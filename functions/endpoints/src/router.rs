@@ -1,6 +1,6 @@
 //! Which call a request is.
 
-use pombo_domain::api_key::Scope::Admin;
+use pombo_domain::api_key::Scope::{Admin, Ops};
 use pombo_web::Method::{Delete, Get, Patch, Post};
 use pombo_web::route::{self, Access, Route};
 use pombo_web::{Method, Problem, Request, Response};
@@ -47,10 +47,10 @@ pub enum Call {
 
 /// The calls of the URL.
 pub const ROUTES: [Route<Open, Call>; 14] = [
-    Route::key(Get, "/v1/endpoints", Admin, Call::ListEndpoints),
+    Route::key(Get, "/v1/endpoints", Ops, Call::ListEndpoints),
     Route::key(Post, "/v1/endpoints", Admin, Call::CreateEndpoint),
     Route::key(Delete, "/v1/endpoints/{id}", Admin, Call::DeleteEndpoint),
-    Route::key(Get, "/v1/endpoints/{id}", Admin, Call::GetEndpoint),
+    Route::key(Get, "/v1/endpoints/{id}", Ops, Call::GetEndpoint),
     Route::key(Patch, "/v1/endpoints/{id}", Admin, Call::PatchEndpoint),
     Route::key(Post, "/v1/endpoints/{id}/pause", Admin, Call::Pause),
     Route::key(Post, "/v1/endpoints/{id}/resume", Admin, Call::Resume),

@@ -101,6 +101,12 @@ impl EndpointUrl {
         self.0.as_str()
     }
 
+    /// The URL up to its query, which may hold a token: `https://example.com/hook` of
+    /// `https://example.com/hook?token=x`.
+    pub fn without_query(&self) -> &str {
+        &self.0[..::url::Position::AfterPath]
+    }
+
     /// The URL for an HTTP client.
     pub fn as_url(&self) -> &Url {
         &self.0

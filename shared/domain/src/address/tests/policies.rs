@@ -228,6 +228,8 @@ fn the_parts_of_a_url_are_those_that_are_connected_to() {
     let plain = parse("HTTPS://Hooks.Example.com:443/a?b");
     let other = parse("https://[2606:4700:4700:0::1111]:8443");
 
+    assert_eq!(plain.without_query(), "https://hooks.example.com/a");
+    assert_eq!(other.without_query(), other.as_str());
     assert_eq!(
         (plain.as_str(), plain.host(), plain.port()),
         ("https://hooks.example.com/a?b", "hooks.example.com", 443)
