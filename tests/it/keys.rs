@@ -9,7 +9,7 @@ fn apis(stack: &Stack, key: &str) -> [(Api, &'static str, &'static str); 3] {
     [
         (Api::new(&urls.ingest, key), "ingest", "/v1/events"),
         (Api::new(&urls.replay, key), "ops", "/v1/deliveries"),
-        (Api::new(&urls.endpoints, key), "admin", "/v1/endpoints"),
+        (Api::new(&urls.endpoints, key), "admin", "/v1/keys"),
     ]
 }
 

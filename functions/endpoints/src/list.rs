@@ -2,7 +2,8 @@
 //!
 //! A list is strongly consistent: the routing record says which endpoints there are, in the order in which they were
 //! registered, and those of a page are read by their ids. Without a tenant, a key for the whole stack lists the endpoints
-//! of all tenants, one tenant after the other: see `list_stack`.
+//! of all tenants, one tenant after the other: see `list_stack`. A key without the scope `admin` sees of an endpoint what
+//! it is known by, and nothing that may be secret ([`SeenEndpoint`]).
 
 use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -14,18 +15,18 @@ use crate::App;
 use crate::change::{find_with_health, is_visible};
 use crate::list_stack;
 use crate::new_id::Place;
-use crate::view::EndpointView;
+use crate::view::SeenEndpoint;
 
 #[derive(Debug, Serialize)]
 struct Page<'a> {
-    endpoints: Vec<EndpointView<'a>>,
+    endpoints: Vec<SeenEndpoint<'a>>,
     cursor: Option<String>,
 }
 
 /// One endpoint.
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
     let (endpoint, health) = find_with_health(app, caller, id).await?;
-    Ok(Response::json(200, &EndpointView::new(&endpoint, &health)))
+    Ok(Response::json(200, &SeenEndpoint::by(caller, &endpoint, &health)))
 }
 
 /// A page of the endpoints of a tenant, or of the stack.
@@ -39,7 +40,7 @@ pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Respo
     let known = app.endpoints.get_many_with_health(&ids).await?;
     // One may have been deleted since the record was read.
     let visible = known.iter().filter(|(endpoint, _)| is_visible(endpoint, caller));
-    let endpoints = visible.map(|(endpoint, health)| EndpointView::new(endpoint, health)).collect();
+    let endpoints = visible.map(|(endpoint, health)| SeenEndpoint::by(caller, endpoint, health)).collect();
     Ok(Response::json(200, &Page { endpoints, cursor }))
 }
 

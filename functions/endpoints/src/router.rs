@@ -1,6 +1,6 @@
 //! Which call a request is.
 
-use pombo_domain::api_key::Scope::Admin;
+use pombo_domain::api_key::Scope::{Admin, Ops};
 use pombo_web::Method::{Delete, Get, Patch, Post};
 use pombo_web::route::{self, Access, Route};
 use pombo_web::{Problem, Request, Response, Url, not_served};
@@ -49,10 +49,10 @@ pub enum Call {
 
 /// The calls of the URL.
 pub const ROUTES: [Route<Open, Call>; 15] = [
-    Route::key(Get, "/v1/endpoints", Admin, Call::ListEndpoints),
+    Route::key(Get, "/v1/endpoints", Ops, Call::ListEndpoints),
     Route::key(Post, "/v1/endpoints", Admin, Call::CreateEndpoint),
     Route::key(Delete, "/v1/endpoints/{id}", Admin, Call::DeleteEndpoint),
-    Route::key(Get, "/v1/endpoints/{id}", Admin, Call::GetEndpoint),
+    Route::key(Get, "/v1/endpoints/{id}", Ops, Call::GetEndpoint),
     Route::key(Patch, "/v1/endpoints/{id}", Admin, Call::PatchEndpoint),
     Route::key(Post, "/v1/endpoints/{id}/pause", Admin, Call::Pause),
     Route::key(Post, "/v1/endpoints/{id}/resume", Admin, Call::Resume),
@@ -63,7 +63,7 @@ pub const ROUTES: [Route<Open, Call>; 15] = [
     Route::key(Get, "/v1/keys", Admin, Call::ListKeys),
     Route::key(Post, "/v1/keys", Admin, Call::CreateKey),
     Route::key(Delete, "/v1/keys/{id}", Admin, Call::RevokeKey),
-    Route::key(Get, "/v1/tenants", Admin, Call::ListTenants),
+    Route::key(Get, "/v1/tenants", Ops, Call::ListTenants),
 ];
 
 /// Authenticates and serves a request, or serves what is for anybody; `key` tells the log who called.

@@ -12,6 +12,7 @@ use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::{PrivateKey, PublicKey, Schemes, Secret};
 use pombo_domain::time::Timestamp;
+use pombo_web::Caller;
 use serde::Serialize;
 
 /// An endpoint. Headers are masked; the secret is there only where a call has just set it, and a private key never is.
@@ -67,6 +68,63 @@ impl<'a> EndpointView<'a> {
     /// The endpoint with the secret that the call has set, if it set one.
     pub fn with_secret(endpoint: &'a Endpoint, health: &Health, secret: Option<&'a Secret>) -> Self {
         Self { secret, ..Self::new(endpoint, health) }
+    }
+}
+
+/// An endpoint as operators know it. Headers, secrets and the URL's query, which may hold a token, are left out.
+#[derive(Debug, Serialize)]
+pub struct EndpointSummary<'a> {
+    id: &'a EndpointId,
+    tenant: &'a TenantId,
+    name: &'a str,
+    /// Without the query.
+    url: &'a str,
+    event_types: &'a [Pattern],
+    status: EndpointStatus,
+    pause: Option<Pause>,
+    circuit: Circuit,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> EndpointSummary<'a> {
+    /// What may be shown of an endpoint to a key that does not manage endpoints.
+    pub fn new(endpoint: &'a Endpoint, health: &Health) -> Self {
+        Self {
+            id: &endpoint.id,
+            tenant: &endpoint.tenant,
+            name: &endpoint.name,
+            url: endpoint.url.without_query(),
+            event_types: &endpoint.event_types,
+            status: endpoint.status,
+            pause: endpoint.pause,
+            circuit: Circuit::of(health),
+            version: endpoint.version,
+            created_at: endpoint.created_at,
+            updated_at: endpoint.updated_at,
+        }
+    }
+}
+
+/// An endpoint, as much of it as its reader may see.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum SeenEndpoint<'a> {
+    /// To a key with the scope `admin`.
+    Whole(Box<EndpointView<'a>>),
+    /// To any other key.
+    Summary(EndpointSummary<'a>),
+}
+
+impl<'a> SeenEndpoint<'a> {
+    /// The endpoint as `caller` sees it. Only the scope `admin` opens the whole of it: another scope, also one that is
+    /// added later, does not.
+    pub fn by(caller: &Caller, endpoint: &'a Endpoint, health: &Health) -> Self {
+        match caller.scope {
+            Scope::Admin => Self::Whole(Box::new(EndpointView::new(endpoint, health))),
+            Scope::Ops | Scope::Ingest => Self::Summary(EndpointSummary::new(endpoint, health)),
+        }
     }
 }
 
@@ -136,6 +194,24 @@ mod tests {
         let shown = json!(EndpointView::new(&samples::endpoint(), &health));
         assert_eq!(shown["circuit"], json!({"state": "open", "since": samples::NOW, "next_probe_at": next}));
         assert_eq!(shown["status"], "active", "it takes events");
+    }
+
+    #[test]
+    fn a_key_without_admin_sees_no_header_no_secret_and_no_query() {
+        let url = EndpointUrl::from_stored("https://example.com/hook?token=hidden").unwrap();
+        let secrets = samples::endpoint().secrets.with_signatures(samples::both(), [9; 32], samples::NOW);
+        let endpoint = Endpoint { url, secrets, ..samples::endpoint() };
+        let seen =
+            |scope| json!(SeenEndpoint::by(&Caller { scope, ..samples::caller(None) }, &endpoint, &Health::good()));
+        let summary = json!({
+            "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook",
+            "event_types": ["student.*"], "status": "active", "pause": null, "version": 4,
+            "circuit": {"state": "closed", "since": null, "next_probe_at": null},
+            "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
+        });
+        assert_eq!([Scope::Ingest, Scope::Ops].map(seen), [summary.clone(), summary]);
+        assert_eq!(seen(Scope::Admin), json!(EndpointView::new(&endpoint, &Health::good())));
+        assert_eq!(seen(Scope::Admin)["url"], "https://example.com/hook?token=hidden");
     }
 
     #[test]

@@ -5,9 +5,14 @@
 //! own script and style, by their hashes, lets the browser call nothing but the two APIs, and has it refuse to turn text
 //! into markup at all (trusted types).
 
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pombo_web::Response;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pombo_web::{Request, Response};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -21,6 +26,8 @@ const ENDPOINTS: &str = "{endpoints}";
 pub struct Console {
     page: String,
     policy: String,
+    /// The page as gzip, as base64; made when a browser first asks.
+    packed: OnceLock<Option<String>>,
 }
 
 impl Console {
@@ -46,13 +53,21 @@ impl Console {
             "trusted-types 'none'",
         ]
         .join("; ");
-        Self { page, policy }
+        Self { page, policy, packed: OnceLock::new() }
     }
 
-    /// The page. It changes with a deployment only, but then at once: its script and the APIs belong together.
-    pub(crate) fn answer(&self) -> Response {
-        Response { body: self.page.clone(), ..Response::empty(200) }
+    /// The page, compressed for those who take that, as each browser does. It changes with a deployment only, but then at
+    /// once: its script and the APIs belong together.
+    pub(crate) fn answer(&self, request: &Request) -> Response {
+        let packed = takes_gzip(request).then(|| self.packed.get_or_init(|| packed(&self.page).ok()));
+        let response = match packed.and_then(Option::as_ref) {
+            Some(packed) => Response { body: packed.clone(), base64: true, ..Response::empty(200) }
+                .with_header("content-encoding", "gzip"),
+            None => Response { body: self.page.clone(), ..Response::empty(200) },
+        };
+        response
             .with_header("content-type", "text/html; charset=utf-8")
+            .with_header("vary", "accept-encoding")
             .with_header("content-security-policy", &self.policy)
             .with_header("cache-control", "no-cache")
             .with_header("cross-origin-opener-policy", "same-origin")
@@ -60,6 +75,23 @@ impl Console {
             .with_header("x-content-type-options", "nosniff")
             .with_header("x-frame-options", "DENY")
     }
+}
+
+/// Whether a request says that gzip will do (RFC 9110, section 12.5.3). `gzip;q=0` says that it will not.
+fn takes_gzip(request: &Request) -> bool {
+    let accepted = request.headers.get("accept-encoding").map_or("", String::as_str);
+    accepted.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_ok_and(|weight| weight > 0.0)
+    })
+}
+
+/// The page as gzip, as base64. It holds no secret that its length could betray.
+fn packed(page: &str) -> io::Result<String> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(page.as_bytes())?;
+    Ok(STANDARD.encode(encoder.finish()?))
 }
 
 /// A text as the value of an attribute in double quotes.
@@ -79,12 +111,31 @@ fn hash(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use pombo_web::Method;
+
     use super::*;
 
     const URL: &str = "https://abc.lambda-url.us-east-1.on.aws/";
 
+    fn request(accept_encoding: Option<&str>) -> Request {
+        let headers =
+            accept_encoding.map(|value| ("accept-encoding".to_owned(), value.to_owned())).into_iter().collect();
+        Request {
+            method: Method::Get,
+            path: String::new(),
+            query: BTreeMap::new(),
+            headers,
+            body: Vec::new(),
+            identity: None,
+        }
+    }
+
     fn answer(url: &str, local: bool) -> (Response, String) {
-        let response = Console::new(&url.parse().unwrap(), local).answer();
+        let response = Console::new(&url.parse().unwrap(), local).answer(&request(None));
         let policy = response.header("content-security-policy").unwrap().to_owned();
         (response, policy)
     }
@@ -114,6 +165,36 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_gets_the_page_compressed_and_others_get_it_as_it_is() {
+        let console = Console::new(&URL.parse().unwrap(), false);
+        for (accepted, compressed) in [
+            (None, false),
+            (Some("gzip, deflate, br, zstd"), true),
+            (Some("br;q=1.0, GZIP ; q=0.5"), true),
+            (Some("br"), false),
+            (Some("gzip;q=0, br"), false),
+            (Some("gzip;q=0.0"), false),
+            (Some("gzip;q=x"), false),
+            (Some("x-gzip-not"), false),
+        ] {
+            let response = console.answer(&request(accepted));
+            assert_eq!(
+                (response.base64, response.header("vary")),
+                (compressed, Some("accept-encoding")),
+                "{accepted:?}"
+            );
+            assert_eq!(response.header("content-encoding"), compressed.then_some("gzip"), "{accepted:?}");
+            let mut page = response.body.clone();
+            if compressed {
+                let bytes = STANDARD.decode(&response.body).unwrap();
+                page.clear();
+                GzDecoder::new(bytes.as_slice()).read_to_string(&mut page).unwrap();
+            }
+            assert_eq!(page, console.page, "{accepted:?}");
+        }
+    }
+
+    #[test]
     fn a_url_cannot_leave_its_attribute_or_widen_the_policy() {
         let (response, policy) = answer("https://a.example/?\"><script>alert('1')</script>&x=; script-src *", false);
         assert!(!response.body.contains("alert('1')</script>") && !response.body.contains("?\">"));
@@ -123,7 +204,8 @@ mod tests {
     #[test]
     fn the_page_is_small_brings_all_it_needs_and_never_makes_markup_of_text() {
         assert_eq!(PAGE.matches(ENDPOINTS).count(), 1);
-        assert!(PAGE.len() < 100 * 1024, "{} bytes", PAGE.len());
+        let sent = STANDARD.decode(packed(PAGE).unwrap()).unwrap();
+        assert!(sent.len() < 40 * 1024, "{} bytes are sent to a browser", sent.len());
         let (_, script) = PAGE.split_once("<script>").unwrap();
         let ways =
             ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function("];

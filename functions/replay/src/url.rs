@@ -93,7 +93,7 @@ async fn respond(
     name: &mut String,
 ) -> Result<Response, Problem> {
     let (scope, call, id) = match route::find(&ROUTES, request) {
-        Some((Access::Open(Open::Console), _)) => return Ok(app.console.answer()),
+        Some((Access::Open(Open::Console), _)) => return Ok(app.console.answer(request)),
         Some((Access::Open(Open::Missed), _)) => return missed::answer(app, request, invocation, name).await,
         Some((Access::Key(scope, call), id)) => (scope, call, id),
         None => return Err(not_served(Url::Replay, request)),

@@ -12,8 +12,10 @@ pub struct Response {
     pub status: u16,
     /// Headers, names in lower case.
     pub headers: BTreeMap<&'static str, String>,
-    /// The body, text.
+    /// The body: text, or bytes as base64.
     pub body: String,
+    /// Whether the body is base64.
+    pub base64: bool,
 }
 
 impl Response {
@@ -21,9 +23,9 @@ impl Response {
     #[must_use]
     pub fn json<T: Serialize>(status: u16, body: &T) -> Self {
         match serde_json::to_string(body) {
-            Ok(body) => Self { status, headers: BTreeMap::new(), body }.with_header("content-type", "application/json"),
+            Ok(body) => Self { body, ..Self::empty(status) }.with_header("content-type", "application/json"),
             // The answers are plain structures with text keys: writing them cannot fail.
-            Err(error) => Self { status: 500, headers: BTreeMap::new(), body: error.to_string() },
+            Err(error) => Self { body: error.to_string(), ..Self::empty(500) },
         }
         .with_header("cache-control", "no-store")
     }
@@ -31,7 +33,7 @@ impl Response {
     /// An answer without a body.
     #[must_use]
     pub const fn empty(status: u16) -> Self {
-        Self { status, headers: BTreeMap::new(), body: String::new() }
+        Self { status, headers: BTreeMap::new(), body: String::new(), base64: false }
     }
 
     /// The answer with a header set.
@@ -55,7 +57,7 @@ impl From<Response> for serde_json::Value {
             "statusCode": response.status,
             "headers": response.headers,
             "body": response.body,
-            "isBase64Encoded": false,
+            "isBase64Encoded": response.base64,
             "cookies": [],
         })
     }

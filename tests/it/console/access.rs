@@ -25,12 +25,12 @@ async fn a_key_opens_what_its_scopes_say_and_the_page_says_what_it_does_not() {
 
     operator.sign_in(&stack.local.keys.ops).await;
     operator.sees("Signed in, ops").await;
-    for path in ["/endpoints", "/keys", "/endpoints/ep_aaaaaaaaaaaaaaaa"] {
-        operator.go(path).await;
-        operator.sees("This key does not open this").await;
-        operator.sees("lacks the scope admin").await;
-        operator.sees("sign in with a key that has it").await;
-    }
+    operator.go("/keys").await;
+    operator.sees("This key does not open this").await;
+    operator.sees("lacks the scope admin").await;
+    operator.sees("sign in with a key that has it").await;
+    operator.go("/endpoints/ep_aaaaaaaaaaaaaaaa").await;
+    operator.sees("Not found").await;
     operator.go("/endpoints/new").await;
     operator.sees("To register endpoints takes the scope admin").await;
 

@@ -5,9 +5,14 @@
 mod access;
 mod axe;
 mod browser;
+mod held;
 mod injection;
 mod journeys;
+mod names;
 mod operator;
+mod reasons;
+mod times;
+mod truth;
 mod views;
 
 use std::path::PathBuf;

@@ -30,6 +30,13 @@ const FINDERS: &str = r#"(() => {
   };
 })()"#;
 
+/// Has some calls answered by the page itself.
+const STUBBED: &str = r#"globalThis.stackFetch ??= fetch;
+globalThis.fetch = (url, options) => {
+  const found = [...stubs].find(([path]) => new URL(url).pathname.endsWith(path));
+  return found ? Promise.resolve(new Response(found[1][0], { status: found[1][1] })) : stackFetch(url, options);
+}"#;
+
 /// A tab with somebody before it.
 pub struct Operator {
     /// The tab.
@@ -101,6 +108,28 @@ impl Operator {
             let stroke = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
             self.tab.call("Input.dispatchKeyEvent", stroke).await;
         }
+    }
+
+    /// From now on has calls of a path (without the query) answered with this, in the place of the stack.
+    pub async fn stub(&self, path: &str, status: u16, text: &str) {
+        let put = format!(
+            "globalThis.stubs ??= new Map(); stubs.set({}, [{}, {status}]); {STUBBED}; 0",
+            json!(path),
+            json!(text)
+        );
+        self.tab.eval(&put).await;
+    }
+
+    /// Chooses what is shown as `words` in the list under a label.
+    pub async fn choose(&self, label: &str, words: &str) {
+        let control = format!("finders.control({})", json!(label));
+        let option = format!("[...{control}?.options ?? []].find((one) => one.text === {})", json!(words));
+        self.until(&format!("Boolean({option})")).await;
+        let choose = format!(
+            "((control, option) => {{ control.value = option.value; \
+             control.dispatchEvent(new Event('change', {{ bubbles: true }})); }})({control}, {option})"
+        );
+        self.tab.eval(&choose).await;
     }
 
     /// Waits until `text` is seen.
