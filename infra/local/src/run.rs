@@ -109,10 +109,10 @@ fn guide(stack: &LocalStack, options: &Options) -> String {
     let LocalStack { urls, keys, .. } = stack;
     let end = match stack.emulator() {
         None => format!("The stack {} stays where it is.", stack.name),
-        Some(_) if options.keep_data => {
+        Some(emulator) if options.keep_data => {
             format!(
-                "Ctrl-C stops it; the next start with --keep-data finds its data again, in {}",
-                paths::data(&stack.name).display()
+                "Ctrl-C stops it; the next start with --keep-data on this port finds its data again, in {}",
+                paths::data(&stack.name, emulator.port()).display()
             )
         }
         Some(_) => "Ctrl-C stops it and forgets its data; with --keep-data the next start finds it again.".to_owned(),
