@@ -33,6 +33,7 @@ mod pauses;
 mod ping;
 mod queue_faults;
 mod rate_limit;
+mod readme;
 mod replays;
 mod retries;
 mod rows;
