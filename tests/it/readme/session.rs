@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use pombo_tests::{SOON, unique};
+use pombo_tests::unique;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -13,6 +13,9 @@ use super::blocks::Block;
 
 /// The port of the receiver in the examples. It may be taken on this machine, so a free one stands for it.
 const RECEIVER_PORT: &str = "3000";
+
+/// How long a stack may take to start. It takes five seconds, but cargo may have to compile first, next to other scenarios.
+const STARTED_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long pasting may take. It takes a few seconds on an idle machine.
 const PASTED_WITHIN: Duration = Duration::from_secs(120);
@@ -47,7 +50,7 @@ impl LocalCommand {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors).unwrap());
         let mut process = command.kill_on_drop(true).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let said = tokio::time::timeout(SOON, read_until(&mut stdout, last)).await.ok().flatten();
+        let said = tokio::time::timeout(STARTED_WITHIN, read_until(&mut stdout, last)).await.ok().flatten();
         let said = said.unwrap_or_else(|| {
             panic!("{} does not say {last} in time: {}", block.text, fs::read_to_string(&errors).unwrap())
         });
