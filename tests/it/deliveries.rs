@@ -66,9 +66,12 @@ async fn the_start_of_a_successs_answer_is_kept() {
 
 #[scenario]
 async fn each_attempt_shows_the_url_that_it_was_sent_to() {
-    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
-        Answer::status(if received.path.starts_with("/new") { 200 } else { 500 })
-    })
+    // A process may remember the endpoint of before for ten seconds.
+    let hook = Hook::new(
+        Stack::calm().await,
+        json!({"retry_policy": {"delays_seconds": [4, 4, 4, 4, 4, 4, 4, 4]}}),
+        |received| Answer::status(if received.path.starts_with("/new") { 200 } else { 500 }),
+    )
     .await;
     let event = hook.post().await;
     let failed = hook.until_status(&event, "retrying", SOON).await;
@@ -80,15 +83,13 @@ async fn each_attempt_shows_the_url_that_it_was_sent_to() {
     let (status, changed) = api.patch(&path, &json!({"url": new})).await.unwrap();
     assert_eq!(status, 200, "{changed}");
     let id = failed["id"].as_str().unwrap();
-    hook.replay(&[id]).await;
     hook.until_status(&event, "succeeded", SOON).await;
     let (_, delivery) = hook.stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
-    let shown = |attempt: usize, field: &str| delivery["attempts"][attempt][field].clone();
-    assert_eq!([shown(0, "url"), shown(1, "url")], [json!(url), json!(new.strip_suffix("?token=secret"))]);
-    assert_eq!(shown(0, "endpoint_version"), before["version"]);
-    assert_eq!(shown(1, "endpoint_version"), changed["version"]);
-    let changed_since = [shown(0, "endpoint_changed_since"), shown(1, "endpoint_changed_since")];
-    assert_eq!(changed_since, [json!(true), json!(false)]);
+    let attempts = delivery["attempts"].as_array().unwrap();
+    let shown = |field: &str| [attempts[0][field].clone(), attempts.last().unwrap()[field].clone()];
+    assert_eq!(shown("url"), [json!(url), json!(new.strip_suffix("?token=secret"))]);
+    assert_eq!(shown("endpoint_version"), [before["version"].clone(), changed["version"].clone()]);
+    assert_eq!(shown("endpoint_changed_since"), [json!(true), json!(false)]);
 }
 
 #[scenario]

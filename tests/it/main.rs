@@ -35,6 +35,7 @@ mod ping;
 mod probes;
 mod queue_faults;
 mod rate_limit;
+mod readme;
 mod replays;
 mod retries;
 mod rows;

@@ -40,7 +40,7 @@ const INHERITED: [&str; 10] =
 /// How to start an emulator.
 #[derive(Clone, Debug, Default)]
 pub struct EmulatorOptions {
-    /// Names the log file, and the kept data.
+    /// Names the log file and the kept data, together with the port.
     pub name: String,
     /// The port to listen on; 0 for any that is free.
     pub port: u16,
@@ -49,7 +49,7 @@ pub struct EmulatorOptions {
     pub functions_endpoint: Option<String>,
     /// Whether the functions' roles are enforced.
     pub enforce_iam: bool,
-    /// Whether data outlives the emulator. Without it each start is fresh.
+    /// Whether data outlives the emulator. Without it each start is fresh. The data belongs to the port, so it needs one.
     pub keep_data: bool,
     /// More variables for the emulator's environment (and so for each function's).
     pub environment: Vec<(String, String)>,
@@ -71,6 +71,8 @@ impl Emulator {
     pub async fn start(options: EmulatorOptions, progress: Progress) -> Result<Self> {
         if options.port != 0 {
             check_port(options.port)?;
+        } else if options.keep_data {
+            bail!("the data that is kept belongs to a port: choose one with --port");
         }
         let python = venv::ensure(&venv::EMULATOR, progress).await?.join("bin/python");
         if options.port != 0 {
@@ -103,7 +105,7 @@ impl Emulator {
         let launcher = scratch.join("launcher.py");
         fs::write(&keeper, include_str!("keeper.py"))?;
         fs::write(&launcher, include_str!("launcher.py"))?;
-        let log = directory.join(format!("{}.log", options.name));
+        let log = paths::log(&options.name, port);
         let output = File::create(&log).with_context(|| format!("could not write {}", log.display()))?;
 
         let mut command = Command::new(python);
@@ -196,7 +198,7 @@ impl Drop for Emulator {
 
 fn environment(port: u16, scratch: &Path, options: &EmulatorOptions) -> Vec<(String, String)> {
     let own = format!("http://127.0.0.1:{port}");
-    let data = if options.keep_data { paths::data(&options.name) } else { scratch.to_path_buf() };
+    let data = if options.keep_data { paths::data(&options.name, port) } else { scratch.to_path_buf() };
     let keep = if options.keep_data { "1" } else { "0" };
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let own = options.functions_endpoint.clone().unwrap_or(own);

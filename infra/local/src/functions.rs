@@ -119,9 +119,10 @@ fn check(functions: &[String], programs: Programs) -> Result<Programs> {
     Ok(programs)
 }
 
-/// The cargo that runs us, or the one on the path. What cargo told *us* about ourselves must not reach it: build scripts
-/// ask for some of these variables, and would run again.
-fn cargo() -> Command {
+/// The cargo that runs us, or the one on the path, in the workspace. What cargo told *us* about ourselves must not reach it:
+/// build scripts ask for some of these variables, and would run again.
+#[must_use]
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::workspace());
     for (name, _) in std::env::vars_os() {

@@ -14,10 +14,7 @@ use aws_sdk_lambda::{Client, error::DisplayErrorContext, primitives::Blob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{
-    api::{Api, Urls},
-    paths,
-};
+use crate::api::{Api, Urls};
 
 /// One key of each scope, for the whole stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +38,9 @@ impl Keys {
     }
 
     /// Those of a kept stack: the last start's, if the stack still knows them, or new ones. A secret is shown once only, so
-    /// they are in a file beside the data, for its owner's eyes.
-    pub(crate) async fn kept(sdk: &SdkConfig, function: &str, urls: &Urls, name: &str) -> Result<Self> {
-        let file = paths::data(name).join("keys.json");
+    /// they are in a file in the directory `data`, for its owner's eyes.
+    pub(crate) async fn kept(sdk: &SdkConfig, function: &str, urls: &Urls, data: &Path) -> Result<Self> {
+        let file = data.join("keys.json");
         let kept = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         if let Some(keys) = kept
             && keys.work(urls).await

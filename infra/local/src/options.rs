@@ -24,7 +24,7 @@ pub struct Options {
     #[arg(long, value_name = "PORT", conflicts_with = "endpoint_url")]
     pub port: Option<u16>,
 
-    /// Keep the data, and the keys, for the next start.
+    /// Keep the data, and the keys, for the next start on the same port.
     #[arg(long, conflicts_with = "endpoint_url")]
     pub keep_data: bool,
 

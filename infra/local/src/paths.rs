@@ -10,7 +10,8 @@ pub(crate) fn workspace() -> PathBuf {
 
 /// The target directory this program was built into, so that a nested cargo finds what is built already; cargo marks it
 /// with a `CACHEDIR.TAG`. It need not be the workspace's `target`: an environment variable or a setting may move it.
-pub(crate) fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     std::env::current_exe()
         .ok()
         .and_then(|program| {
@@ -24,7 +25,13 @@ pub(crate) fn scratch() -> PathBuf {
     target().join("local")
 }
 
-/// The directory for the data that the emulator `name` keeps.
-pub(crate) fn data(name: &str) -> PathBuf {
-    scratch().join(format!("{name}-data"))
+/// The log of the emulator `name` on `port`. Each port has a log of its own, because several stacks of one checkout may have
+/// the same name.
+pub(crate) fn log(name: &str, port: u16) -> PathBuf {
+    scratch().join(format!("{name}-{port}.log"))
+}
+
+/// The directory for the data that the emulator `name` on `port` keeps. Each port has its own, for the same reason.
+pub(crate) fn data(name: &str, port: u16) -> PathBuf {
+    scratch().join(format!("{name}-{port}-data"))
 }

@@ -1,4 +1,4 @@
-//! The `local` command: a stack, a demo, and then there for whoever wants it until Ctrl-C.
+//! The `local` command: a stack, the lines to paste for it, and a demo. It stays up until Ctrl-C.
 
 use std::{task::Poll, time::Duration};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{demo::Demo, emulator::Emulator, options::Options, paths, progress::Progress, stack::LocalStack};
+use crate::{demo::Demo, emulator::Emulator, guide::guide, options::Options, progress::Progress, stack::LocalStack};
 
 /// Runs the command until it is interrupted. Whatever it has started by then is stopped before this returns.
 ///
@@ -48,17 +48,17 @@ async fn up(options: Options) -> Result<()> {
     if options.json {
         Progress::Stdout.say(serde_json::to_string(&Ready::from(&stack))?);
     }
+    progress.say(guide(&stack, &options));
     let Some(emulator) = stack.emulator() else {
-        progress.say(guide(&stack, &options));
         return Ok(());
     };
     let shown = async {
-        let demo = if options.demo() { Some(Demo::show(&stack, progress).await?) } else { None };
-        progress.say(guide(&stack, &options));
-        match demo {
-            Some(demo) => demo.go_on().await,
-            None => std::future::pending().await,
+        if !options.demo() {
+            return std::future::pending().await;
         }
+        progress
+            .say("\nA demo, in the tenant `default`: one event that is delivered at once, and one that is retried.\n");
+        Demo::show(&stack, progress).await?.go_on().await
     };
     tokio::select! {
         result = shown => result,
@@ -102,55 +102,4 @@ impl<'a> From<&'a LocalStack> for Ready<'a> {
             stack: &stack.name,
         }
     }
-}
-
-/// What a person gets to paste.
-fn guide(stack: &LocalStack, options: &Options) -> String {
-    let LocalStack { urls, keys, .. } = stack;
-    let end = match stack.emulator() {
-        None => format!("The stack {} stays where it is.", stack.name),
-        Some(_) if options.keep_data => {
-            format!(
-                "Ctrl-C stops it; the next start with --keep-data finds its data again, in {}",
-                paths::data(&stack.name).display()
-            )
-        }
-        Some(_) => "Ctrl-C stops it and forgets its data; with --keep-data the next start finds it again.".to_owned(),
-    };
-    format!(
-        r#"
-Pombo is up.
-
-  ingest URL     {ingest}
-  endpoints URL  {endpoints}
-  replay URL     {replay}
-  console        {replay}/
-  ingest key     {ingest_key}
-  ops key        {ops_key}
-  admin key      {admin_key}
-
-Post an event:
-
-  curl -X POST {ingest}/v1/events \
-    -H 'authorization: Bearer {ingest_key}' -H 'content-type: application/json' \
-    -d '{{"type": "student.created", "data": {{"name": "Ada"}}}}'
-
-Register an endpoint (put your receiver's URL):
-
-  curl -X POST {endpoints}/v1/endpoints \
-    -H 'authorization: Bearer {admin_key}' -H 'content-type: application/json' \
-    -d '{{"url": "https://example.com/webhooks", "event_types": ["student.*"]}}'
-
-See the latest deliveries that failed:
-
-  curl '{replay}/v1/deliveries?status=failed' -H 'authorization: Bearer {ops_key}'
-
-{end}"#,
-        ingest = urls.ingest,
-        endpoints = urls.endpoints,
-        replay = urls.replay,
-        ingest_key = keys.ingest,
-        ops_key = keys.ops,
-        admin_key = keys.admin,
-    )
 }

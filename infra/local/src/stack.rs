@@ -13,6 +13,7 @@ use crate::{
     emulator::{Emulator, EmulatorOptions},
     functions::{self, Architecture},
     keys::Keys,
+    paths,
     progress::Progress,
     sdk,
     template::Template,
@@ -21,7 +22,7 @@ use crate::{
 /// What stack to start.
 #[derive(Clone, Debug)]
 pub struct LocalOptions {
-    /// The stack's name; also names the emulator's log and kept data, so two that run at a time need two names.
+    /// The stack's name. It also names the emulator's log and kept data, together with the port.
     pub name: String,
     /// The emulator's port; 0 for any that is free.
     pub port: u16,
@@ -161,10 +162,11 @@ impl LocalStack {
         let urls = Urls { ingest: url("IngestUrl")?, endpoints: url("EndpointsUrl")?, replay: url("ReplayUrl")? };
         let function = deployed.outputs.get("EndpointsFunctionName");
         let function = function.context("the template has no output EndpointsFunctionName")?;
-        let keys = if options.keep_data && emulator.is_some() {
-            Keys::kept(sdk, function, &urls, &options.name).await?
-        } else {
-            Keys::create(sdk, function, &urls).await?
+        let keys = match &emulator {
+            Some(emulator) if options.keep_data => {
+                Keys::kept(sdk, function, &urls, &paths::data(&options.name, emulator.port())).await?
+            }
+            _ => Keys::create(sdk, function, &urls).await?,
         };
         Ok(Self {
             name: options.name.clone(),

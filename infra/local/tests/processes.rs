@@ -68,6 +68,36 @@ async fn two_emulators_run_side_by_side() {
 }
 
 #[tokio::test]
+async fn two_emulators_of_one_name_write_to_two_logs() {
+    let (first, second) = tokio::join!(
+        Emulator::start(options("processes-namesake", 0), Progress::Quiet),
+        Emulator::start(options("processes-namesake", 0), Progress::Quiet),
+    );
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_ne!(first.log(), second.log());
+    for emulator in [&first, &second] {
+        let log = fs::read_to_string(emulator.log()).unwrap();
+        let name = emulator.log().file_name().unwrap().to_str().unwrap();
+        assert_eq!(name, format!("processes-namesake-{}.log", emulator.port()));
+        assert!(log.contains(&emulator.port().to_string()), "{name} is not this emulator's log: {log}");
+    }
+}
+
+#[tokio::test]
+async fn data_is_kept_for_a_port_that_was_chosen() {
+    let options = EmulatorOptions { keep_data: true, ..options("processes-kept", 0) };
+    let error = Emulator::start(options, Progress::Quiet).await.unwrap_err().to_string();
+    assert!(error.contains("--port"), "{error}");
+    let port = Emulator::free_port().unwrap();
+    let kept = EmulatorOptions { keep_data: true, ..self::options("processes-kept", port) };
+    let emulator = Emulator::start(kept, Progress::Quiet).await.unwrap();
+    let data = emulator.log().with_file_name(format!("processes-kept-{port}-data"));
+    drop(emulator);
+    assert!(data.is_dir(), "there is no {}", data.display());
+    fs::remove_dir_all(data).unwrap();
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named_with_what_to_do() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = other.local_addr().unwrap().port();

@@ -195,7 +195,7 @@ fn job_of(stored: &Stored) -> Job {
     let row = |(place, round): &(usize, u32)| Row { delivery: key(*place), round: *round, first: false };
     Job {
         leg: stored.leg,
-        arrival: (stored.leg > 1).then(|| Arrival { leg: stored.leg, by: IT.to_owned(), paced: false }),
+        arrival: (stored.leg > 1).then(|| Arrival { leg: stored.leg, message: IT.to_owned(), paced: false }),
         status: match stored.status {
             Ended::No => JobStatus::Running,
             Ended::Done => JobStatus::Done,

@@ -71,7 +71,8 @@ async fn events_are_found_by_tenant_type_and_time_newest_first() {
     }
     let (_, page) = stack.local.replay().get(&format!("/v1/events?tenant={tenant}&limit=1")).await.unwrap();
     let newest = json!({
-        "id": "e11", "tenant": tenant, "type": "course.opened", "accepted_at": at(11), "deliveries": 2,
+        "id": "e11", "tenant": tenant, "webhook_id": format!("{tenant}~e11"), "type": "course.opened",
+        "accepted_at": at(11), "deliveries": 2,
     });
     assert_eq!(page["events"], json!([newest]));
     let key = stack.key(&["ops"], Some(&tenant)).await;

@@ -26,7 +26,7 @@ const ENUMERATIONS: [&str; 13] = [
     "trigger",
 ];
 /// The names in these maps are data.
-const DATA: [&str; 2] = ["headers", "skipped"];
+const DATA: [&str; 3] = ["headers", "skipped", "urls"];
 
 /// The forms of each place: a table, a queue, the schedules.
 fn forms(stand: &Stand) -> BTreeMap<String, BTreeSet<String>> {

@@ -1,9 +1,12 @@
 //! Upgrades and rollbacks: what one version left in tables, queues and schedules is handled by the next one, and the other
 //! way round.
 //!
-//! `v1/stand.json` is frozen: a stack of version 1 in the middle of its work, with every kind of item, message and schedule. It
-//! was caught by [`scene::play`] and is never written again. A test compares the forms that today's functions write with
-//! those in it. Where they differ, there is a new version: keep `v1`, play the scene into a new directory
+//! `v1/stand.json` is a stack of version 1 in the middle of its work, with every kind of item, message and schedule. It was
+//! caught by [`scene::play`]. Until version 1 is released, it is written again when the forms change
+//! (`POMBO_WRITE_STAND=v1/stand.json`, then as below). From then on it is frozen.
+//!
+//! A test compares the forms that today's functions write with those in it. Where they differ, there is a new version: keep
+//! `v1`, play the scene into a new directory
 //! (`POMBO_WRITE_STAND=v2/stand.json cargo test -p tests --test it -- upgrade::forms`), and let the tests take both.
 //!
 //! **What a version may change**, so that the one before can be rolled back to:

@@ -28,7 +28,7 @@ pub struct Arrival {
     /// The leg. A version that knows nothing of this moves the job on and leaves this as it was.
     pub leg: u32,
     /// The message whose run brought the job there.
-    pub by: String,
+    pub message: String,
     /// Whether the leg waits because the page before it is still on its way. A wake does not shorten that.
     pub paced: bool,
 }
@@ -54,7 +54,7 @@ impl Job {
     #[must_use]
     pub fn verdict(&self, ask: Ask<'_>) -> LegVerdict {
         let arrival = self.arrival.as_ref().filter(|arrival| arrival.leg == self.leg);
-        let brought_it_here = arrival.map(|arrival| arrival.by == ask.message);
+        let brought_it_here = arrival.map(|arrival| arrival.message == ask.message);
         match (ask.what, brought_it_here) {
             _ if self.status != JobStatus::Running => LegVerdict::Ended,
             (Asked::Leg(leg), _) if leg >= self.leg => LegVerdict::Run,
@@ -72,7 +72,7 @@ impl Job {
     /// on its way.
     #[must_use]
     pub fn brought_by(&self, message: &str, paced: bool) -> Self {
-        Self { arrival: Some(Arrival { leg: self.leg, by: message.to_owned(), paced }), ..self.clone() }
+        Self { arrival: Some(Arrival { leg: self.leg, message: message.to_owned(), paced }), ..self.clone() }
     }
 }
 
