@@ -95,23 +95,22 @@ async fn a_tenant_is_picked_from_those_that_there_are_or_named() {
     let stack = Stack::calm().await;
     let hook = Hook::new(stack, json!({"name": "Registrar"}), |_| Answer::status(204)).await;
     let operator = signed_in(&browser, &stack.local.keys.admin).await;
-    let tenants = json!({"tenants": ["aaa", hook.tenant], "cursor": null}).to_string();
-    operator.stub("/v1/tenants", 200, &tenants).await;
-    operator.tab.eval("Object.assign(directory, { at: 0, absent: false }); 0").await;
-
     operator.go("/endpoints").await;
     operator.choose("Tenant", &hook.tenant).await;
     operator.until(&format!("location.hash === '#/endpoints?tenant={}'", hook.tenant)).await;
     operator.sees("Registrar").await;
     let options = "[...finders.control('Tenant').options].map((one) => one.text)";
-    assert_eq!(operator.tab.eval(options).await, json!(["All", "aaa", hook.tenant, "Another …"]));
+    let listed = operator.tab.eval(options).await;
+    let listed: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let [all, tenants @ .., another] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((*all, *another), ("All", "Another …"));
+    assert!(tenants.contains(&&*hook.tenant) && tenants.is_sorted(), "{listed:?}");
     operator.choose("Tenant", "All").await;
     operator.until("location.hash === '#/endpoints'").await;
 
     // Events are always one tenant's.
     operator.go("/events").await;
-    operator.until(&format!("{options}.length === 4")).await;
-    assert_eq!(operator.tab.eval(options).await, json!(["default", "aaa", hook.tenant, "Another …"]));
+    operator.until(&format!("{options}[0] === 'default' && {options}.includes('{}')", hook.tenant)).await;
     operator.choose("Tenant", "Another …").await;
     operator.fill("Tenant", "not-listed").await;
     operator.press("Enter").await;

@@ -223,7 +223,7 @@ fn job(random: u8, kind: JobKind) -> Job {
         kind,
         status: JobStatus::Running,
         leg: 7,
-        arrival: Some(Arrival { leg: 7, by: "m".into(), paced: true }),
+        arrival: Some(Arrival { leg: 7, message: "m".into(), paced: true }),
         page: Some(vec![Row { delivery: self::key(), round: 1, first: true }]),
         spacing_us: 2000,
         stopping: true,
