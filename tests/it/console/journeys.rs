@@ -184,3 +184,32 @@ async fn a_replay_is_cancelled_half_way() {
     operator.sees(&format!("Failed to {}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
     operator.assert_calm();
 }
+
+#[scenario(chromium)]
+async fn an_attempt_shows_where_it_went_and_what_the_receiver_said() {
+    let browser = Browser::start().await;
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+        match received.times {
+            1 => Answer::status(301).with_header("location", "https://elsewhere.example/\u{202e}new"),
+            _ => Answer::status(503).with_header("retry-after", "700").with_body("x".repeat(2000)),
+        }
+    })
+    .await;
+    let event = hook.post().await;
+    let delivery = hook.until_status(&event, "retrying", SOON).await["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/endpoints/{}", hook.endpoint);
+    let (status, changed) = hook.stack.local.endpoints().patch(&path, &json!({"name": "Moved"})).await.unwrap();
+    assert_eq!(status, 200, "{changed}");
+    let operator = Operator::at(&browser, &format!("{}/", hook.stack.local.urls.replay)).await;
+    operator.sign_in(&hook.stack.local.keys.ops).await;
+    operator.go(&format!("/deliveries/{delivery}")).await;
+    operator.sees("Answered 301 Moved Permanently").await;
+    operator.sees(r"https://elsewhere.example/\u202enew").await;
+    operator.sees("the endpoint has changed since").await;
+    hook.stack.bring_due(&delivery.parse().unwrap(), 0, 2).await;
+    operator.sees("Answered 503").await;
+    operator.sees("Its start of 2,000 bytes").await;
+    let failed = hook.until_status(&event, "failed", SOON).await;
+    assert_eq!(failed["attempts"][1]["retry_after"], json!(null), "there is no next attempt");
+    operator.assert_calm();
+}

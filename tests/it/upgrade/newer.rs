@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(90);
 /// The name of all that is added.
 const LATER: &str = "zz_later";
 /// The names in these maps are data; and a filter that says more is not one that may be passed over.
-const LEFT_ALONE: [&str; 3] = ["headers", "skipped", "filter"];
+const LEFT_ALONE: [&str; 4] = ["filter", "headers", "skipped", "urls"];
 
 /// A message with fields that are not known, in each of its objects, and of a higher version.
 fn newer_message(message: &Value) -> Value {
