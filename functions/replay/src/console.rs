@@ -206,6 +206,7 @@ mod tests {
         assert_eq!(PAGE.matches(ENDPOINTS).count(), 1);
         let sent = STANDARD.decode(packed(PAGE).unwrap()).unwrap();
         assert!(sent.len() < 40 * 1024, "{} bytes are sent to a browser", sent.len());
+        assert!(PAGE.len() < 120 * 1024, "{} bytes are unpacked there", PAGE.len());
         let (_, script) = PAGE.split_once("<script>").unwrap();
         let ways =
             ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function("];

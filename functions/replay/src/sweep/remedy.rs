@@ -10,7 +10,7 @@ use pombo_domain::time::Timestamp;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Remedy {
     /// It carries an outcome: apply it.
-    Settle(QueuedOutcome),
+    Settle(Box<QueuedOutcome>),
     /// Nobody will make the attempt: write this record in the place of the one seen. The operator sees it and can replay.
     Fail(Box<Record>),
     /// The outcome of its attempt stands: make sure that the next step is on its way.
@@ -24,7 +24,7 @@ pub(super) enum Remedy {
 /// The remedy for `message`. `holder` is who sweeps.
 pub(super) fn remedy(message: &DeliveryMessage, record: Option<&Record>, holder: &str, now: Timestamp) -> Remedy {
     if let Some(outcome) = &message.record {
-        return Remedy::Settle(outcome.clone());
+        return Remedy::Settle(Box::new(outcome.clone()));
     }
     match verdict(record, message.head(holder), now) {
         Verdict::Drop(_) => Remedy::Discard,
@@ -169,7 +169,7 @@ mod tests {
         let outcome = QueuedOutcome { holder: "dead".into(), attempt, decision: Decision::Succeeded };
         let message = DeliveryMessage::outcome(key(), outcome.clone());
         for status in ALL {
-            assert_eq!(remedy(&message, Some(&at(status, 3)), "me", NOW), Remedy::Settle(outcome.clone()));
+            assert_eq!(remedy(&message, Some(&at(status, 3)), "me", NOW), Remedy::Settle(Box::new(outcome.clone())));
         }
     }
 }
