@@ -50,7 +50,7 @@ async fn post_text(stack: &Stack, tenant: &str, data: &str) -> String {
     answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
-async fn signed_in<'b>(browser: &Browser, stack: &Stack) -> Operator {
+async fn signed_in(browser: &Browser, stack: &Stack) -> Operator {
     let operator = Operator::at(browser, &format!("{}/", stack.local.urls.replay)).await;
     operator.sign_in(&stack.local.keys.ops).await;
     operator
