@@ -9,7 +9,7 @@ use pombo_aws::health::PutHealth;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::health::{Health, HealthRules};
 use pombo_domain::ids::EndpointId;
-use pombo_domain::job::{Job, JobStatus};
+use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::signature::Secret;
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Fault, unique};
@@ -246,10 +246,17 @@ async fn ask_once(run: &Run<'_>, secret: &Secret, body: &Value) -> Option<Value>
     serde_json::from_slice(&answer.bytes().await.ok()?).ok()
 }
 
-/// A slow replay that is told to stop.
+/// A slow replay that is told to stop. The message of its second leg is refused at first, so that of the first one comes again.
 pub async fn stopped(run: &Run<'_>) {
     let (endpoint, keys) = failed(run, 2).await;
     settle().await;
+    let tenant = run.tenant.clone();
+    run.ground.stack.proxy.spoil_times(1, move |call| {
+        let message: Value = serde_json::from_str(call.body["MessageBody"].as_str()?).ok()?;
+        let job: JobKey = message["job"].as_str()?.parse().ok()?;
+        let asks_for_second = message["leg"] == 2 && job.owner == tenant;
+        asks_for_second.then_some(Fault::Refuse(400, "AWS.SimpleQueueService.UnsupportedOperation"))
+    });
     let filter = json!({"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"});
     order(run, json!({"filter": filter, "rate_per_second": 0.01})).await;
     let id = run
@@ -257,9 +264,8 @@ pub async fn stopped(run: &Run<'_>) {
         .await
         .key()
         .to_string();
-    // A leg that was passed queues the one that is next.
-    run.send("JobsQueue", json!({"v": 1, "job": id, "leg": 1})).await;
-    run.until_it("the leg", || async { run.ground.has_reached("leg::run", "queue::send").then_some(()) }).await;
+    // The message that has brought the job to its leg queues that again.
+    run.until_it("the leg", || async { run.ground.has_reached("leg::instead", "queue::send").then_some(()) }).await;
     let listed = run.replay("GET", &format!("/v1/replays?tenant={}", run.tenant), Value::Null).await;
     assert_eq!(listed["replays"].as_array().unwrap().len(), 1, "{listed}");
     run.replay("GET", &format!("/v1/replays/{id}"), Value::Null).await;

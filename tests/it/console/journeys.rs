@@ -188,7 +188,7 @@ async fn a_replay_is_cancelled_half_way() {
 #[scenario(chromium)]
 async fn an_attempt_shows_where_it_went_and_what_the_receiver_said() {
     let browser = Browser::start().await;
-    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600]}}), |received| {
+    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [600, 600]}}), |received| {
         match received.times {
             1 => Answer::status(301).with_header("location", "https://elsewhere.example/\u{202e}new"),
             _ => Answer::status(503).with_header("retry-after", "700").with_body("x".repeat(2000)),
@@ -209,7 +209,11 @@ async fn an_attempt_shows_where_it_went_and_what_the_receiver_said() {
     hook.stack.bring_due(&delivery.parse().unwrap(), 0, 2).await;
     operator.sees("Answered 503").await;
     operator.sees("Its start of 2,000 bytes").await;
+    // The receiver asks for more than the policy's 600 seconds.
+    operator.sees("(Retry-After), so the next attempt waited for that").await;
+    hook.stack.bring_due(&delivery.parse().unwrap(), 0, 3).await;
     let failed = hook.until_status(&event, "failed", SOON).await;
-    assert_eq!(failed["attempts"][1]["retry_after"], json!(null), "there is no next attempt");
+    let told: Vec<_> = failed["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["retry_after"]).collect();
+    assert_eq!(told, [&json!(null), &json!(700), &json!(null)], "after the last one there is no next attempt");
     operator.assert_calm();
 }
