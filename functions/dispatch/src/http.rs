@@ -11,7 +11,7 @@
 //! - HTTP/1, a head, a chunk's size or interim answers without end: three times hyper's buffer of 408 KiB, as it is copied;
 //! - HTTP/2, a body in frames of one byte: 256 KiB;
 //! - HTTP/2, a head without end: 4 MiB;
-//! - HTTP/2, interim answers without end: 50 MiB, since h2 keeps what one turn of the connection's task reads.
+//! - HTTP/2, interim answers without end: 72 MiB, since h2 keeps what one turn of the connection's task reads.
 //!
 //! Each is measured in `tests/bounds.rs`, with every other way to misbehave. Ten at once fit into the memory of a function,
 //! except ten floods of interim answers over HTTP/2 that are at their peak at the same moment.
