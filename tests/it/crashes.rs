@@ -117,6 +117,11 @@ async fn when_scheduler_fails_the_queue_carries_the_retry() {
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "retrying", SOON).await;
     let id = delivery["id"].as_str().unwrap().to_owned();
+    eventually("the first retry's schedule", SOON, || async {
+        let scheduled = hook.stack.proxy.calls(|call| call.operation == "CreateSchedule" && call.mentions(&id));
+        (!scheduled.is_empty()).then_some(())
+    })
+    .await;
     let scheduled = id.clone();
     let schedule = move |call: &Call| call.operation == "CreateSchedule" && call.mentions(&scheduled);
     spoil(&hook, 1000, schedule, Fault::Refuse(429, "ThrottlingException"));

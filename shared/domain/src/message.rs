@@ -124,7 +124,7 @@ impl DeliveryMessage {
     /// What of the message decides what may be done with it, when `holder` handles it.
     #[must_use]
     pub const fn head<'a>(&self, holder: &'a str) -> Head<'a> {
-        Head { step: self.step, begins: self.event.is_some(), holder, probe: self.probe }
+        Head { step: self.step, begins: self.event.is_some(), holder, probe: self.probe, has_slot: self.slot.is_some() }
     }
 
     /// The same message with the body left out.

@@ -16,6 +16,9 @@ pub struct Head<'a> {
     pub holder: &'a str,
     /// When the probe was ordered that the message asks for, if it asks for one.
     pub probe: Option<Timestamp>,
+    /// Whether the message has reserved a slot of the endpoint's rate limit. Slots are reserved for attempts that are due, and
+    /// the slot says how long to wait from then on: a changed limit or a pause takes hold of what waits.
+    pub has_slot: bool,
 }
 
 /// What to do with a message.
@@ -85,7 +88,7 @@ pub fn verdict(record: Option<&Record>, head: Head<'_>, now: Timestamp) -> Verdi
         return Verdict::Wait { until: claim.until };
     }
     match record.due() {
-        Some(due) if head.probe.is_none() && now.plus(EARLY_ENOUGH) < due => Verdict::Early { due },
+        Some(due) if head.probe.is_none() && !head.has_slot && now.plus(EARLY_ENOUGH) < due => Verdict::Early { due },
         _ => Verdict::Claim,
     }
 }
@@ -105,7 +108,7 @@ mod tests {
     const LATER: Timestamp = Timestamp::from_millis(1_000_001);
 
     fn head(round: u32, attempt: u32) -> Head<'static> {
-        Head { step: Step { round, attempt }, begins: false, holder: "me", probe: None }
+        Head { step: Step { round, attempt }, begins: false, holder: "me", probe: None, has_slot: false }
     }
 
     fn at(status: Status, round: u32, attempt: u32) -> Record {
@@ -185,6 +188,8 @@ mod tests {
         );
         let probe = Head { probe: Some(NOW), ..head(0, 2) };
         assert_eq!(verdict(Some(&due(20_000)), probe, NOW), Verdict::Claim);
+        let slotted = Head { has_slot: true, ..head(0, 2) };
+        assert_eq!(verdict(Some(&due(3_600_000)), slotted, NOW), Verdict::Claim, "its slot says when");
         assert_eq!(verdict(Some(&due(20_000)), head(0, 1), NOW), Verdict::Ensure);
         let looked_at = due(0).looked_at(LATER.plus(Duration::from_secs(3600)));
         assert_eq!(verdict(Some(&looked_at), head(0, 2), NOW), Verdict::Claim, "the sweep's own message");

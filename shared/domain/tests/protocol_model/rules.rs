@@ -118,7 +118,7 @@ pub fn judged(facts: Option<Facts>, asks: Asks) -> Verdict {
             // Every attempt that is recorded began at `ENDED`.
             let ordered = |stale| if stale { ENDED } else { NOW };
             let probe = asks.probe_is_stale.map(ordered);
-            let head = Head { step: asks.step, begins: asks.begins, holder: &holder, probe };
+            let head = Head { step: asks.step, begins: asks.begins, holder: &holder, probe, has_slot: false };
             verdict(facts.map(record_of).as_ref(), head, NOW)
         })
     })
