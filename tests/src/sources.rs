@@ -32,9 +32,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("endpoints/src/test_endpoint.rs", "address::check("),
     ("endpoints/src/create.rs", "address::check("),
     // The request has been made, and its answer is read: the same as right after the request.
-    ("dispatch/src/http.rs", "collect(&mut answer"),
-    ("dispatch/src/http.rs", "read(answer, started.elapsed(), deadline).await"),
-    ("dispatch/src/http.rs", "answer.chunk().await"),
+    ("dispatch/src/http.rs", "read(response, started.elapsed(), deadline).await"),
+    ("dispatch/src/http.rs", "answer::read(&mut response"),
+    ("dispatch/src/http/answer.rs", "body.collect(response)"),
+    ("dispatch/src/http/answer.rs", "response.chunk().await"),
     // The first key of a stack: an invocation without a URL, which writes what `POST /v1/keys` writes.
     ("endpoints/src/handler.rs", "admin_key::create("),
     ("endpoints/src/admin_key.rs", "keys::store("),

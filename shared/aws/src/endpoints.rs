@@ -86,14 +86,6 @@ impl EndpointsTable {
         Ok(known)
     }
 
-    /// The endpoints of these ids as they are now, in the order of the ids.
-    pub async fn get_many(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, AwsError> {
-        const CALL: &str = "dynamodb:BatchGetItem Endpoints";
-        let keys: Vec<_> = ids.iter().map(ToString::to_string).collect();
-        let mut found = self.batch(CALL, &keys).await?;
-        keys.iter().filter_map(|key| found.remove(key)).map(|item| from_item(CALL, item)).collect()
-    }
-
     /// The items of these keys as they are now, by key.
     async fn batch(&self, call: &str, keys: &[String]) -> Result<HashMap<String, Item>, AwsError> {
         let keys: Vec<_> = keys.iter().map(|key| Item::from([("endpoint_id".into(), text(key))])).collect();

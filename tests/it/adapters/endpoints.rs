@@ -256,8 +256,10 @@ async fn many_are_read_in_the_order_asked_and_those_that_are_not_there_left_out(
     endpoints.sort_by(|a, b| b.id.cmp(&a.id));
     let mut ids: Vec<_> = endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
     ids.insert(2, endpoint_id());
-    assert_eq!(tables.endpoints.get_many(&ids).await.unwrap(), endpoints);
-    assert_eq!(tables.endpoints.get_many(&[]).await.unwrap(), []);
+    let found: Vec<_> =
+        tables.endpoints.get_many_with_health(&ids).await.unwrap().into_iter().map(|known| known.0).collect();
+    assert_eq!(found, endpoints);
+    assert_eq!(tables.endpoints.get_many_with_health(&[]).await.unwrap(), []);
 }
 
 /// All tenants, over pages of so many.

@@ -19,7 +19,7 @@ use pombo_domain::address::EndpointUrl;
 use pombo_domain::outcome::Outcome;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::classify::connect::Tried;
 use super::classify::{broke_before_answer, classify, was_not_processed, was_not_sent};
@@ -88,7 +88,7 @@ pub async fn send(clients: &Clients, request: &Request<'_>) -> Sent {
         if !was_not_processed(&error) || Instant::now() + pause >= request.deadline {
             break Err(Failed::With(error, known));
         }
-        sleep(pause).await;
+        tokio::time::sleep(pause).await;
     };
     let result = result.map_err(|failed| {
         let refused = matches!(&failed, Failed::With(error, _) if was_not_processed(error));
