@@ -15,7 +15,7 @@ use crate::deliver::Claimed;
 use crate::http::Exchange;
 use crate::settings::App;
 
-/// What is sent of an event.
+/// The parts of an event that are sent.
 #[derive(Debug)]
 pub struct Payload {
     /// The body as it goes over the wire.

@@ -102,7 +102,7 @@ async fn attempt_delivery(
 /// A delivery that this process may attempt now.
 #[derive(Debug)]
 pub struct Claimed {
-    /// Its record, as it was claimed.
+    /// The delivery's record, as it was claimed.
     pub record: Record,
     /// Whether a process died that may have sent the attempt.
     pub redelivered: bool,
@@ -192,8 +192,8 @@ fn begin(message: &DeliveryMessage) -> Option<Record> {
     message.event.as_ref().map(|event| Record::begin(message.delivery.clone(), event.new.clone()))
 }
 
-/// What goes over the wire: by the message, or, where its body is left out or damaged, by the event; `None` when the event
-/// has expired.
+/// The payload that goes over the wire. It is read from the message, or from the event if the message's body is left out or
+/// damaged; `None` when the event has expired.
 async fn payload(app: &App, message: &DeliveryMessage, record: &Record) -> Result<Option<Payload>, Undone> {
     let carried = message.event.as_ref().and_then(|event| {
         let body = event.body.as_ref()?.unpack().ok()?;

@@ -71,7 +71,7 @@ struct Write {
     follows: Follows,
 }
 
-/// What a write begins.
+/// The work that a write of the health begins.
 #[derive(Debug, Default)]
 struct Follows {
     /// The job that the transaction stores.
@@ -83,7 +83,7 @@ struct Follows {
 }
 
 impl Write {
-    /// Of the health alone.
+    /// A write of the health that begins no other work.
     fn of(health: Health) -> Self {
         Self { health, also: Vec::new(), follows: Follows::default() }
     }

@@ -2,12 +2,12 @@
 //!
 //! When a request is sent again within an attempt is said in `send.rs`.
 //!
-//! The status line of an answer decides, if its head is complete and within 256 KiB and 1,000 lines (`head.rs`). Of its
-//! body 16 KiB are read (`answer.rs`), and a receiver that sends on is left. A process has ten requests under way at a
+//! The status line of an answer decides, if its head is complete and within 256 KiB and 1,000 lines (`head.rs`). The
+//! first 16 KiB of the body are read (`answer.rs`); then the answer is dropped. A process has ten requests under way at a
 //! time and 256 MiB of memory by default. `reqwest` passes on neither all of hyper's bounds nor all of h2's, and its
 //! connections cannot be wrapped, so each kind of receiver has a bound of its own for what is buffered for it:
 //!
-//! - 128 KiB: all that are not named below, whatever their body does;
+//! - 128 KiB: every kind that is not named below, whatever the body does;
 //! - HTTP/1, a head, a chunk's size or interim answers without end: three times hyper's buffer of 408 KiB, as it is copied;
 //! - HTTP/2, a body in frames of one byte: 256 KiB;
 //! - HTTP/2, a head without end: 4 MiB;
@@ -48,7 +48,7 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 pub struct Exchange {
     /// The attempt's outcome.
     pub outcome: Outcome,
-    /// What the answer says.
+    /// The parts of the answer that are kept.
     pub answer: Option<Answer>,
     /// How long the receiver asked to be left alone.
     pub retry_after: Option<Duration>,

@@ -17,8 +17,8 @@ use crate::settings::App;
 /// How often the start is decided again because the health changed.
 const MAX_CONFLICTS: usize = 5;
 
-/// Begins the probe with a delivery that was ordered at `ordered_at`; `false` when it must not be made. Its message is done
-/// with then: the drain moves what is held.
+/// Begins the probe with a delivery that was ordered at `ordered_at`; `false` when it must not be made. The message is then
+/// acknowledged, because the drain moves what is held.
 pub async fn begins(
     app: &App,
     invocation: &Invocation,
@@ -28,7 +28,7 @@ pub async fn begins(
 ) -> Result<bool, AwsError> {
     let id = &delivery.endpoint_id;
     for _ in 0..MAX_CONFLICTS {
-        // An open circuit was read for this message. What changed since makes the write fail.
+        // An open circuit was read for this message. If the health has changed since, the write fails.
         let Some(known) = app.endpoints.known(id).await? else { return Ok(false) };
         let next = match known.health.probe_begun(ordered_at, holder, invocation.ends_at(), clock::now()) {
             ProbeStart::Begun => return Ok(true),

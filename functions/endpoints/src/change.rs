@@ -46,7 +46,7 @@ pub enum Wanted {
 pub struct Done {
     /// The endpoint as it is then.
     pub endpoint: Endpoint,
-    /// Its health.
+    /// The endpoint's health.
     pub health: Health,
     /// The replay of what it missed, if one was begun.
     pub replay: Option<JobKey>,
@@ -124,7 +124,7 @@ fn is_resumed(current: &Endpoint, next: &Endpoint) -> bool {
     (current.status, next.status) == (EndpointStatus::Paused, EndpointStatus::Active)
 }
 
-/// The health of an endpoint that is resumed, if it had any trouble: it begins anew, and its circuit is closed.
+/// The health of an endpoint that is resumed, if it had any trouble: the health begins again, with a closed circuit.
 fn forgiven(current: &Endpoint, next: &Endpoint, health: &Health, now: Timestamp) -> Option<Health> {
     (is_resumed(current, next) && health.is_troubled()).then(|| health.cleared(now))
 }

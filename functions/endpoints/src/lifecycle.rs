@@ -29,7 +29,7 @@ struct Resumed<'a> {
     endpoint: EndpointView<'a>,
     /// The replay of what was missed, to be followed on the replay URL; none when none was begun.
     replay_id: Option<String>,
-    /// What was posted while it was paused and is not replayed.
+    /// Count of the events that were posted during the pause and are not replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     missed: Option<MissedCount>,
     /// How to send that.
@@ -55,8 +55,8 @@ pub async fn resume(app: &App, caller: &Caller, id: &str, request: &Request) -> 
     Ok(Response::json(200, &Resumed { endpoint, replay_id, missed, hint }))
 }
 
-/// What the endpoint missed while it was paused, where no replay sends it. The endpoint is resumed already, so a count that
-/// fails is left out.
+/// Counts the events that the endpoint missed during the pause, if no replay sends them. The endpoint is resumed already, so
+/// a count that fails is left out.
 async fn missed_by(app: &App, done: &Done) -> Option<MissedCount> {
     let since = done.resumed_from.filter(|_| done.replay.is_none())?;
     match missed_count::count(&app.events, &done.endpoint, since, clock::now()).await {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::App;
 use crate::list;
 
-/// What a cursor of this list begins with, so that a tenant's is not taken for one.
+/// Start of each cursor of this list, so that a cursor of a tenant's list is refused here.
 const LIST: &str = "stack";
 /// The number of routing records that are read at one time.
 const READ_AT_ONCE: usize = 10;

@@ -47,7 +47,7 @@ impl MissedCount {
         Self { count, more: shards.iter().any(|rows| rows.len() >= LOOK), since }
     }
 
-    /// How the caller sends what was missed; none where nothing was.
+    /// The call that sends the missed events; `None` when no event was missed.
     pub fn hint(&self, endpoint: &Endpoint) -> Option<String> {
         if self.count == 0 && !self.more {
             return None;

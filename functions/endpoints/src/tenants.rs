@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::App;
 
-/// What a cursor of this list begins with, so that no other list's is taken for one.
+/// Start of each cursor of this list, so that a cursor of another list is refused here.
 const LIST: &str = "tenants";
 
 #[derive(Debug, Serialize)]

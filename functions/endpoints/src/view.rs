@@ -89,7 +89,7 @@ pub struct EndpointSummary<'a> {
 }
 
 impl<'a> EndpointSummary<'a> {
-    /// What may be shown of an endpoint to a key that does not manage endpoints.
+    /// The endpoint as a key may see it that does not manage endpoints.
     pub fn new(endpoint: &'a Endpoint, health: &Health) -> Self {
         Self {
             id: &endpoint.id,

@@ -56,7 +56,7 @@ impl Console {
         Self { page, policy, packed: OnceLock::new() }
     }
 
-    /// The page, compressed for those who take that, as each browser does. It changes with a deployment only, but then at
+    /// The page, compressed for browsers and others that accept gzip. The page changes with a deployment only, but then at
     /// once: its script and the APIs belong together.
     pub(crate) fn answer(&self, request: &Request) -> Response {
         let packed = takes_gzip(request).then(|| self.packed.get_or_init(|| packed(&self.page).ok()));
@@ -87,7 +87,7 @@ fn takes_gzip(request: &Request) -> bool {
     })
 }
 
-/// The page as gzip, as base64. It holds no secret that its length could betray.
+/// The page as gzip, as base64. The page holds no secret that its length could betray.
 fn packed(page: &str) -> io::Result<String> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(page.as_bytes())?;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is written for it. The rates and times are those of the endpoint's newest deliveries, the circuit is in its
 //! health, and what waits or failed is counted in the lists of what did not succeed: up to a bound, and by indexes that are
-//! late by moments. What has expired counts nowhere, though it may still be there.
+//! late by moments. Expired deliveries are not counted, even before DynamoDB deletes them.
 
 mod count;
 mod newest;

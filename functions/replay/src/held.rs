@@ -1,8 +1,8 @@
 //! Why a delivery is held, and until when: what the door of its endpoint is like now.
 //!
 //! A record does not say why it was put on hold, since that changes without it: an endpoint whose circuit is open may be
-//! paused meanwhile. So whoever shows held deliveries reads their endpoints, in one call for a page, and none for a page
-//! on which nothing is held.
+//! paused while it holds them. So a view that shows held deliveries reads their endpoints, in one call for a page, and none
+//! for a page on which nothing is held.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,9 +25,9 @@ pub(crate) struct Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Cause {
-    /// Its endpoint is paused: it is sent after a resume.
+    /// The endpoint is paused: the delivery is sent after a resume.
     Paused,
-    /// Its endpoint's circuit is open: it is sent when that closes.
+    /// The endpoint's circuit is open: the delivery is sent when the circuit closes.
     Circuit,
     /// The door is open again, or the endpoint was deleted: a drain is about to send it, or to cancel it.
     Releasing,

@@ -28,7 +28,7 @@ pub(crate) struct DeliveryView {
     attempt: u32,
     accepted_at: Timestamp,
     next_attempt_at: Option<Timestamp>,
-    /// Why it is held, of one that is.
+    /// Why the delivery is held, if it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Held>,
     attempts: Vec<AttemptView>,
@@ -98,7 +98,7 @@ impl DeliveryView {
         Self::of(Record::begin(key, event.new_delivery()))
     }
 
-    /// The endpoint at which it is held, if it is.
+    /// The endpoint of a held delivery; `None` for any other delivery.
     pub(crate) fn held_at(&self) -> Option<&EndpointId> {
         (self.status == Status::Held).then_some(&self.endpoint_id)
     }

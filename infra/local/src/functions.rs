@@ -119,7 +119,7 @@ fn check(functions: &[String], programs: Programs) -> Result<Programs> {
     Ok(programs)
 }
 
-/// The cargo that runs us, or the one on the path, in the workspace. What cargo told *us* about ourselves must not reach it:
+/// The cargo that runs us, or the one on the path, in the workspace. The variables that cargo set for *us* must not reach it:
 /// build scripts ask for some of these variables, and would run again.
 #[must_use]
 pub fn cargo() -> Command {

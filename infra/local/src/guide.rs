@@ -39,7 +39,7 @@ The console, where you sign in with one of the keys: {console}/
     )
 }
 
-/// A receiver that the stack lets an endpoint have.
+/// The URL of a receiver that the stack accepts.
 fn receiver(options: &Options) -> &'static str {
     if options.endpoint_url.is_none() && !options.strict { LOCAL_RECEIVER } else { PUBLIC_RECEIVER }
 }

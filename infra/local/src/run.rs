@@ -1,4 +1,4 @@
-//! The `local` command: a stack, the lines to paste for it, and a demo. It stays up until Ctrl-C.
+//! The `local` command: a stack, the lines to paste for it, and a demo. The stack stays up until Ctrl-C.
 
 use std::{task::Poll, time::Duration};
 

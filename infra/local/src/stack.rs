@@ -22,7 +22,7 @@ use crate::{
 /// What stack to start.
 #[derive(Clone, Debug)]
 pub struct LocalOptions {
-    /// The stack's name. It also names the emulator's log and kept data, together with the port.
+    /// The stack's name. Together with the port, the name is also that of the emulator's log and kept data.
     pub name: String,
     /// The emulator's port; 0 for any that is free.
     pub port: u16,

@@ -37,7 +37,7 @@ impl Hops {
         self.0 == 0
     }
 
-    /// What the requests say that send the event on. Retries and replays say the same: they send the same event.
+    /// The number that requests carry which send the event on. Retries and replays say the same: they send the same event.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -107,8 +107,8 @@ impl Outcome {
         }
     }
 
-    /// Whether the attempt says something of its endpoint. It does not when nothing was sent, and when the receiver refused
-    /// an event that it should not have been sent: both are no failures of the endpoint.
+    /// Whether the attempt says something of its endpoint. An attempt says nothing of it when nothing was sent, or when
+    /// the receiver refused an event that goes round in a loop: neither is a failure of the endpoint.
     #[must_use]
     pub const fn tells_of_endpoint(&self) -> bool {
         !matches!(self, Self::Expired | Self::Loop)
@@ -176,7 +176,7 @@ pub struct Attempt {
     /// The endpoint as it was then; `None` where nothing was to be sent.
     #[serde(flatten)]
     pub sent_to: Option<SentTo>,
-    /// What the receiver said next to its status code, where that is kept.
+    /// The parts of the receiver's answer that are kept, next to the status code.
     #[serde(flatten)]
     pub answer: Option<Answer>,
     /// Whether the receiver may have had the same attempt before: from a process that died without recording it, or on a

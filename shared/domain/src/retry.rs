@@ -222,7 +222,8 @@ pub fn decide(
 }
 
 /// The wait that a receiver asked for, cut at 24 hours, where it sets the time of the next attempt: after an answer that
-/// says "overloaded", and only if it is longer than the policy's own delay. It postpones, never hastens.
+/// says "overloaded", and only if it is longer than the policy's own delay. `Retry-After` postpones an attempt and never
+/// hastens it.
 #[must_use]
 pub fn postponement(
     policy: &RetryPolicy,

@@ -1,9 +1,10 @@
-//! The `webhook-id` of a request: the name of an event that no other event of the stack has.
+//! The `webhook-id` of a request: a name of the event that is unique in the stack.
 //!
 //! Event ids are unique within a tenant only. A receiver that serves two tenants on one URL drops repeats by `webhook-id`,
 //! so that header names the tenant too: `acme~enrolment-4711`. The tenant `default` is left out, because an app without
 //! tenants should find its own ids at the receiver: `enrolment-4711`. Neither part can hold `~`, so no two events share
-//! a `webhook-id`. It holds no dot, because the signed text has dots between its parts, and is at most 129 characters long.
+//! a `webhook-id`. A `webhook-id` holds no dot, because the signed text has dots between its parts, and is at most 129
+//! characters long.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +24,7 @@ pub struct WebhookId {
 }
 
 impl WebhookId {
-    /// Of an event of this tenant.
+    /// The `webhook-id` of an event of this tenant.
     #[must_use]
     pub const fn new(tenant: TenantId, event_id: EventId) -> Self {
         Self { tenant, event_id }

@@ -63,7 +63,7 @@ impl Patch {
         })
     }
 
-    /// Checks what depends on whose endpoint it is.
+    /// Checks the rules that depend on the endpoint's tenant.
     pub fn check_for(&self, tenant: &TenantId) -> Result<(), InvalidField> {
         fields::subscribable(self.event_types.as_deref().unwrap_or_default(), tenant)
     }

@@ -45,7 +45,7 @@ impl<O, K> Route<O, K> {
     }
 }
 
-/// What stands for `{id}` in a path, where that is one of `route`; see [`Route::id`].
+/// The part of a path that stands for `{id}`, if the path is one of `route`; see [`Route::id`].
 pub(crate) fn id_in<'p>(route: &str, path: &'p str) -> Option<&'p str> {
     let (wanted, given) = (route.trim_end_matches('/').split('/'), path.split('/'));
     if wanted.clone().count() != given.clone().count() {

@@ -1,4 +1,4 @@
-//! What is read of an answer, and what is kept of it.
+//! Reads a receiver's answer and decides how much of it is kept.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// Maximum number of bytes of an answer's body that are read.
 const READ_BYTES: usize = 16 * 1024;
-/// What the smallest piece of a body counts for, so that taking its bytes one by one ends, too.
+/// Minimum size that a piece of a body counts for, so that a body which comes byte by byte ends, too.
 const PIECE_BYTES: usize = 64;
 /// Maximum number of bytes of a body that are decoded: in UTF-16, the text of [`NEWEST_ANSWER`] bytes takes twice as many.
 const DECODED_BYTES: usize = 2 * NEWEST_ANSWER + 4;
@@ -49,12 +49,12 @@ fn declared_encoding(headers: &HeaderMap) -> &'static Encoding {
     declared.unwrap_or(UTF_8)
 }
 
-/// What has come of a body.
+/// The part of a body that has come so far.
 #[derive(Default)]
 struct Body {
-    /// Its start, at most [`DECODED_BYTES`].
+    /// The body's start, at most [`DECODED_BYTES`].
     start: Vec<u8>,
-    /// Its size so far.
+    /// The body's size so far, in bytes.
     size: u64,
     /// Whether its end was seen.
     ended: bool,

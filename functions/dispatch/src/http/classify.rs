@@ -66,7 +66,7 @@ fn no_connection(error: &reqwest::Error, tried: &Tried) -> Outcome {
     }
 }
 
-/// What the other side's HTTP/2 breaks, our library finds out; anything else is about the connection.
+/// If the receiver broke a rule of HTTP/2, our library says so; any other error is about the connection.
 fn of_http2(error: &h2::Error) -> Outcome {
     let reason = error.reason().map(|reason| reason.to_string()).unwrap_or_default();
     if error.is_library() {
@@ -87,7 +87,7 @@ fn of_http2(error: &h2::Error) -> Outcome {
     Outcome::Connection { detail }
 }
 
-/// An end of the connection, in words. What rustls says of it links to its documentation.
+/// An end of the connection, in words. The text of rustls would link to its documentation.
 fn ended(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionReset => "reset before an answer",

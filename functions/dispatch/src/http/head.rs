@@ -12,7 +12,7 @@ pub const HEADER_LINES: usize = 1_000;
 /// Maximum size of the head of an answer, in bytes.
 pub const HEAD_BYTES: usize = 256 * 1024;
 /// Maximum number of lines that hyper takes over HTTP/1. For each line it sets 64 bytes aside while it looks at a head.
-/// Its maximum size is fixed by `reqwest`: 408 KiB.
+/// The maximum size of a head over HTTP/1 is fixed by `reqwest`: 408 KiB.
 pub const HTTP1_HEADER_LINES: usize = 2 * HEADER_LINES;
 /// Maximum size of a head that h2 takes over HTTP/2, which counts 32 bytes more for each line (RFC 9113, section 6.5.2).
 ///
@@ -40,7 +40,7 @@ pub fn too_large(headers: &HeaderMap) -> Option<Outcome> {
     Some(Outcome::InvalidResponse { detail })
 }
 
-/// Whether h2 broke the connection off because a head is too large. Its errors say so in their text alone.
+/// Whether h2 broke the connection off because a head is too large. The errors of h2 say so in their text alone.
 #[must_use]
 pub fn is_too_large_for_h2(error: &h2::Error) -> bool {
     let text = error.to_string();

@@ -3,7 +3,7 @@
 //! - **The receiver did not process it, and says so**: it refused the HTTP/2 stream, or left the connection with a
 //!   `GOAWAY` for an earlier stream. Receivers refuse what comes before their limit of streams is known here, so the
 //!   request goes out again at once on the same connection, and after that on connections of its own, with a pause before
-//!   each, until too little time is left. It is the same attempt.
+//!   each, until too little time is left. All of these requests belong to one attempt.
 //! - **A kept connection broke before an answer**: most often the receiver closed it while the request was on its way,
 //!   which is no failure of the receiver's. The request goes out once more, on a new connection. The receiver may have
 //!   processed it, though, for example when it crashed over it. So the attempt is marked as `redelivered`, unless the
@@ -35,15 +35,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 pub struct Request<'a> {
     /// Where to.
     pub url: &'a EndpointUrl,
-    /// Its headers.
+    /// The request's headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The request's body.
     pub body: Vec<u8>,
     /// When the answer's head must have come.
     pub deadline: Instant,
 }
 
-/// What came of sending a request.
+/// The result of sending a request.
 pub struct Sent {
     /// The answer, or the outcome where none came.
     pub result: Result<Response, Outcome>,
@@ -92,8 +92,8 @@ pub async fn send(clients: &Clients, request: &Request<'_>) -> Sent {
     };
     let result = result.map_err(|failed| {
         let refused = matches!(&failed, Failed::With(error, _) if was_not_processed(error));
-        // An HTTP/2 connection outlives its failed request. If it is dead, the next one would wait in vain, too. One that
-        // refuses streams is alive.
+        // An HTTP/2 connection outlives its failed request. If the connection is dead, the next request would
+        // wait in vain, too. A connection that refuses streams is alive.
         if !refused {
             clients.forget(&authority);
         }
@@ -106,8 +106,8 @@ pub async fn send(clients: &Clients, request: &Request<'_>) -> Sent {
     Sent { result, redelivered }
 }
 
-/// How long a request waits that was refused so often. After the first refusal, the receiver's limit is known here: h2 keeps
-/// the request back until it is its turn.
+/// Pause before a request goes out again, by the number of times that it was refused. After the first refusal, the receiver's
+/// limit is known here: h2 keeps the request back until it is its turn.
 fn pause_after(refusals: u32) -> Duration {
     match refusals {
         0 | 1 => Duration::ZERO,

@@ -45,7 +45,7 @@ struct Answer {
 struct Chosen {
     id: DeliveryKey,
     result: Told,
-    /// What it waits for, of one that is held.
+    /// Why the delivery is held, if it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Held>,
 }

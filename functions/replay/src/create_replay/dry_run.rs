@@ -35,7 +35,7 @@ struct Answer {
     matched: Matched,
     samples: Vec<DeliveryView>,
     cost: Cost,
-    /// What would not be replayed because it is too new.
+    /// Says which deliveries would be left out because they are too new.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<String>,
 }

@@ -19,12 +19,12 @@ use crate::settings::App;
 struct Answer {
     #[serde(flatten)]
     replay: ReplayView,
-    /// What is not replayed because it is too new.
+    /// Says which deliveries are left out because they are too new.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<String>,
 }
 
-/// Says which deliveries are too new for the selection, if any are.
+/// Says which deliveries are too new for the selection; `None` if all are old enough.
 pub(super) fn left_out(selection: &Selection, ordered: Ordered) -> Option<String> {
     let since = selection.left_out_since(ordered)?;
     let seconds = since.until(ordered.at).as_secs();

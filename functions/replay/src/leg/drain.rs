@@ -1,9 +1,9 @@
 //! The drain: looks after the held deliveries of an endpoint whose circuit opened, or that was resumed or deleted.
 //!
 //! While the circuit is open, each leg sends a [`probe`](super::probe), or pauses the endpoint for good. Once it is
-//! closed, whoever closed it, legs release what is held, oldest first and no faster than the endpoint takes it. Who closes the
-//! circuit wakes the drain, so that the first leg runs at once. When the process that closed it died before it did, what is
-//! held moves with the leg of the next probe, although no new event comes.
+//! closed, whoever closed it, legs release what is held, oldest first and no faster than the endpoint takes it. The process
+//! that closes the circuit wakes the drain, so that the first leg runs at once. If that process dies before it wakes the
+//! drain, what is held moves with the leg of the next probe, although no new event comes.
 //!
 //! A process that saw the door closed may still be on its way to put a delivery on hold when it opens, and an index shows
 //! a change late. So the drain goes on looking until a look that began well after the door opened finds nothing. Released

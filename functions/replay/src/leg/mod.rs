@@ -97,7 +97,7 @@ pub(crate) async fn run(
 ) -> Result<Leg, LegError> {
     let began = clock::now();
     let mut rows = Vec::new();
-    // Whether the page that is stored is this run's own. It works that, whatever asked for it.
+    // Whether the page that is stored is this run's own. A run works its own page, whatever asked for the run.
     let mut is_own_page = false;
     for _ in 0..MOST_CONFLICTS {
         if !is_own_page && let Some(end) = instead(app, &job, ask).await? {
@@ -137,7 +137,7 @@ pub(crate) async fn run(
     Err(LegError::Contended)
 }
 
-/// What is done instead of running a leg; `None` when it is to run.
+/// Does the work that takes the place of a leg; `None` when the leg is to run.
 async fn instead(app: &App, job: &Job, ask: Ask<'_>) -> Result<Option<LegEnd>, LegError> {
     Ok(match job.verdict(ask) {
         LegVerdict::Run => None,

@@ -189,7 +189,7 @@ async fn change_one(
     Ok((RowResult::InFlight, None))
 }
 
-/// What became of a delivery that the job has written.
+/// The result for a delivery that the job has written.
 fn result_of(record: Option<&Record>) -> RowResult {
     match record {
         Some(record) if record.status == Status::Held => RowResult::Held,

@@ -1,7 +1,7 @@
 //! Keeps the record of a first success within one write unit.
 //!
-//! Most deliveries succeed at their first attempt, so the size of their records sets the price of an event. What the
-//! receiver answered is kept as far as there is room for it.
+//! Most deliveries succeed at their first attempt, so the size of their records sets the price of an event. The
+//! receiver's answer is kept as far as there is room for it.
 
 use pombo_domain::delivery::{Record, Status};
 
@@ -10,10 +10,10 @@ use crate::item::{BadAttribute, size_of};
 
 /// Maximum size of an item whose write costs one unit, in bytes (DynamoDB Developer Guide, "Read/write capacity mode").
 const WRITE_UNIT: usize = 1024;
-/// What the marks of a cut add: `answer_cut` and `answer_bytes` with a number.
+/// Bytes that the marks of a cut add: `answer_cut` and `answer_bytes` with a number.
 const CUT_MARKS: usize = 48;
 
-/// The record, with the answer of a first success cut to the room that there is. Other records are given back as they are.
+/// Cuts the answer of a first success to the room that the write unit leaves. Other records are returned unchanged.
 pub(super) fn within_a_unit(mut record: Record) -> Result<Record, BadAttribute> {
     while record.status == Status::Succeeded && record.older_attempts == 0 {
         let excess = size_of(&to_item(&record)?).saturating_sub(WRITE_UNIT);
@@ -74,7 +74,7 @@ mod tests {
         size_of(&to_item(record).unwrap())
     }
 
-    /// What is kept of an answer of this many bytes.
+    /// Number of bytes that are kept of an answer with `answer` bytes.
     fn kept(id: usize, event_type: usize, url: usize, answer: usize) -> usize {
         let record = within_a_unit(first_success(id, event_type, url, &"y".repeat(answer))).unwrap();
         record.attempts[0].answer.as_ref().map_or(0, |answer| answer.text.len())

@@ -58,7 +58,7 @@ pub struct Record {
     pub claim: Option<Claim>,
     /// The next attempt; always there while `retrying`.
     pub next: Option<Next>,
-    /// When the sweep looks for the next attempt again, if it has queued that once more. It is cleared with `next`.
+    /// When the sweep looks for the next attempt again, if it has queued that once more. A change of `next` clears it.
     pub next_look: Option<Timestamp>,
     /// The newest attempts, oldest first.
     pub attempts: Vec<Attempt>,

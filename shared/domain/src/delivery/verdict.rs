@@ -32,8 +32,8 @@ pub enum Verdict {
         /// When the claim ends.
         until: Timestamp,
     },
-    /// The attempt is not due yet: come back as a new message when it is. Scheduler may fire up to a minute early, and a queue
-    /// may deliver a message twice.
+    /// The attempt is not due yet: come back as a new message at that time. Scheduler may fire up to a minute early, and a
+    /// queue may deliver a message twice.
     Early {
         /// When the attempt is due.
         due: Timestamp,
@@ -51,8 +51,8 @@ pub enum DropReason {
     Settled,
     /// Its step is ahead of the message's: the message is late or of an older round. Or the probe was made.
     Passed,
-    /// Its step is not the next one of the record, but one after that. No record says so, for a record is written before
-    /// the message that it calls for.
+    /// The message asks for a later step than the record's next one. No part of Pombo sends such a message, because a record
+    /// is written before the message that it calls for.
     Ahead,
     /// The record has expired, with its event.
     Gone,

@@ -27,7 +27,7 @@ pub enum CircuitState {
 }
 
 impl Circuit {
-    /// From the endpoint's health.
+    /// Reads the circuit from the endpoint's health.
     #[must_use]
     pub fn of(health: &Health) -> Self {
         match &health.open {

@@ -4,8 +4,9 @@
 //! renews the reservation until its own end, before it makes the request; the outcome ends it. When a message or a process
 //! is lost, the reservation runs out, and the next probe can be ordered.
 //!
-//! A message may wait in its queue for longer than the reservation lasts. It is not refused for that: in a queue that is
-//! always long, no probe would ever be made. It goes if no other probe is under way and none that was ordered later has begun.
+//! A message may wait in its queue for longer than the reservation lasts. The message is not refused for that, because in a
+//! queue that is always long no probe would ever be made. The probe is made if no other probe is under way and none that was
+//! ordered later has begun.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct Probe {
     pub holder: Option<String>,
 }
 
-/// What to do with a probe's message.
+/// The decision on a probe's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeStart {
     /// Write this health in the place of the one seen, then make the probe.
@@ -45,7 +46,7 @@ pub enum ProbeRefused {
     Closed,
     /// Another process makes a probe at this moment.
     UnderWay,
-    /// It was made before, or one that was ordered later has begun.
+    /// The probe was made before, or a probe that was ordered later has begun.
     Passed,
 }
 

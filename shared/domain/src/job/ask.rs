@@ -1,10 +1,10 @@
-//! What asks for a leg, and what to do with it.
+//! Messages that ask for a leg of a job, and the decision on each.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Job, JobStatus};
 
-/// What asks for a leg of a job.
+/// A message or a call that asks for a leg of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask<'a> {
     /// The leg.
@@ -25,7 +25,7 @@ pub enum Asked {
 /// How a job came to its leg.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
-    /// The leg. A version that knows nothing of this moves the job on and leaves this as it was.
+    /// The leg. A version that does not know this field moves the job on and leaves the field unchanged.
     pub leg: u32,
     /// The message whose run brought the job there.
     pub message: String,
@@ -33,24 +33,24 @@ pub struct Arrival {
     pub paced: bool,
 }
 
-/// What to do with a message that asks for a leg.
+/// The decision on a message that asks for a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LegVerdict {
     /// Run it.
     Run,
-    /// It was passed already: queue the next one, for the run that passed it may have died before it did.
+    /// The leg was passed already. Queue the next one, because the run that passed it may have died before it queued that.
     Passed {
         /// The leg that is next.
         next: u32,
     },
-    /// Another message sees to the next leg: there is nothing to do.
+    /// There is nothing to do: another message sees to the next leg.
     Spare,
     /// The job has ended.
     Ended,
 }
 
 impl Job {
-    /// What to do with a message.
+    /// Decides what is done with a message.
     #[must_use]
     pub fn verdict(&self, ask: Ask<'_>) -> LegVerdict {
         let arrival = self.arrival.as_ref().filter(|arrival| arrival.leg == self.leg);

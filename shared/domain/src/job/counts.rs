@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a job has done so far. `matched` is `queued`, `held` and all `skipped` together once the job has ended.
+/// The work that a job has done so far. `matched` is `queued`, `held` and all `skipped` together once the job has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Deliveries that were chosen.
@@ -37,9 +37,9 @@ impl Counts {
 pub enum RowResult {
     /// Its message was queued.
     Queued,
-    /// Its message was queued at once, as the probe of its endpoint's open circuit.
+    /// The delivery's message was queued at once, as the probe of its endpoint's open circuit.
     Probe,
-    /// Its endpoint's circuit is open: it is sent when that closes.
+    /// The endpoint's circuit is open: the delivery is sent when the circuit closes.
     Held,
     /// It is being sent at this moment.
     InFlight,

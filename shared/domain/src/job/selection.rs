@@ -96,7 +96,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The end of a range that goes as far as it may.
+    /// The end of a range that has no end of its own: as late as allowed.
     pub const OPEN: Timestamp = Timestamp::from_millis(i64::MAX);
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Maximum size of a kept `location`, in bytes.
 const MAX_LOCATION: usize = 200;
 
-/// What a receiver said next to its status code. The fields are written next to those of the attempt, so an attempt
-/// without an answer takes no bytes for them.
+/// The parts of a receiver's answer that are kept, next to the status code. The fields are written next to those of the
+/// attempt, so an attempt without an answer takes no bytes for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The start of the body, decoded; empty when there was none.
@@ -75,7 +75,7 @@ impl Answer {
 }
 
 impl From<&str> for Answer {
-    /// An answer whose whole body this is.
+    /// An answer that has this text as its whole body.
     fn from(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }
     }

@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 /// Maximum size of a kept URL, in bytes.
 const MAX_URL: usize = 120;
 
-/// Where an attempt went: the endpoint's version, and the URL that this version has.
+/// Where an attempt went: the endpoint's version, and the URL of this version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentTo {
     /// The endpoint's version, which each change of the endpoint counts up.

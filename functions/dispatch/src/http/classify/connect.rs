@@ -10,7 +10,7 @@ const MAX_NAMED: usize = 2;
 /// The attempt to connect: where to, and for how long.
 #[derive(Debug)]
 pub struct Tried {
-    /// What the host resolved to, or is. Empty when it did not resolve in time.
+    /// The addresses that the host resolved to, or the literal address in the URL. Empty when the name did not resolve in time.
     pub addresses: Vec<IpAddr>,
     /// Whether the host is a name.
     pub is_name: bool,
@@ -70,7 +70,7 @@ impl Tried {
     }
 }
 
-/// What the system says of an error, without the number that Rust adds.
+/// The system's text for an error, without the number that Rust adds.
 #[must_use]
 pub fn in_words(error: &io::Error) -> String {
     let text = error.to_string();

@@ -28,8 +28,8 @@ const NOT_YET: &str = "the receiver's certificate is not valid yet";
 /// Maximum number of a certificate's names that are told.
 const MAX_NAMES: usize = 3;
 
-/// The explanation of a failed handshake. It holds nothing of an error's own text but names from certificates: that text
-/// is made for programmers.
+/// The explanation of a failed handshake. Of rustls's own text only names from certificates
+/// are used, because the rest is made for programmers.
 #[must_use]
 pub fn detail(error: &Error) -> String {
     match error {
@@ -105,7 +105,7 @@ fn certificate(wrong: &CertificateError) -> String {
     detail.to_owned()
 }
 
-/// The explanation for a certificate of other names. They come as `DnsName("other.example.com")`.
+/// The explanation for a certificate of other names. rustls gives its names as `DnsName("other.example.com")`.
 fn other_name(expected: &str, presented: &[String]) -> String {
     let names: Vec<String> = presented.iter().filter_map(|name| printable_name(name)).collect();
     let others = match &names[..] {

@@ -94,7 +94,7 @@ struct Measured {
     full: String,
 }
 
-/// Starts the receiver, and the process that posts to it so often at once.
+/// Starts the receiver, and the process that posts `at_once` requests to it at the same time.
 async fn measure(authority: &Authority, healthy: &Receiver, case: &Case, at_once: usize) -> Measured {
     let receiver = misbehave(authority, case).await;
     let mut process = Command::new(env::current_exe().unwrap());
@@ -170,7 +170,8 @@ async fn one_exchange_is_measured() {
     println!("... measured {}{code}, {}, {buffered}, {in_all}, {outcome:?}", kind(&outcome), took.as_millis());
 }
 
-/// One of so many first exchanges with a receiver at once, how long they took, and the bytes in use at most.
+/// Makes `at_once` first exchanges with a receiver at the same time. Gives one of them, how long all took, and the peak of the
+/// bytes in use.
 async fn exchange(root: &CertificateDer<'static>, url: &EndpointUrl, at_once: usize) -> (Exchange, Duration, usize) {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
