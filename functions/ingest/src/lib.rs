@@ -10,13 +10,12 @@ mod settings;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
-use lambda_runtime::{Context, Error, LambdaEvent};
+use lambda_runtime::{Context, LambdaEvent};
 use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_domain::api_key::Scope;
 use pombo_domain::time::Timestamp;
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Caller, Method, Problem, Request, Response, Url, not_served};
+use pombo_web::{Caller, Method, Payload, Problem, Request, Response, Url, UrlEvent, not_served};
 
 pub use self::settings::{App, IngestAuth};
 
@@ -50,11 +49,11 @@ impl Invocation {
     }
 }
 
-/// Answers one request.
-pub async fn handle(app: &App, event: LambdaEvent<LambdaFunctionUrlRequest>) -> Result<serde_json::Value, Error> {
+/// Answers one request. No payload fails the invocation.
+pub async fn handle(app: &App, event: LambdaEvent<Payload<UrlEvent>>) -> Result<serde_json::Value, Infallible> {
     let started = Instant::now();
     let invocation = Invocation::new(event.context);
-    let response = match Request::from_url(event.payload) {
+    let response = match event.payload.into_request() {
         Ok(request) => route(app, &request, &invocation).await.unwrap_or_else(Response::from),
         Err(problem) => problem.into(),
     };

@@ -72,7 +72,6 @@ impl Console {
             .with_header("cache-control", "no-cache")
             .with_header("cross-origin-opener-policy", "same-origin")
             .with_header("referrer-policy", "no-referrer")
-            .with_header("x-content-type-options", "nosniff")
             .with_header("x-frame-options", "DENY")
     }
 }

@@ -40,9 +40,10 @@ mod url;
 mod view;
 mod wire;
 
+use std::collections::BTreeMap;
+
 use lambda_runtime::{Error, LambdaEvent};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use pombo_web::{Payload, Problem, Response, Source};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -51,24 +52,43 @@ use self::invocation::Invocation;
 pub use self::settings::App;
 pub use self::url::{Call, Open, ROUTES};
 
-/// What tells the two sources apart.
-#[derive(Debug, Deserialize)]
-struct Peek {
-    #[serde(rename = "Records")]
-    records: Option<IgnoredAny>,
-    #[serde(rename = "requestContext")]
-    request_context: Option<IgnoredAny>,
+/// Handles one invocation: a request to the Function URL, or a batch of the Jobs queue. Only a batch may fail it, since its
+/// messages then come again.
+pub async fn handle(app: &App, event: LambdaEvent<Payload<Box<RawValue>>>) -> Result<Value, Error> {
+    let invocation = Invocation::new(&event.context);
+    match event.payload.source() {
+        Source::Url(request) => Ok(url::answer(app, request, &invocation).await.into()),
+        Source::Direct(payload) if is_batch(payload) => {
+            jobs_queue::take(app, serde_json::from_str(payload)?, &invocation).await
+        }
+        Source::Direct(_) => {
+            tracing::warn!("A payload is neither a request to the Function URL nor a batch of the Jobs queue.");
+            let detail = "The payload is neither a request to the Function URL nor a batch of the Jobs queue.";
+            Ok(Response::from(Problem::new(400, detail)).into())
+        }
+    }
 }
 
-/// Handles one invocation: a request to the Function URL, or a batch of the Jobs queue.
-pub async fn handle(app: &App, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Error> {
-    let invocation = Invocation::new(&event.context);
-    let payload = event.payload.get();
-    match serde_json::from_str(payload)? {
-        Peek { request_context: Some(_), .. } => {
-            Ok(url::answer(app, serde_json::from_str(payload)?, &invocation).await.into())
+fn is_batch(payload: &str) -> bool {
+    let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_str(payload);
+    members.is_ok_and(|members| members.contains_key("Records"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_known_by_its_records_whatever_they_are() {
+        for (payload, expected) in [
+            (r#"{"Records":[]}"#, true),
+            (r#"{"Records":7}"#, true),
+            (r#"{"Records":[],"Records":[{"body":"\ud800"}]}"#, true),
+            ("{}", false),
+            ("[]", false),
+            (r#""Records""#, false),
+        ] {
+            assert_eq!(is_batch(payload), expected, "{payload}");
         }
-        Peek { records: Some(_), .. } => jobs_queue::take(app, serde_json::from_str(payload)?, &invocation).await,
-        Peek { .. } => Err("the payload is neither a request to the Function URL nor a batch of the Jobs queue".into()),
     }
 }

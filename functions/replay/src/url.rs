@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
 use pombo_domain::api_key::Scope::Ops;
 use pombo_web::Method::{Get, Post};
 use pombo_web::route::{self, Access, Route};
@@ -69,11 +68,14 @@ pub const ROUTES: [Route<Open, Call>; 13] = [
 ];
 
 /// Answers one request and logs it.
-pub(crate) async fn answer(app: &App, event: LambdaFunctionUrlRequest, invocation: &Invocation) -> Response {
+pub(crate) async fn answer(app: &App, request: Result<Box<Request>, Problem>, invocation: &Invocation) -> Response {
     let started = Instant::now();
-    let request = match Request::from_url(event) {
+    let request = match request {
         Ok(request) => request,
-        Err(problem) => return problem.into(),
+        Err(problem) => {
+            tracing::info!(status = problem.status, "A request that cannot be read was refused.");
+            return problem.into();
+        }
     };
     let mut caller = String::new();
     let response = match respond(app, &request, invocation, &mut caller).await {

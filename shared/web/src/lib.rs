@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 mod authenticator;
 mod caller;
+mod payload;
 mod problem;
 mod promises;
 mod request;
@@ -13,6 +14,7 @@ mod served;
 #[cfg(feature = "aws")]
 pub use self::authenticator::Authenticator;
 pub use self::caller::Caller;
+pub use self::payload::{Payload, Source, UrlEvent};
 pub use self::problem::Problem;
 pub use self::request::{IamIdentity, Method, Request};
 pub use self::response::Response;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pombo_domain::invalid::Invalid;
 
+use crate::payload::UrlEvent;
 use crate::problem::Problem;
 use crate::promises;
 
@@ -69,9 +69,8 @@ pub struct Request {
 
 impl Request {
     /// From what Lambda hands over.
-    pub fn from_url(event: LambdaFunctionUrlRequest) -> Result<Self, Problem> {
-        let context = event.request_context;
-        let method = match context.http.method.as_deref().unwrap_or_default() {
+    pub(crate) fn from_url(mut event: UrlEvent) -> Result<Self, Problem> {
+        let method = match event.request_context.http.method.as_str() {
             "GET" | "HEAD" => Method::Get,
             "POST" => Method::Post,
             "PATCH" => Method::Patch,
@@ -79,7 +78,9 @@ impl Request {
             "OPTIONS" => Method::Options,
             _ => Method::Other,
         };
-        promises::check(method, |name| event.headers.contains_key(name))?;
+        let headers = event.take_headers()?;
+        promises::check(method, |name| headers.contains_key(name))?;
+        let identity = event.take_arn().map(|arn| IamIdentity { arn });
         let body = match (event.body, event.is_base64_encoded) {
             (None, _) => Vec::new(),
             (Some(body), false) => body.into_bytes(),
@@ -87,28 +88,13 @@ impl Request {
                 STANDARD.decode(body).map_err(|_| Problem::new(400, "The body is not the base64 it says it is."))?
             }
         };
-        // A value that is not text stays there as one that breaks every rule: it must not pass for a header that was not sent.
-        let headers = event.headers.iter().map(|(name, value)| {
-            (name.as_str().to_ascii_lowercase(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        });
         let mut query = BTreeMap::<String, Vec<String>>::new();
         let text = event.raw_query_string.unwrap_or_default();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             query.entry(name.into_owned()).or_default().push(value.into_owned());
         }
-        let identity = context
-            .authorizer
-            .and_then(|authorizer| authorizer.iam)
-            .map(|iam| IamIdentity { arn: iam.user_arn.unwrap_or_default() });
-        let path = event.raw_path.unwrap_or_default();
-        Ok(Self {
-            method,
-            path: path.trim_end_matches('/').to_owned(),
-            query,
-            headers: headers.collect(),
-            body,
-            identity,
-        })
+        let path = event.raw_path.trim_end_matches('/').to_owned();
+        Ok(Self { method, path, query, headers, body, identity })
     }
 
     /// A header's value, by its name in lower case.
@@ -193,16 +179,17 @@ mod tests {
     #[test]
     fn a_header_that_asks_for_a_promise_is_seen_whatever_its_value() {
         for value in ["\"x\"", "*", ""] {
-            let mut event = LambdaFunctionUrlRequest::default();
-            event.request_context.http.method = Some("PATCH".to_owned());
-            event.headers.insert("if-match", value.parse().unwrap());
-            assert_eq!(Request::from_url(event).unwrap_err().errors[0].field, "if-match", "{value}");
+            let event = serde_json::from_value(serde_json::json!({
+                "rawPath": "/", "headers": {"If-Match": value}, "isBase64Encoded": false,
+                "requestContext": {"http": {"method": "PATCH"}},
+            }));
+            assert_eq!(Request::from_url(event.unwrap()).unwrap_err().errors[0].field, "if-match", "{value}");
         }
     }
 
     #[test]
     fn a_function_urls_event_is_read_whole() {
-        let event: LambdaFunctionUrlRequest = serde_json::from_value(serde_json::json!({
+        let event: UrlEvent = serde_json::from_value(serde_json::json!({
             "version": "2.0", "rawPath": "/v1/events/", "rawQueryString": "a=1&b=%C3%A9+x&a=2",
             "headers": {"Authorization": "Bearer x"}, "isBase64Encoded": true, "body": "e30=",
             "requestContext": {

@@ -51,8 +51,9 @@ impl Response {
 }
 
 impl From<Response> for serde_json::Value {
-    /// The payload that a Function URL expects.
+    /// The payload that a Function URL expects. No answer is to be taken for another type than it says it is of.
     fn from(response: Response) -> Self {
+        let response = response.with_header("x-content-type-options", "nosniff");
         json!({
             "statusCode": response.status,
             "headers": response.headers,
@@ -60,5 +61,19 @@ impl From<Response> for serde_json::Value {
             "isBase64Encoded": response.base64,
             "cookies": [],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Problem;
+
+    #[test]
+    fn every_answer_forbids_to_guess_its_type() {
+        for response in [Response::json(200, &1), Response::empty(204), Problem::new(404, "x").into()] {
+            let payload = serde_json::Value::from(response);
+            assert_eq!(payload["headers"]["x-content-type-options"], "nosniff", "{payload}");
+        }
     }
 }

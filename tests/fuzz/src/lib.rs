@@ -14,6 +14,7 @@ pub mod invariants;
 pub mod bodies;
 pub mod endpoints;
 pub mod messages;
+pub mod payloads;
 pub mod requests;
 mod shape;
 pub mod stored;

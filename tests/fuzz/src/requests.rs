@@ -3,10 +3,10 @@
 //! The text is a request as it would go over the wire: a line with method and target, headers, an empty line, the body. One
 //! that begins as JSON is Lambda's own payload.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use aws_lambda_events::lambda_function_urls::LambdaFunctionUrlRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
@@ -18,7 +18,7 @@ use pombo_domain::job::{Ordered, Selection};
 use pombo_domain::nesting::levels;
 use pombo_domain::time::Timestamp;
 use pombo_requests::{NewEvent, ReplayOrder, proved, signed};
-use pombo_web::{Problem, Request, Response, Url, not_served};
+use pombo_web::{Payload, Problem, Request, Response, Url, UrlEvent, not_served};
 use serde_json::json;
 use serde_json::value::RawValue;
 use standardwebhooks::Webhook;
@@ -60,23 +60,31 @@ pub fn seeds() -> Vec<String> {
 
 /// Reads a text as a request, and the request as each call does.
 pub fn hold_for(text: &str) {
-    let Some(request) = read(text) else { return };
-    assert!(!request.path.ends_with('/') && request.headers.keys().all(|name| *name == name.to_ascii_lowercase()));
-    queried(&request);
-    for url in [Url::Ingest, Url::Replay, Url::Endpoints] {
-        problem(&not_served(url, &request));
+    if let Some(request) = read(text) {
+        hold_for_request(&request);
     }
-    match NewEvent::read(&request, NOW) {
-        Ok(event) => posted(&request, &event),
+}
+
+/// Reads a request as each call does.
+pub fn hold_for_request(request: &Request) {
+    assert!(!request.path.ends_with('/') && request.headers.keys().all(|name| *name == name.to_ascii_lowercase()));
+    let controls = |value: &String| value.chars().any(|char| char.is_ascii_control() && char != '\t');
+    assert!(!request.headers.values().any(controls), "{:?}", request.headers);
+    queried(request);
+    for url in [Url::Ingest, Url::Replay, Url::Endpoints] {
+        problem(&not_served(url, request));
+    }
+    match NewEvent::read(request, NOW) {
+        Ok(event) => posted(request, &event),
         Err(refusal) => problem(&refusal),
     }
-    match ReplayOrder::read(&request) {
+    match ReplayOrder::read(request) {
         Ok(ReplayOrder::Chosen(keys)) => {
-            plain_json(&request);
+            plain_json(request);
             assert!((1..=100).contains(&keys.len()));
         }
         Ok(ReplayOrder::Matching(order)) => {
-            plain_json(&request);
+            plain_json(request);
             let ordered = Ordered { at: NOW, settle: Duration::from_secs(120) };
             match Selection::new(order.filter, order.include, order.rate_per_second, ordered) {
                 Ok(selection) => assert!(selection.filter.since < selection.filter.until),
@@ -85,37 +93,34 @@ pub fn hold_for(text: &str) {
         }
         Err(refusal) => problem(&refusal),
     }
-    proof(&request);
+    proof(request);
 }
 
 fn read(text: &str) -> Option<Request> {
     if text.starts_with('{') {
-        return from_url(serde_json::from_str(text).ok()?);
+        return from_url(text);
     }
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let mut lines = head.split('\n');
     let (method, target) = lines.next().unwrap_or_default().split_once(' ')?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut event = LambdaFunctionUrlRequest::default();
-    event.request_context.http.method = Some(method.to_owned());
-    event.raw_path = Some(path.to_owned());
-    event.raw_query_string = Some(query.to_owned());
-    event.body = Some(body.to_owned());
-    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        if let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(name.as_bytes()), value.parse()) {
-            event.headers.insert(name, value);
-        }
-    }
-    let plain = from_url(event.clone())?;
+    let headers: BTreeMap<_, _> = lines.filter_map(|line| line.split_once(": ")).collect();
+    let payload = |body: &str, is_base64_encoded: bool| {
+        json!({
+            "rawPath": path, "rawQueryString": query, "headers": headers, "requestContext": {"http": {"method": method}},
+            "body": body, "isBase64Encoded": is_base64_encoded,
+        })
+        .to_string()
+    };
+    let plain = from_url(&payload(body, false))?;
     assert_eq!(plain.body, body.as_bytes());
-    event.body = Some(STANDARD.encode(body));
-    event.is_base64_encoded = true;
-    assert_eq!(from_url(event)?.body, body.as_bytes(), "what came as base64");
+    assert_eq!(from_url(&payload(&STANDARD.encode(body), true))?.body, body.as_bytes(), "what came as base64");
     Some(plain)
 }
 
-fn from_url(event: LambdaFunctionUrlRequest) -> Option<Request> {
-    Request::from_url(event).map_err(|refusal| problem(&refusal)).ok()
+fn from_url(payload: &str) -> Option<Request> {
+    let payload: Payload<UrlEvent> = serde_json::from_str(payload).ok()?;
+    payload.into_request().map_err(|refusal| problem(&refusal)).ok()
 }
 
 fn queried(request: &Request) {
@@ -125,9 +130,9 @@ fn queried(request: &Request) {
     }
     let known = ["status", "type", "since"];
     match request.only_query(&known) {
-        Ok(()) => assert!(
-            request.query.iter().all(|(name, values)| known.contains(&name.as_str()) && values.len() == 1)
-        ),
+        Ok(()) => {
+            assert!(request.query.iter().all(|(name, values)| known.contains(&name.as_str()) && values.len() == 1))
+        }
         Err(refusal) => problem(&refusal),
     }
     let refusals = [
