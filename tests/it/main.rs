@@ -19,6 +19,7 @@ mod deliveries;
 mod duplicates;
 mod endpoints;
 mod events;
+mod forged;
 mod health;
 mod holes;
 mod hops;

@@ -5,12 +5,12 @@
 
 use pombo_aws::clock;
 use pombo_domain::api_key::{ApiKey, StoredKey};
-use pombo_domain::cursor::{from_cursor, to_cursor};
+use pombo_domain::cursor::Paged;
 use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_requests::{NewKey, owner};
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::settings::random;
@@ -39,8 +39,21 @@ struct Page<'a> {
     cursor: Option<String>,
 }
 
-/// The place behind which a list goes on: whose keys, and the last one's time and id.
-type Position = (Option<TenantId>, Timestamp, KeyId);
+/// The keys of a tenant, or those for the whole stack.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct KeysOf {
+    keys_of: Option<TenantId>,
+}
+
+impl Paged for KeysOf {
+    /// The time and the id of a key.
+    type Place = (Timestamp, KeyId);
+
+    /// The list has no bounds in time.
+    fn may_hold(&self, _: &Self::Place) -> bool {
+        true
+    }
+}
 
 /// `POST /v1/keys`.
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
@@ -55,12 +68,13 @@ pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Respo
     request.only_query(&["tenant", "limit", "cursor"])?;
     let tenant = owner(caller, request.query("tenant")?)?;
     let limit = request.limit()?;
-    let after = after(request, tenant.as_ref())?;
-    let after = after.as_ref().map(|(created_at, id)| (*created_at, id));
+    let place = request.page(&KeysOf { keys_of: tenant.clone() })?;
+    let after = place.as_ref().map(|(created_at, id)| (*created_at, id));
     let mut keys = app.keys.list(tenant.as_ref(), after, limit + 1).await?;
     let more = keys.len() > limit;
     keys.truncate(limit);
-    let cursor = keys.last().filter(|_| more).map(|last| to_cursor(&(&last.tenant, last.created_at, &last.key_id)));
+    let last = keys.last().filter(|_| more).map(|last| (last.created_at, last.key_id.clone()));
+    let cursor = last.map(|last| KeysOf { keys_of: tenant }.cursor(last));
     Ok(Response::json(200, &Page { keys: keys.iter().map(KeyView::new).collect(), cursor }))
 }
 
@@ -78,16 +92,6 @@ pub async fn revoke(app: &App, caller: &Caller, id: &str) -> Result<Response, Pr
 
 fn sees(caller: &Caller, stored: &StoredKey) -> bool {
     caller.tenant.is_none() || caller.tenant == stored.tenant
-}
-
-fn after(request: &Request, tenant: Option<&TenantId>) -> Result<Option<(Timestamp, KeyId)>, Problem> {
-    let Some(cursor) = request.query_text("cursor") else { return Ok(None) };
-    let (of, created_at, id): Position = from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
-    if of.as_ref() == tenant {
-        Ok(Some((created_at, id)))
-    } else {
-        Err(Problem::invalid("cursor", "must be the cursor of the page before, with the same tenant"))
-    }
 }
 
 #[cfg(test)]
@@ -124,14 +128,14 @@ mod tests {
 
     #[test]
     fn a_cursor_is_for_the_same_owner() {
-        let acme: TenantId = "acme".parse().unwrap();
+        let of = |tenant: Option<&str>| KeysOf { keys_of: tenant.map(|tenant| tenant.parse().unwrap()) };
         let id = KeyId::generate([1; 10]);
-        for owner in [None, Some(&acme)] {
-            let request = samples::query(&[("cursor", &to_cursor(&(owner, NOW, &id)))]);
-            assert_eq!(after(&request, owner).unwrap(), Some((NOW, id.clone())));
-            let other = if owner.is_none() { Some(&acme) } else { None };
-            assert_eq!(samples::named(&after(&request, other).unwrap_err()), (400, "cursor"));
+        let read = |cursor: &str, tenant| samples::query(&[("cursor", cursor)]).page(&of(tenant));
+        for (owner, other) in [(None, Some("acme")), (Some("acme"), None), (Some("acme"), Some("other"))] {
+            let cursor = of(owner).cursor((NOW, id.clone()));
+            assert_eq!(read(&cursor, owner).unwrap(), Some((NOW, id.clone())));
+            assert_eq!(samples::named(&read(&cursor, other).unwrap_err()), (400, "cursor"));
         }
-        assert_eq!(samples::named(&after(&samples::query(&[("cursor", "x")]), None).unwrap_err()), (400, "cursor"));
+        assert_eq!(samples::named(&read("x", None).unwrap_err()), (400, "cursor"));
     }
 }

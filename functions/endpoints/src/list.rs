@@ -5,11 +5,11 @@
 //! of all tenants, one tenant after the other: see `list_stack`. A key without the scope `admin` sees of an endpoint what
 //! it is known by, and nothing that may be secret ([`SeenEndpoint`]).
 
-use pombo_domain::cursor::{from_cursor, to_cursor};
+use pombo_domain::cursor::Paged;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::routing::RoutingRecord;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::change::{find_with_health, is_visible};
@@ -21,6 +21,22 @@ use crate::view::SeenEndpoint;
 struct Page<'a> {
     endpoints: Vec<SeenEndpoint<'a>>,
     cursor: Option<String>,
+}
+
+/// The endpoints of a tenant.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct OfTenant {
+    endpoints_of: TenantId,
+}
+
+impl Paged for OfTenant {
+    type Place = EndpointId;
+
+    /// An endpoint that is gone since cannot be told from one that was never there; either way its place is known, and no
+    /// call is made with it.
+    fn may_hold(&self, _: &EndpointId) -> bool {
+        true
+    }
 }
 
 /// One endpoint.
@@ -51,23 +67,12 @@ async fn of_tenant(
     tenant: &TenantId,
     limit: usize,
 ) -> Result<(Vec<EndpointId>, Option<String>), Problem> {
-    let after = after(request, tenant)?;
+    let list = OfTenant { endpoints_of: tenant.clone() };
+    let after = request.page(&list)?;
     let routing = app.routing.get(tenant).await?;
     let (ids, more) = page(&routing, after.as_ref(), limit);
-    let cursor = ids.last().filter(|_| more).map(|last| to_cursor(&(tenant, last)));
+    let cursor = ids.last().filter(|_| more).map(|last| list.cursor(last.clone()));
     Ok((ids, cursor))
-}
-
-/// The last endpoint of the page before.
-fn after(request: &Request, tenant: &TenantId) -> Result<Option<EndpointId>, Problem> {
-    let Some(cursor) = request.query_text("cursor") else { return Ok(None) };
-    let (of, after): (TenantId, EndpointId) =
-        from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
-    if of == *tenant {
-        Ok(Some(after))
-    } else {
-        Err(Problem::invalid("cursor", "must be the cursor of the page before, with the same tenant"))
-    }
 }
 
 /// The ids behind `after`, at most `limit`, and whether there are more. When `after` itself is gone, its place tells:
@@ -158,8 +163,9 @@ mod tests {
     #[test]
     fn a_cursor_is_its_own_tenants_and_nothing_else() {
         let id = EndpointId::generate([3; 10]);
-        let cursor = to_cursor(&("acme", &id));
-        let read = |tenant: &str, cursor: &str| after(&samples::query(&[("cursor", cursor)]), &tenant.parse().unwrap());
+        let list = |tenant: &str| OfTenant { endpoints_of: tenant.parse().unwrap() };
+        let cursor = list("acme").cursor(id.clone());
+        let read = |tenant: &str, cursor: &str| samples::query(&[("cursor", cursor)]).page(&list(tenant));
         assert_eq!(read("acme", &cursor).unwrap(), Some(id));
         for (tenant, cursor) in [("other", cursor.as_str()), ("acme", "x"), ("acme", "")] {
             assert_eq!(samples::named(&read(tenant, cursor).unwrap_err()), (400, "cursor"));

@@ -5,7 +5,7 @@
 //! the endpoints of each are those of its routing record.
 
 use futures::future::try_join_all;
-use pombo_domain::cursor::{from_cursor, to_cursor};
+use pombo_domain::cursor::Paged;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::routing::RoutingRecord;
 use pombo_web::{Problem, Request};
@@ -14,8 +14,22 @@ use serde::{Deserialize, Serialize};
 use crate::App;
 use crate::list;
 
-/// Start of each cursor of this list, so that a cursor of a tenant's list is refused here.
-const LIST: &str = "stack";
+/// The endpoints of all tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum List {
+    StackEndpoints,
+}
+
+impl Paged for List {
+    type Place = Position;
+
+    /// Any tenant may have endpoints, and none of the calls begins at a key that has to be there.
+    fn may_hold(&self, _: &Position) -> bool {
+        true
+    }
+}
+
 /// The number of routing records that are read at one time.
 const READ_AT_ONCE: usize = 10;
 
@@ -29,7 +43,7 @@ struct Position {
 
 /// The ids of a page, and the cursor behind it.
 pub async fn page(app: &App, request: &Request, limit: usize) -> Result<(Vec<EndpointId>, Option<String>), Problem> {
-    let after = after(request)?;
+    let after = request.page(&List::StackEndpoints)?;
     let mut filling = Filling { ids: Vec::new(), limit, position: after.clone() };
     if let Some(Position { tenant, endpoint: Some(endpoint) }) = &after {
         filling.take(&app.routing.get(tenant).await?, Some(endpoint));
@@ -48,7 +62,7 @@ pub async fn page(app: &App, request: &Request, limit: usize) -> Result<(Vec<End
             more |= filling.take(&routing, None);
         }
     }
-    let cursor = filling.position.filter(|_| more).map(|position| to_cursor(&(LIST, position)));
+    let cursor = filling.position.filter(|_| more).map(|position| List::StackEndpoints.cursor(position));
     Ok((filling.ids, cursor))
 }
 
@@ -78,19 +92,9 @@ impl Filling {
     }
 }
 
-fn after(request: &Request) -> Result<Option<Position>, Problem> {
-    let Some(cursor) = request.query_text("cursor") else { return Ok(None) };
-    let (list, position): (String, Position) =
-        from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
-    if list == LIST {
-        Ok(Some(position))
-    } else {
-        Err(Problem::invalid("cursor", "must be the cursor of the page before, with the same tenant"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use pombo_domain::cursor::seal;
     use pombo_domain::endpoint::Endpoint;
 
     use super::*;
@@ -143,14 +147,14 @@ mod tests {
 
     #[test]
     fn a_cursor_is_the_stacks_and_no_tenants() {
-        let read = |cursor: &str| after(&samples::query(&[("cursor", cursor)]));
+        let read = |cursor: &str| samples::query(&[("cursor", cursor)]).page(&List::StackEndpoints);
         let endpoint = EndpointId::generate([3; 10]);
         for endpoint in [None, Some(endpoint.clone())] {
             let position = Position { tenant: "acme".parse().unwrap(), endpoint };
-            assert_eq!(read(&to_cursor(&(LIST, &position))).unwrap(), Some(position));
+            assert_eq!(read(&List::StackEndpoints.cursor(position.clone())).unwrap(), Some(position));
         }
-        let of_tenant = to_cursor(&("acme", &endpoint));
-        let of_tenants = to_cursor(&("tenants", "acme"));
+        let of_tenant = seal(&format!(r#"{{"list":{{"endpoints_of":"acme"}},"after":"{endpoint}"}}"#));
+        let of_tenants = seal(r#"{"list":"tenants","after":"acme"}"#);
         for wrong in [of_tenant.as_str(), of_tenants.as_str(), "x", ""] {
             assert_eq!(samples::named(&read(wrong).unwrap_err()), (400, "cursor"), "{wrong}");
         }

@@ -3,15 +3,28 @@
 //! A key for the whole stack sees all of them, by an index that is late by moments. A key that is bound to a tenant sees that
 //! one, whether it has endpoints or not.
 
-use pombo_domain::cursor::{from_cursor, to_cursor};
+use pombo_domain::cursor::Paged;
 use pombo_domain::ids::TenantId;
 use pombo_web::{Caller, Problem, Request, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::App;
 
-/// Start of each cursor of this list, so that a cursor of another list is refused here.
-const LIST: &str = "tenants";
+/// The tenants that have endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum List {
+    Tenants,
+}
+
+impl Paged for List {
+    type Place = TenantId;
+
+    /// The list goes on behind a name, whether a tenant has it or not.
+    fn may_hold(&self, _: &TenantId) -> bool {
+        true
+    }
+}
 
 #[derive(Debug, Serialize)]
 struct TenantView {
@@ -27,12 +40,12 @@ struct Page {
 /// A page of tenants.
 pub async fn list(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
     request.only_query(&["limit", "cursor"])?;
-    let (limit, after) = (request.limit()?, after(request)?);
+    let (limit, after) = (request.limit()?, request.page(&List::Tenants)?);
     let (tenants, more) = match &caller.tenant {
         Some(own) => (own_only(own, after.as_ref()), false),
         None => app.endpoints.tenants(after.as_ref(), limit).await?,
     };
-    let cursor = tenants.last().filter(|_| more).map(|last| to_cursor(&(LIST, last)));
+    let cursor = tenants.last().filter(|_| more).map(|last| List::Tenants.cursor(last.clone()));
     let tenants = tenants.into_iter().map(|tenant| TenantView { tenant }).collect();
     Ok(Response::json(200, &Page { tenants, cursor }))
 }
@@ -42,21 +55,9 @@ fn own_only(own: &TenantId, after: Option<&TenantId>) -> Vec<TenantId> {
     if after.is_none_or(|after| own > after) { vec![own.clone()] } else { Vec::new() }
 }
 
-/// The last tenant of the page before.
-fn after(request: &Request) -> Result<Option<TenantId>, Problem> {
-    let Some(cursor) = request.query_text("cursor") else { return Ok(None) };
-    let (list, after): (String, TenantId) =
-        from_cursor(cursor).map_err(|rule| Problem::field(rule.in_field("cursor")))?;
-    if list == LIST {
-        Ok(Some(after))
-    } else {
-        Err(Problem::invalid("cursor", "must be the cursor of the page before"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use pombo_domain::ids::EndpointId;
+    use pombo_domain::cursor::seal;
 
     use super::*;
     use crate::samples;
@@ -72,9 +73,10 @@ mod tests {
 
     #[test]
     fn a_cursor_is_this_lists_and_no_others() {
-        let read = |cursor: &str| after(&samples::query(&[("cursor", cursor)]));
-        assert_eq!(read(&to_cursor(&(LIST, "acme"))).unwrap(), Some("acme".parse().unwrap()));
-        let of_endpoints = to_cursor(&("acme", EndpointId::generate([3; 10])));
+        let read = |cursor: &str| samples::query(&[("cursor", cursor)]).page(&List::Tenants);
+        let acme: TenantId = "acme".parse().unwrap();
+        assert_eq!(read(&List::Tenants.cursor(acme.clone())).unwrap(), Some(acme));
+        let of_endpoints = seal(r#"{"list":"stack_endpoints","after":"acme"}"#);
         for wrong in [of_endpoints.as_str(), "x", ""] {
             assert_eq!(samples::named(&read(wrong).unwrap_err()), (400, "cursor"), "{wrong}");
         }

@@ -4,6 +4,7 @@ use futures::future::try_join_all;
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Window;
+use pombo_domain::cursor::Paged as _;
 use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;

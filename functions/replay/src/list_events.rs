@@ -54,7 +54,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
     }
     let page = page.filled();
     let searched_to = page.next.as_ref().filter(|_| page.cut).map(|position| position.accepted_at);
-    let cursor = page.next.map(|position| filter.cursor(position));
+    let cursor = page.next.map(|position| filter.cursor_behind(position));
     Ok(Response::json(200, &Answer { tenant: wanted.filter.tenant, events: page.shown, cursor, searched_to }))
 }
 

@@ -11,6 +11,7 @@
 use pombo_aws::clock;
 use pombo_aws::deliveries::{List, Window};
 use pombo_domain::api_key::Scope;
+use pombo_domain::cursor::Paged;
 use pombo_domain::delivery::{DeliveryKey, Listing, Record, Status};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId};
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::create_replay;
 use crate::invocation::Invocation;
-use crate::list::{Page, cursor, read_cursor};
+use crate::list::Page;
 use crate::merge::Candidates;
 use crate::settings::App;
 
@@ -33,11 +34,19 @@ const PAGE: usize = 100;
 /// The most deliveries that a page looks at.
 const MOST_LOOKED_AT: usize = 400;
 
-/// What a cursor belongs to.
+/// The failed deliveries of an endpoint, since a time.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Missed {
     endpoint: EndpointId,
     since: Timestamp,
+}
+
+impl Paged for Missed {
+    type Place = DeliveryKey;
+
+    fn may_hold(&self, place: &DeliveryKey) -> bool {
+        place.endpoint_id == self.endpoint && place.accepted_at.is_within(Some(self.since), None)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -105,7 +114,7 @@ fn in_own_fields(problem: Problem) -> Problem {
 
 /// A page of the endpoint's failed deliveries, oldest first.
 async fn list(app: &App, missed: Missed, after: Option<&str>) -> Result<Response, Problem> {
-    let after: Option<DeliveryKey> = after.map(|cursor| read_cursor(cursor, &missed)).transpose()?;
+    let after = after.map(|cursor| missed.place(cursor)).transpose().map_err(|rule| rule.in_field("cursor"))?;
     let list = List::ByEndpoint(Listing::endpoint_partition(&missed.endpoint, Status::Failed));
     let mut page = Page::new(after, PAGE, MOST_LOOKED_AT);
     while page.is_open() {
@@ -123,7 +132,7 @@ async fn list(app: &App, missed: Missed, after: Option<&str>) -> Result<Response
         });
     }
     let page = page.filled();
-    let cursor = page.next.map(|key| cursor(&missed, key));
+    let cursor = page.next.map(|key| missed.cursor(key));
     Ok(Response::json(200, &Answer { failed: page.shown, cursor }))
 }
 
@@ -151,5 +160,22 @@ mod tests {
         let until = Timestamp::from_millis(NOW.as_millis() + 90_001);
         let later = not_admitted(NotAdmitted::TooMany { until }, NOW);
         assert_eq!((later.status, later.retry_after), (429, Some(91)));
+    }
+
+    #[test]
+    fn a_receivers_cursor_stands_behind_its_own_endpoint_and_time() {
+        let id = |byte| EndpointId::generate([byte; 10]);
+        let missed = Missed { endpoint: id(1), since: NOW };
+        let place = |endpoint_id, accepted_at| DeliveryKey { endpoint_id, accepted_at, event_id: "e".parse().unwrap() };
+        let later = NOW.plus(std::time::Duration::from_secs(1));
+        let earlier = NOW.minus(std::time::Duration::from_millis(1));
+        for (place, stands) in [
+            (place(id(1), NOW), true),
+            (place(id(1), later), true),
+            (place(id(1), earlier), false),
+            (place(id(2), later), false),
+        ] {
+            assert_eq!(missed.place(&missed.cursor(place.clone())).is_ok(), stands, "{place:?}");
+        }
     }
 }

@@ -74,6 +74,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
+    /// Whether this is a time of a list that begins at `since` and ends before `until`, where it has these bounds.
+    #[must_use]
+    pub fn is_within(self, since: Option<Self>, until: Option<Self>) -> bool {
+        since.is_none_or(|since| since <= self) && until.is_none_or(|until| self < until)
+    }
+
     /// As EventBridge Scheduler writes it in `at()`: `yyyy-mm-ddThh:mm:ss`, rounded up to a second.
     #[must_use]
     pub fn to_at_expression(self) -> String {
@@ -137,6 +143,21 @@ mod tests {
         assert_eq!(time.as_millis(), 1_769_851_800_050);
         for wrong in ["", "yesterday", "2026-01-31", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z"] {
             assert!(wrong.parse::<Timestamp>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_begins_with_its_first_time_and_ends_before_its_last() {
+        let at = Timestamp::from_millis;
+        for (millis, since, until, expected) in [
+            (5, None, None, true),
+            (5, Some(5), None, true),
+            (4, Some(5), None, false),
+            (5, None, Some(6), true),
+            (6, None, Some(6), false),
+            (6, Some(5), Some(7), true),
+        ] {
+            assert_eq!(at(millis).is_within(since.map(at), until.map(at)), expected, "{millis} {since:?} {until:?}");
         }
     }
 

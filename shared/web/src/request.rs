@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pombo_domain::cursor::Paged;
 use pombo_domain::invalid::Invalid;
 
 use crate::payload::UrlEvent;
@@ -128,6 +129,12 @@ impl Request {
                 _ => Err(Problem::invalid("limit", "must be a number from 1 to 100")),
             },
         }
+    }
+
+    /// The place in `list` behind which the page begins; `None` for the first page, which has no `cursor`.
+    pub fn page<L: Paged>(&self, list: &L) -> Result<Option<L::Place>, Problem> {
+        let Some(cursor) = self.query_text("cursor") else { return Ok(None) };
+        list.place(cursor).map(Some).map_err(|rule| Problem::field(rule.in_field("cursor")))
     }
 
     /// Refuses query parameters other than these, since a misspelled filter must not select everything, and those that are

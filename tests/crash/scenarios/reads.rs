@@ -1,6 +1,6 @@
 //! What only reads: whoever repeats the call gets its answer.
 
-use pombo_domain::cursor::to_cursor;
+use pombo_domain::cursor::seal;
 use pombo_domain::delivery::Status;
 use serde_json::{Value, json};
 
@@ -34,7 +34,8 @@ pub async fn lists(run: &Run<'_>) {
         assert!(!answer["cursor"].is_null() || answer[list].as_array().unwrap().iter().any(is_mine), "{answer}");
     }
     // Behind an endpoint its tenant goes on first.
-    let behind = to_cursor(&("stack", json!({"tenant": tenant, "endpoint": endpoint})));
+    let behind =
+        seal(&json!({"list": "stack_endpoints", "after": {"tenant": tenant, "endpoint": endpoint}}).to_string());
     let answer = run.endpoints("GET", &format!("/v1/endpoints?cursor={behind}"), Value::Null).await;
     assert!(!answer["endpoints"].as_array().unwrap().iter().any(is_mine), "{answer}");
 }

@@ -1,6 +1,7 @@
 //! Which events a list shows.
 
 use pombo_aws::events::{EventPosition, EventRow};
+use pombo_domain::cursor::Paged;
 use pombo_domain::event::EVENT_SHARDS;
 use pombo_domain::event_type::Pattern;
 use pombo_domain::ids::{EventId, TenantId};
@@ -44,8 +45,7 @@ impl EventRequest {
         let (since, until) = super::range(request)?;
         let tenant = caller.tenant_for(request.query("tenant")?)?;
         let filter = EventFilter { tenant, event_type: request.query("type")?, since, until };
-        let after: Option<(Timestamp, EventId)> = super::position(request, &filter)?;
-        let after = after.map(|(accepted_at, id)| EventPosition { accepted_at, id });
+        let after = request.page(&filter)?.map(|(accepted_at, id)| EventPosition { accepted_at, id });
         Ok(Self { filter, after, limit: request.limit()? })
     }
 
@@ -60,10 +60,18 @@ impl EventRequest {
     }
 }
 
+impl Paged for EventFilter {
+    type Place = (Timestamp, EventId);
+
+    fn may_hold(&self, (accepted_at, _): &Self::Place) -> bool {
+        accepted_at.is_within(self.since, self.until)
+    }
+}
+
 impl EventFilter {
     /// The cursor behind an event.
-    pub(crate) fn cursor(&self, after: EventPosition) -> String {
-        super::cursor(self, (after.accepted_at, after.id))
+    pub(crate) fn cursor_behind(&self, event: EventPosition) -> String {
+        self.cursor((event.accepted_at, event.id))
     }
 
     /// How many rows to ask each shard for, in a look at so many.
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_wrong_query_is_refused_by_field() {
-        let other_cursor = read(&[("type", "a.*")], None).unwrap().filter.cursor(position());
+        let other_cursor = read(&[("type", "a.*")], None).unwrap().filter.cursor_behind(position());
         for (query, field) in [
             (vec![("status", "failed")], "status"),
             (vec![("tenant", "a b")], "tenant"),
@@ -134,9 +142,25 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_with_its_filters() {
         let query = [("tenant", "acme"), ("type", "student.*"), ("until", "2027-01-01T00:00:00Z")];
-        let cursor = read(&query, None).unwrap().filter.cursor(position());
+        let cursor = read(&query, None).unwrap().filter.cursor_behind(position());
         let page = read(&[&query[..], &[("cursor", &cursor), ("limit", "3")]].concat(), None).unwrap();
         assert_eq!((page.after, page.limit), (Some(position()), 3));
+    }
+
+    #[test]
+    fn a_cursor_that_stands_outside_of_its_list_is_refused() {
+        // The position is on 14 November 2023.
+        for (query, stands) in [
+            (vec![("since", "2023-11-14T22:13:20Z")], true),
+            (vec![("since", "2023-11-14T22:13:21Z")], false),
+            (vec![("until", "2023-11-14T22:13:21Z")], true),
+            (vec![("until", "2023-11-14T22:13:20Z")], false),
+        ] {
+            let cursor = read(&query, None).unwrap().filter.cursor_behind(position());
+            let page = read(&[&query[..], &[("cursor", &cursor)]].concat(), None);
+            let field = page.as_ref().map_err(|problem| problem.errors[0].field.as_str()).err();
+            assert_eq!(field, (!stands).then_some("cursor"), "{query:?}");
+        }
     }
 
     #[test]

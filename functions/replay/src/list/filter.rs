@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pombo_aws::deliveries::List;
+use pombo_domain::cursor::Paged;
 use pombo_domain::delivery::{DeliveryKey, Listing, Record, SHARDS, Status};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -108,7 +109,7 @@ impl Request {
         refuse_unlisted(&scope, &statuses)?;
         let (since, until) = super::range(request)?;
         let filter = Filter { scope, statuses, event_type: request.query("type")?, since, until };
-        let after = super::position(request, &filter)?;
+        let after = request.page(&filter)?;
         Ok(Self { filter, after, limit: request.limit()? })
     }
 
@@ -137,12 +138,20 @@ fn refuse_unlisted(scope: &Scope, statuses: &Statuses) -> Result<(), Problem> {
     Err(Problem::invalid("status", rule))
 }
 
-impl Filter {
-    /// The cursor behind a delivery.
-    pub(crate) fn cursor(&self, after: DeliveryKey) -> String {
-        super::cursor(self, after)
-    }
+impl Paged for Filter {
+    type Place = DeliveryKey;
 
+    fn may_hold(&self, place: &DeliveryKey) -> bool {
+        let scope = match &self.scope {
+            Scope::Endpoint(endpoint_id) => place.endpoint_id == *endpoint_id,
+            // Whose endpoint it is, the key does not say. Whatever stands behind it is asked of this list's partitions.
+            Scope::Tenant(_) | Scope::Stack => true,
+        };
+        scope && place.accepted_at.is_within(self.since, self.until)
+    }
+}
+
+impl Filter {
     /// The partitions to ask, in stages: those of a stage at one time, one stage after the other.
     ///
     /// A delivery that changes its status between two queries must not be missed by both. It goes from `retrying` to
@@ -284,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_with_its_filters_whatever_the_limit() {
-        let query = [("tenant", "acme"), ("status", "held"), ("since", "2026-01-01T00:00:00Z")];
+        let query = [("tenant", "acme"), ("status", "held"), ("since", "2023-01-01T00:00:00Z")];
         let cursor = read(&query, None).unwrap().filter.cursor(key());
         let with = |more: &[(&str, &str)], caller| read(&[&query, more].concat(), caller);
         let page = with(&[("cursor", &cursor), ("limit", "7")], None).unwrap();
@@ -292,6 +301,39 @@ mod tests {
         assert_eq!(with(&[("cursor", &cursor), ("until", "2027-01-01T00:00:00Z")], None).unwrap_err().status, 400);
         let stack = read(&[], None).unwrap().filter.cursor(key());
         assert_eq!(read(&[("cursor", &stack)], Some("acme")).unwrap_err().errors[0].field, "cursor");
+    }
+
+    #[test]
+    fn a_cursor_that_stands_outside_of_its_list_is_refused() {
+        let at = |time: &str, endpoint: &str| DeliveryKey {
+            endpoint_id: endpoint.parse().unwrap(),
+            accepted_at: time.parse().unwrap(),
+            event_id: "e".parse().unwrap(),
+        };
+        let (other, from, to) = ("ep_bbbbbbbbbbbbbbbb", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z");
+        let range = [("since", from), ("until", to)];
+        for (query, place, stands) in [
+            (&[][..], at("1970-01-01T00:00:00Z", other), true),
+            (&range, at(from, ENDPOINT), true),
+            (&range, at("2026-01-02T23:59:59.999Z", other), true),
+            (&range, at("2026-01-01T23:59:59.999Z", ENDPOINT), false),
+            (&range, at(to, ENDPOINT), false),
+            (&range[..1], at("1999-01-01T00:00:00Z", ENDPOINT), false),
+            (&range[1..], at("9999-01-01T00:00:00Z", ENDPOINT), false),
+            (&[("endpoint_id", ENDPOINT)], at(from, ENDPOINT), true),
+            (&[("endpoint_id", ENDPOINT)], at(from, other), false),
+            (&[("endpoint_id", ENDPOINT), ("status", "failed")], at(from, other), false),
+        ] {
+            let cursor = read(query, None).unwrap().filter.cursor(place.clone());
+            let page = read(&[query, &[("cursor", &cursor)]].concat(), None);
+            match page {
+                Ok(page) => assert!(stands && page.after == Some(place), "{query:?} {:?}", page.after),
+                Err(problem) => {
+                    let field = problem.errors[0].field.as_str();
+                    assert_eq!((stands, problem.status, field), (false, 400, "cursor"), "{query:?} {place:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -16,50 +16,12 @@ mod walk;
 #[cfg(test)]
 mod walk_events;
 
-use pombo_domain::cursor::{from_cursor, to_cursor};
 use pombo_domain::time::Timestamp;
 use pombo_web::Problem;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::events::{EventFilter, EventRequest};
 pub(crate) use self::filter::{Filter, Request, Scope};
 pub(crate) use self::page::Page;
-
-/// Where a walk goes on. A cursor that came with other filters would skip or repeat, so it carries its own.
-#[derive(Debug, Serialize, Deserialize)]
-struct Cursor<F, P> {
-    filter: F,
-    after: P,
-}
-
-/// The cursor behind `after` in the list that `filter` makes.
-pub(crate) fn cursor<F: Serialize, P: Serialize>(filter: &F, after: P) -> String {
-    to_cursor(&Cursor { filter, after })
-}
-
-/// What a cursor stands behind, if it is of the list that `filter` makes.
-pub(crate) fn read_cursor<F, P>(cursor: &str, filter: &F) -> Result<P, Problem>
-where
-    F: DeserializeOwned + PartialEq,
-    P: DeserializeOwned,
-{
-    let read: Cursor<F, P> = from_cursor(cursor).map_err(|invalid| invalid.in_field("cursor"))?;
-    if read.filter == *filter {
-        Ok(read.after)
-    } else {
-        Err(Problem::invalid("cursor", "must be used with the filters of the page that it came with"))
-    }
-}
-
-/// What the request's cursor stands behind, if it has one.
-fn position<F, P>(request: &pombo_web::Request, filter: &F) -> Result<Option<P>, Problem>
-where
-    F: DeserializeOwned + PartialEq,
-    P: DeserializeOwned,
-{
-    request.query_text("cursor").map(|cursor| read_cursor(cursor, filter)).transpose()
-}
 
 /// The time that a list is about: from the first, before the second.
 fn range(request: &pombo_web::Request) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
