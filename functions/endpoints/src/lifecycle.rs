@@ -99,6 +99,8 @@ fn resumed(endpoint: &Endpoint, missed: Missed) -> Wanted {
 fn deleted(endpoint: &Endpoint, retention: Duration, now: Timestamp) -> Wanted {
     Wanted::ChangeAndDrain(Box::new(Endpoint {
         status: EndpointStatus::Deleted,
+        // Path and query of a URL are often all that its receiver asks a sender for.
+        url: endpoint.url.blanked(),
         secrets: Secrets::none(),
         headers: CustomHeaders::default(),
         expires_at: Some(now.plus(retention).as_seconds()),
@@ -110,6 +112,8 @@ fn deleted(endpoint: &Endpoint, retention: Duration, now: Timestamp) -> Wanted {
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::address::EndpointUrl;
+
     use super::*;
     use crate::samples::{self, NOW};
 
@@ -131,12 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_keeps_no_secret_and_expires_with_the_last_delivery() {
+    fn a_tombstone_keeps_no_url_and_no_secret_and_expires_with_the_last_delivery() {
         let retention = Duration::from_secs(86_400);
-        let Wanted::ChangeAndDrain(tombstone) = deleted(&samples::endpoint(), retention, NOW) else { panic!() };
+        let url = EndpointUrl::from_stored("https://example.com:8443/hook/token?t=1").unwrap();
+        let endpoint = Endpoint { url, ..samples::endpoint() };
+        let Wanted::ChangeAndDrain(tombstone) = deleted(&endpoint, retention, NOW) else { panic!() };
         assert_eq!((tombstone.status, tombstone.headers), (EndpointStatus::Deleted, CustomHeaders::default()));
         assert_eq!(tombstone.secrets.live(NOW).count(), 0);
         assert_eq!(tombstone.expires_at, Some(NOW.as_seconds() + 86_400));
-        assert_eq!((tombstone.id, tombstone.url), (samples::endpoint().id, samples::endpoint().url));
+        assert_eq!((tombstone.id, tombstone.url.as_str()), (endpoint.id, "https://deleted.invalid/"));
     }
 }

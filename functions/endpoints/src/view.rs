@@ -71,14 +71,14 @@ impl<'a> EndpointView<'a> {
     }
 }
 
-/// An endpoint as operators know it. Headers, secrets and the URL's query, which may hold a token, are left out.
+/// An endpoint as operators know it. Headers and secrets are left out, and most of the URL, which may hold a token.
 #[derive(Debug, Serialize)]
 pub struct EndpointSummary<'a> {
     id: &'a EndpointId,
     tenant: &'a TenantId,
     name: &'a str,
-    /// Without the query.
-    url: &'a str,
+    /// Masked.
+    url: String,
     event_types: &'a [Pattern],
     status: EndpointStatus,
     pause: Option<Pause>,
@@ -95,7 +95,7 @@ impl<'a> EndpointSummary<'a> {
             id: &endpoint.id,
             tenant: &endpoint.tenant,
             name: &endpoint.name,
-            url: endpoint.url.without_query(),
+            url: endpoint.url.masked(),
             event_types: &endpoint.event_types,
             status: endpoint.status,
             pause: endpoint.pause,
@@ -111,19 +111,19 @@ impl<'a> EndpointSummary<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum SeenEndpoint<'a> {
-    /// To a key with the scope `admin`.
+    /// To a key that manages endpoints.
     Whole(Box<EndpointView<'a>>),
     /// To any other key.
     Summary(EndpointSummary<'a>),
 }
 
 impl<'a> SeenEndpoint<'a> {
-    /// The endpoint as `caller` sees it. Only the scope `admin` opens the whole of it: another scope, also one that is
-    /// added later, does not.
+    /// The endpoint as `caller` sees it.
     pub fn by(caller: &Caller, endpoint: &'a Endpoint, health: &Health) -> Self {
-        match caller.scope {
-            Scope::Admin => Self::Whole(Box::new(EndpointView::new(endpoint, health))),
-            Scope::Ops | Scope::Ingest => Self::Summary(EndpointSummary::new(endpoint, health)),
+        if caller.manages_endpoints() {
+            Self::Whole(Box::new(EndpointView::new(endpoint, health)))
+        } else {
+            Self::Summary(EndpointSummary::new(endpoint, health))
         }
     }
 }
@@ -197,21 +197,21 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_admin_sees_no_header_no_secret_and_no_query() {
-        let url = EndpointUrl::from_stored("https://example.com/hook?token=hidden").unwrap();
+    fn a_key_without_admin_sees_no_header_no_secret_and_of_the_url_the_beginning() {
+        let url = EndpointUrl::from_stored("https://example.com/hook/T0/hidden?token=hidden").unwrap();
         let secrets = samples::endpoint().secrets.with_signatures(samples::both(), [9; 32], samples::NOW);
         let endpoint = Endpoint { url, secrets, ..samples::endpoint() };
         let seen =
             |scope| json!(SeenEndpoint::by(&Caller { scope, ..samples::caller(None) }, &endpoint, &Health::good()));
         let summary = json!({
-            "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook",
+            "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook/…?…",
             "event_types": ["student.*"], "status": "active", "pause": null, "version": 4,
             "circuit": {"state": "closed", "since": null, "next_probe_at": null},
             "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
         });
         assert_eq!([Scope::Ingest, Scope::Ops].map(seen), [summary.clone(), summary]);
         assert_eq!(seen(Scope::Admin), json!(EndpointView::new(&endpoint, &Health::good())));
-        assert_eq!(seen(Scope::Admin)["url"], "https://example.com/hook?token=hidden");
+        assert_eq!(seen(Scope::Admin)["url"], "https://example.com/hook/T0/hidden?token=hidden");
     }
 
     #[test]

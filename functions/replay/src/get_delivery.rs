@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::held::Held;
 use crate::pending;
 use crate::settings::App;
-use crate::view::DeliveryView;
+use crate::view::{DeliveryView, Urls};
 use crate::wire::{Wire, unpacked};
 
 #[derive(Debug, Serialize)]
@@ -34,8 +34,8 @@ struct Answer<'a> {
 struct EndpointView<'a> {
     id: &'a EndpointId,
     name: &'a str,
-    /// Without the query, which may hold a token.
-    url: &'a str,
+    /// Without the query, which may hold a token, and masked for whoever does not manage endpoints. `None` of a deleted one.
+    url: Option<String>,
     status: EndpointStatus,
     version: u64,
     since: Timestamp,
@@ -64,15 +64,36 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
         let event = app.events.get(&record.tenant, &key.event_id, now).await?;
         // An id may be used again when its first event has expired.
         let event = event.filter(|event| event.accepted_at == key.accepted_at);
-        return Ok(whole(DeliveryView::of(record), endpoint.as_ref(), event.as_ref()));
+        let urls = urls(caller, endpoint.as_ref());
+        return Ok(whole(DeliveryView::with(record, urls), urls, endpoint.as_ref(), event.as_ref()));
     }
     let known = endpoint.filter(|(endpoint, _)| visible(&endpoint.tenant)).ok_or_else(unknown)?;
     let event = pending::event_of(app, &known.0, &key, now).await?.ok_or_else(unknown)?;
-    Ok(whole(DeliveryView::pending(&event, key), Some(&known), Some(&event)))
+    let urls = urls(caller, Some(&known));
+    Ok(whole(DeliveryView::pending(&event, key), urls, Some(&known), Some(&event)))
+}
+
+/// How much a caller sees of the URLs of an endpoint.
+fn urls(caller: &Caller, known: Option<&(Endpoint, Health)>) -> Urls {
+    match known {
+        Some((endpoint, _)) if endpoint.status != EndpointStatus::Deleted => {
+            if caller.manages_endpoints() {
+                Urls::Whole
+            } else {
+                Urls::Masked
+            }
+        }
+        _ => Urls::Hidden,
+    }
 }
 
 /// A delivery is worth showing without an event that cannot be read.
-fn whole(mut delivery: DeliveryView, known: Option<&(Endpoint, Health)>, event: Option<&Event>) -> Response {
+fn whole(
+    mut delivery: DeliveryView,
+    urls: Urls,
+    known: Option<&(Endpoint, Health)>,
+    event: Option<&Event>,
+) -> Response {
     if let Some((endpoint, _)) = known {
         delivery.compare_to_version(endpoint.version);
     }
@@ -82,7 +103,7 @@ fn whole(mut delivery: DeliveryView, known: Option<&(Endpoint, Health)>, event: 
     let endpoint = known.map(|(endpoint, health)| EndpointView {
         id: &endpoint.id,
         name: &endpoint.name,
-        url: endpoint.url.without_query(),
+        url: urls.show(Some(endpoint.url.without_query().to_owned())),
         status: endpoint.status,
         version: endpoint.version,
         since: endpoint.updated_at,
@@ -95,6 +116,7 @@ fn whole(mut delivery: DeliveryView, known: Option<&(Endpoint, Health)>, event: 
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::api_key::Scope;
     use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::delivery::Record;
     use pombo_domain::event::FanOut;
@@ -104,6 +126,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn caller(scope: Scope) -> Caller {
+        Caller { name: "k".into(), tenant: None, scope }
+    }
 
     fn event(body: &[u8]) -> Event {
         Event {
@@ -121,8 +147,8 @@ mod tests {
 
     fn endpoint() -> Endpoint {
         serde_json::from_value(json!({
-            "endpoint_id": "ep_aaaaaaaaaaaaaaaa", "tenant": "acme", "name": "<b>", "url": "https://example.com/hook?t=1",
-            "event_types": ["*"], "retry_policy": "standard", "timeout_seconds": 15, "status": "deleted", "version": 3,
+            "endpoint_id": "ep_aaaaaaaaaaaaaaaa", "tenant": "acme", "name": "<b>", "url": "https://example.com/hook/token?t=1",
+            "event_types": ["*"], "retry_policy": "standard", "timeout_seconds": 15, "status": "paused", "version": 3,
             "secrets": [{"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "created_at": "2026-01-01T00:00:00.000Z"}],
             "headers": {"x-api-key": "receivers-own"},
             "created_at": "2026-01-01T00:00:00.000Z", "updated_at": "2026-01-02T00:00:00.000Z",
@@ -135,12 +161,30 @@ mod tests {
         let data: &RawValue = serde_json::from_str(r#"{ "z":1.10, "a" : 1e400 }"#).unwrap();
         let event = event(&wire_body(&"a.b".parse().unwrap(), Timestamp::from_seconds(7), data));
         let delivery = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
-        let body = whole(delivery, Some(&(endpoint(), Health::good())), Some(&event)).body;
+        let body = whole(delivery, Urls::Masked, Some(&(endpoint(), Health::good())), Some(&event)).body;
         let shown = r#""event":{"timestamp":"1970-01-01T00:00:07.000Z","data":{ "z":1.10, "a" : 1e400 }}"#;
         assert!(body.contains(shown), "{body}");
-        assert!(["whsec", "receivers-own", "t=1"].iter().all(|secret| !body.contains(secret)), "{body}");
-        let endpoint = r#""endpoint":{"id":"ep_aaaaaaaaaaaaaaaa","name":"<b>","url":"https://example.com/hook","status":"deleted","version":3,"since":"2026-01-02T00:00:00.000Z","circuit":{"state":"closed","since":null,"next_probe_at":null}}"#;
+        assert!(["whsec", "receivers-own", "t=1", "token"].iter().all(|secret| !body.contains(secret)), "{body}");
+        let endpoint = r#""endpoint":{"id":"ep_aaaaaaaaaaaaaaaa","name":"<b>","url":"https://example.com/hook/…","status":"paused","version":3,"since":"2026-01-02T00:00:00.000Z","circuit":{"state":"closed","since":null,"next_probe_at":null}}"#;
         assert!(body.contains(endpoint), "{body}");
+    }
+
+    #[test]
+    fn the_urls_are_whole_for_who_manages_endpoints_and_gone_with_the_endpoint() {
+        let known = |status| (Endpoint { status, ..endpoint() }, Health::good());
+        for status in [EndpointStatus::Active, EndpointStatus::Paused] {
+            assert_eq!(urls(&caller(Scope::Admin), Some(&known(status))), Urls::Whole);
+            assert_eq!(urls(&caller(Scope::Ops), Some(&known(status))), Urls::Masked);
+        }
+        let deleted = known(EndpointStatus::Deleted);
+        for scope in [Scope::Admin, Scope::Ops] {
+            let caller = caller(scope);
+            assert_eq!([urls(&caller, Some(&deleted)), urls(&caller, None)], [Urls::Hidden; 2]);
+        }
+        let event = event(b"nonsense");
+        let delivery = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
+        let body: Value = serde_json::from_str(&whole(delivery, Urls::Hidden, Some(&deleted), None).body).unwrap();
+        assert_eq!((&body["endpoint"]["url"], &body["endpoint"]["status"]), (&json!(null), &json!("deleted")));
     }
 
     #[test]
@@ -150,12 +194,12 @@ mod tests {
         let health = Health { open: Some(Open::new(at(0), "d", at(30))), ..Health::good() };
         let known = (Endpoint { status: EndpointStatus::Active, ..endpoint() }, health);
         let held = DeliveryView::of(Record::begin(event.delivery_to(endpoint().id), event.new_delivery()).held("me"));
-        let body: Value = serde_json::from_str(&whole(held, Some(&known), None).body).unwrap();
+        let body: Value = serde_json::from_str(&whole(held, Urls::Whole, Some(&known), None).body).unwrap();
         assert_eq!(body["held"], json!({"cause": "circuit", "next_probe_at": at(30)}));
         let circuit = json!({"state": "open", "since": at(0), "next_probe_at": at(30)});
         assert_eq!(body["endpoint"]["circuit"], circuit);
         let pending = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
-        let body: Value = serde_json::from_str(&whole(pending, Some(&known), None).body).unwrap();
+        let body: Value = serde_json::from_str(&whole(pending, Urls::Whole, Some(&known), None).body).unwrap();
         assert_eq!(body["held"], Value::Null, "one that is not held");
     }
 
@@ -164,7 +208,7 @@ mod tests {
         let damaged = event(b"nonsense");
         let delivery = || DeliveryView::pending(&damaged, damaged.delivery_to(endpoint().id));
         for event in [None, Some(&damaged)] {
-            let body: Value = serde_json::from_str(&whole(delivery(), None, event).body).unwrap();
+            let body: Value = serde_json::from_str(&whole(delivery(), Urls::Hidden, None, event).body).unwrap();
             assert_eq!(
                 (&body["event_id"], &body["endpoint"], &body["event"]),
                 (&json!("evt_1"), &json!(null), &json!(null))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pombo_domain::address::mask_url;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
@@ -12,6 +13,28 @@ use pombo_domain::webhook_id::WebhookId;
 use serde::Serialize;
 
 use crate::held::Held;
+
+/// How much of a receiver's URLs is shown with an attempt: of the endpoint's own, and of where a redirect leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urls {
+    /// All of them, to a caller that manages endpoints.
+    Whole,
+    /// Their beginnings, to anybody else.
+    Masked,
+    /// Nothing: in lists, which do not know whether the endpoint still exists, and once it is deleted.
+    Hidden,
+}
+
+impl Urls {
+    /// As much of a URL as is shown.
+    pub(crate) fn show(self, url: Option<String>) -> Option<String> {
+        match self {
+            Self::Whole => url,
+            Self::Masked => url.as_deref().map(mask_url),
+            Self::Hidden => None,
+        }
+    }
+}
 
 /// A delivery with its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,7 +69,7 @@ struct AttemptView {
     /// The endpoint's version at the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint_version: Option<u64>,
-    /// The URL of that version, without its query, and cut to 120 bytes.
+    /// The URL of that version, without its query, and cut to 120 bytes; see [`Urls`].
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     /// Whether the endpoint has another version now. Only the view of one delivery knows.
@@ -61,7 +84,7 @@ struct AttemptView {
     /// The body's size in bytes, where it is known and not that of `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer_bytes: Option<u64>,
-    /// Where a redirect leads to.
+    /// Where a redirect leads to; see [`Urls`].
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<String>,
     /// The seconds of `Retry-After`, where they set the time of the next attempt.
@@ -72,8 +95,13 @@ struct AttemptView {
 }
 
 impl DeliveryView {
-    /// From its record.
+    /// From its record, as a row of a list.
     pub(crate) fn of(record: Record) -> Self {
+        Self::with(record, Urls::Hidden)
+    }
+
+    /// From its record.
+    pub(crate) fn with(record: Record, urls: Urls) -> Self {
         let next_attempt_at = record.next.filter(|_| record.status == Status::Retrying).map(|next| next.at);
         Self {
             id: record.key.to_string(),
@@ -88,7 +116,7 @@ impl DeliveryView {
             accepted_at: record.key.accepted_at,
             next_attempt_at,
             held: None,
-            attempts: record.attempts.into_iter().map(|attempt| AttemptView::of(attempt, &record.urls)).collect(),
+            attempts: record.attempts.into_iter().map(|attempt| AttemptView::of(attempt, &record.urls, urls)).collect(),
             older_attempts: record.older_attempts,
         }
     }
@@ -126,7 +154,7 @@ impl DeliveryView {
 
 impl AttemptView {
     /// From the attempt and the record's URLs by version.
-    fn of(attempt: Attempt, urls: &BTreeMap<u64, String>) -> Self {
+    fn of(attempt: Attempt, sent_to: &BTreeMap<u64, String>, urls: Urls) -> Self {
         let endpoint_version = attempt.endpoint_version();
         let Answer { text, cut, bytes, location, retry_after } = attempt.answer.unwrap_or_default();
         Self {
@@ -136,12 +164,12 @@ impl AttemptView {
             duration_ms: attempt.duration_ms,
             outcome: attempt.outcome,
             endpoint_version,
-            url: endpoint_version.and_then(|version| urls.get(&version).cloned()),
+            url: urls.show(endpoint_version.and_then(|version| sent_to.get(&version).cloned())),
             endpoint_changed_since: None,
             answer: (!text.is_empty()).then_some(text),
             answer_cut: cut,
             answer_bytes: bytes,
-            location,
+            location: urls.show(location),
             retry_after,
             redelivered: attempt.redelivered,
             trigger: attempt.trigger,
@@ -223,7 +251,7 @@ mod tests {
 
     #[test]
     fn an_attempt_shows_what_the_receiver_said_and_leaves_out_what_it_did_not() {
-        let view = |answer| AttemptView::of(Attempt { answer, ..failed_attempt(1) }, &BTreeMap::new());
+        let view = |answer| AttemptView::of(Attempt { answer, ..failed_attempt(1) }, &BTreeMap::new(), Urls::Whole);
         let shown = |answer| serde_json::to_value(view(answer)).unwrap();
         let full = Answer {
             text: "no".to_owned(),
@@ -256,7 +284,7 @@ mod tests {
             let attempt = Attempt { sent_to, ..failed_attempt(number) };
             record = record.record_attempt("me", attempt, Decision::Retry(next)).unwrap();
         }
-        let mut view = DeliveryView::of(record);
+        let mut view = DeliveryView::with(record, Urls::Whole);
         view.compare_to_version(5);
         let shown = serde_json::to_value(view).unwrap();
         for (place, version, url, changed) in
@@ -266,6 +294,25 @@ mod tests {
             assert_eq!((&attempt["endpoint_version"], &attempt["url"]), (&version.into(), &url.into()));
             assert_eq!(attempt["endpoint_changed_since"], changed);
         }
+    }
+
+    #[test]
+    fn an_attempt_shows_as_much_of_the_urls_as_its_reader_may_see() {
+        let sent_to = BTreeMap::from([(3, "https://a.example/hook/token".to_owned())]);
+        let answer = Answer { location: Some("/login?next=/hook/token".to_owned()), ..Answer::default() };
+        let sent = Some(SentTo { version: 3, url: None });
+        let attempt = Attempt { answer: Some(answer), sent_to: sent, ..failed_attempt(1) };
+        for (urls, url, location) in [
+            (Urls::Whole, Some("https://a.example/hook/token"), Some("/login?next=/hook/token")),
+            (Urls::Masked, Some("https://a.example/hook/…"), Some("/login?…")),
+            (Urls::Hidden, None, None),
+        ] {
+            let view = AttemptView::of(attempt.clone(), &sent_to, urls);
+            assert_eq!((view.url.as_deref(), view.location.as_deref()), (url, location), "{urls:?}");
+        }
+        let listed =
+            serde_json::to_string(&DeliveryView::of(Record { attempts: vec![attempt], urls: sent_to, ..record() }));
+        assert!(!listed.unwrap().contains("token"), "a row of a list");
     }
 
     #[test]

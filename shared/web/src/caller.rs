@@ -49,6 +49,16 @@ impl Caller {
         Problem { detail, ..problem }
     }
 
+    /// Whether the caller manages endpoints, and so may see the whole of their URLs. Another scope, also one that is added
+    /// later, does not open them by itself.
+    #[must_use]
+    pub const fn manages_endpoints(&self) -> bool {
+        match self.scope {
+            Scope::Admin => true,
+            Scope::Ops | Scope::Ingest => false,
+        }
+    }
+
     /// Whether the caller may see what belongs to `tenant`. What it may not see does not exist for it.
     #[must_use]
     pub fn sees(&self, tenant: &TenantId) -> bool {

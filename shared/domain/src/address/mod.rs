@@ -20,6 +20,7 @@
 
 mod domains;
 mod host;
+mod mask;
 mod own;
 mod ranges;
 mod rule;
@@ -35,6 +36,7 @@ use ::url::Host;
 use ipnet::IpNet;
 
 pub use domains::{LOCALHOST, SPECIAL_DOMAINS, SpecialDomain};
+pub use mask::mask_url;
 pub use own::OwnServer;
 pub use ranges::{GLOBAL_UNICAST, SPECIAL_RANGES, SpecialRange};
 pub use rule::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES, Refusal, Rule};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::AddressPolicy;
 use super::domains::is_localhost;
+use super::mask::mask_url;
 use super::rule::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES, Refusal, Rule};
 
 const HTTPS_PORT: u16 = 443;
@@ -109,6 +110,24 @@ impl EndpointUrl {
     /// `https://example.com/hook?token=x`.
     pub fn without_query(&self) -> &str {
         &self.0[..::url::Position::AfterPath]
+    }
+
+    /// The URL as somebody sees it who does not manage endpoints: see [`mask_url`].
+    pub fn masked(&self) -> String {
+        mask_url(self.as_str())
+    }
+
+    /// What stands in the place of a deleted endpoint's URL: `https://deleted.invalid/`. No name below `invalid` exists
+    /// (RFC 2606, section 2).
+    pub fn blanked(&self) -> Self {
+        let mut url = self.0.clone();
+        url.set_path("/");
+        url.set_query(None);
+        url.set_fragment(None);
+        // A URL with a host takes another host, and no port.
+        let _ = url.set_host(Some("deleted.invalid"));
+        let _ = url.set_port(None);
+        Self(url)
     }
 
     /// The URL for an HTTP client.
