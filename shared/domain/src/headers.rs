@@ -35,6 +35,11 @@ const REFUSED: [&str; 15] = [
 ];
 const REFUSED_PREFIXES: [&str; 4] = ["content-", "pombo-", "webhook-", "x-amz"];
 
+/// Whether a name in lower case is one of those.
+fn is_refused(name: &str) -> bool {
+    REFUSED.contains(&name) || REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Validated custom headers, names in lower case. `Debug` shows the names alone.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -46,7 +51,7 @@ impl CustomHeaders {
         let (mut checked, mut errors) = (BTreeMap::new(), Vec::new());
         for (given, value) in headers {
             let name = given.to_ascii_lowercase();
-            let right = check_name(&name).and_then(|()| check_value(&value));
+            let right = check_name(&name).and_then(|()| check_folded(&name)).and_then(|()| check_value(&value));
             let right = right.and_then(|()| match checked.insert(name, value) {
                 None => Ok(()),
                 Some(_) => Err(Invalid::rule("must be given once: header names ignore case")),
@@ -82,12 +87,16 @@ impl fmt::Debug for CustomHeaders {
     }
 }
 
+/// Reads stored headers. They were judged when they were given: a rule that was added since must not make an endpoint
+/// unreadable. What could not be sent, or would change the request itself, is refused still.
 impl<'de> Deserialize<'de> for CustomHeaders {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let headers: BTreeMap<String, String> = BTreeMap::deserialize(deserializer)?;
-        Self::new(headers).map_err(|errors| {
-            de::Error::custom(errors.into_iter().map(|error| error.to_string()).collect::<Vec<_>>().join("; "))
-        })
+        for (name, value) in &headers {
+            let right = check_name(name).and_then(|()| check_value(value));
+            right.map_err(|rule| de::Error::custom(rule.in_field(format!("headers.{name}"))))?;
+        }
+        Ok(Self(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()))
     }
 }
 
@@ -98,10 +107,22 @@ fn check_name(name: &str) -> Result<(), Invalid> {
     if !token {
         return Err(Invalid::rule("must have a header's name: 1 to 128 characters of RFC 9110's token"));
     }
-    if REFUSED.contains(&name) || REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    if is_refused(&name.to_ascii_lowercase()) {
         return Err(Invalid::rule(
             "must not be a header that the request itself sets: host, user-agent, content-*, pombo-*, webhook-*, x-amz* and hop-by-hop ones",
         ));
+    }
+    Ok(())
+}
+
+/// CGI, and what is modelled on it (WSGI, PHP, Rack), hand both `content-length` and `content_length` over as
+/// `HTTP_CONTENT_LENGTH` or `CONTENT_LENGTH` (RFC 3875, section 4.1.18).
+fn check_folded(name: &str) -> Result<(), Invalid> {
+    let dashed = name.replace('_', "-");
+    if dashed != name && is_refused(&dashed) {
+        return Err(Invalid::from(format!(
+            "must not be a name that some receivers take for {dashed}, which the request itself sets"
+        )));
     }
     Ok(())
 }
@@ -162,6 +183,38 @@ mod tests {
             "a\n",
         ] {
             assert!(one(name, "x").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_receivers_read_as_a_refused_one_is_refused_when_given_and_read_when_stored() {
+        for name in [
+            "Content_Length",
+            "content_type",
+            "Transfer_Encoding",
+            "transfer_encoding",
+            "webhook_id",
+            "webhook-id_",
+            "Webhook_Signature",
+            "x_amz_target",
+            "x-amz_date",
+            "x_amzn-trace_id",
+            "pombo_hops",
+            "user_agent",
+            "keep_alive",
+            "proxy_authorization",
+        ] {
+            let errors = one(name, "x").unwrap_err();
+            assert_eq!(errors[0].field, format!("headers.{name}"));
+        }
+        for name in ["x_api_key", "api_key", "my_host", "x-webhook_id", "_"] {
+            assert!(one(name, "x").is_ok(), "{name}");
+        }
+        let stored = |json: &str| serde_json::from_str::<CustomHeaders>(json);
+        let headers = stored(r#"{"content_length":"7","x_amz_target":"t"}"#).unwrap();
+        assert_eq!(headers.reveal().collect::<Vec<_>>(), [("content_length", "7"), ("x_amz_target", "t")]);
+        for wrong in [r#"{"content-length":"7"}"#, r#"{"Host":"x"}"#, r#"{"a b":"x"}"#, r#"{"a":"x\ny"}"#] {
+            assert!(stored(wrong).is_err(), "{wrong}");
         }
     }
 
