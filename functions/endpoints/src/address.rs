@@ -10,10 +10,11 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal, Rule};
+use pombo_domain::address::{AddressPolicy, EndpointUrl, OwnServer, Refusal, Rule};
 use pombo_domain::invalid::InvalidField;
 
 use pombo_requests::fields::refused;
+use pombo_web::Request;
 
 /// How long a name server may take; a name that needs longer counts as one that does not resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -46,6 +47,13 @@ pub async fn check(url: &EndpointUrl, policy: &AddressPolicy, resolver: &impl Re
         Err(Refusal { rule: Rule::NoAddress, .. }) | Ok(()) => Ok(()),
         Err(refusal) => Err(refused(&refusal)),
     }
+}
+
+/// Refuses a URL that leads to where this request came in: the endpoints URL itself, which the function's settings cannot
+/// name. Lambda takes a request for the host that its `host` names, so that a caller who lies gets no answer from here.
+pub fn not_here(url: &EndpointUrl, request: &Request) -> Result<(), InvalidField> {
+    let here = request.header("host").and_then(|host| host.parse::<OwnServer>().ok());
+    here.map_or(Ok(()), |here| url.judge_own(&here).map_err(|refusal| refused(&refusal)))
 }
 
 #[cfg(test)]
@@ -217,5 +225,25 @@ mod tests {
     async fn the_systems_resolver_knows_this_machine() {
         let addresses = SystemResolver.resolve("localhost").await.unwrap();
         assert!(!addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
+    }
+
+    #[test]
+    fn the_host_that_a_request_came_to_is_no_endpoints() {
+        let url = |text: &str| EndpointUrl::from_stored(text).unwrap();
+        for (host, at, refused) in [
+            ("abc.lambda-url.us-east-1.on.aws", "https://abc.lambda-url.us-east-1.on.aws/v1/endpoints", true),
+            ("abc.lambda-url.us-east-1.on.aws", "https://ABC.lambda-url.us-east-1.on.aws.:8443/", true),
+            ("abc.lambda-url.us-east-1.on.aws", "https://abd.lambda-url.us-east-1.on.aws/", false),
+            ("127.0.0.1:4566", "http://127.0.0.1:4566/x", true),
+            ("127.0.0.1:4566", "http://127.0.0.1:9000/x", false),
+            ("no host", "https://example.com/", false),
+            ("", "https://example.com/", false),
+        ] {
+            let mut request = crate::samples::request("");
+            request.headers.insert("host".into(), host.into());
+            let judged = not_here(&url(at), &request).map_err(|field| field.field);
+            assert_eq!(judged, if refused { Err("url".to_owned()) } else { Ok(()) }, "{host} {at}");
+        }
+        assert_eq!(not_here(&url("https://example.com/"), &crate::samples::request("")), Ok(()));
     }
 }

@@ -17,6 +17,7 @@ use crate::{App, new_id};
 /// Registers an endpoint. The answer is the only one, beside `GET …/secret`, that shows a secret made here.
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
     let new = NewEndpoint::read(request, caller, &app.rules)?;
+    address::not_here(&new.url, request)?;
     address::check(&new.url, &app.rules.addresses, &SystemResolver).await?;
     let secret = match &new.secret {
         Some(imported) => imported.clone(),

@@ -18,6 +18,7 @@ pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> R
     if let Some(url) = &patch.url {
         // First the endpoint: nobody learns what a name resolves to here without one.
         find(app, caller, id).await?;
+        address::not_here(url, request)?;
         address::check(url, &app.rules.addresses, &SystemResolver).await?;
     }
     let key = random()?;

@@ -4,7 +4,8 @@
 //! nobody knows which delivery or job it was about.
 //!
 //! A queue can be looked into only by receiving. The letters are hidden from the sweep while this looks, and put back at the
-//! end, or seen again after [`HIDDEN_SECONDS`] if it dies; those that the sweep has hidden are not seen here meanwhile.
+//! end, or seen again after [`HIDDEN_SECONDS`] if it dies; those that the sweep has hidden are not seen here meanwhile. The
+//! sweep waits a second for a letter, so that it gets those that somebody who looks again and again has just put back.
 //! Looking raises a letter's count of receives, which nothing depends on: dead letters have no further queue to go to.
 //! Nor are there pages: a look shows what it can, and says about how many it does not show.
 
@@ -22,8 +23,9 @@ use serde::Serialize;
 
 use crate::settings::App;
 
-/// How long a letter is hidden from the sweep at most: longer than this looks.
-const HIDDEN_SECONDS: u32 = 20;
+/// How long a letter is hidden from the sweep at most, in seconds. A look is done sooner; in one that is not, a letter comes
+/// twice and is shown once.
+const HIDDEN_SECONDS: u32 = 5;
 /// How often a queue is asked for ten more.
 const MOST_RECEIVES: usize = 10;
 /// How much of a message is shown, in bytes.

@@ -47,8 +47,8 @@ pub fn days(name: &'static str) -> Result<Duration, BadSetting> {
 }
 
 /// The address policy of the stack, as whoever judges URLs needs it: `ALLOW_LOOPBACK`; `ALLOWED_CIDRS`, the networks that
-/// are open beyond the public internet; `INGEST_URL` and, for the other hosts that lead there, `INGEST_HOSTS`. The two
-/// lists may be empty.
+/// are open beyond the public internet; `INGEST_URL`, for the other hosts that lead there `INGEST_HOSTS`, and the stack's
+/// other URLs in `OWN_URLS`, as far as the template can name them to the function. The three lists may be empty.
 pub fn addresses() -> Result<AddressPolicy, BadSetting> {
     const CIDRS: &str = "ALLOWED_CIDRS";
     const HOSTS: &str = "INGEST_HOSTS";
@@ -58,7 +58,7 @@ pub fn addresses() -> Result<AddressPolicy, BadSetting> {
         true => AddressPolicy::local(),
         false => AddressPolicy::production(),
     };
-    let servers = format!("{},{}", text("INGEST_URL")?, list(HOSTS));
+    let servers = format!("{},{},{}", text("INGEST_URL")?, list("OWN_URLS"), list(HOSTS));
     policy.allowing(&list(CIDRS)).map_err(bad(CIDRS))?.of_stack_at(&servers).map_err(bad(HOSTS))
 }
 

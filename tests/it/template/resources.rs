@@ -88,6 +88,9 @@ async fn who_judges_urls_knows_what_is_open_and_what_is_the_stack_itself() {
         let url = serde_json::json!({"Fn::GetAtt": ["IngestFunctionUrl", "FunctionUrl"]});
         assert_eq!(variables["INGEST_URL"], url, "{function}");
     }
+    let url = |name: &str| serde_json::json!({"Fn::GetAtt": [name, "FunctionUrl"]});
+    let own = serde_json::json!({"Fn::Join": [",", [url("ReplayFunctionUrl"), url("EndpointsFunctionUrl")]]});
+    assert_eq!(template.properties("DispatchFunction")["Environment"]["Variables"]["OWN_URLS"], own);
     let parameter = |name: &str| &template.json["Parameters"][name]["Default"];
     let closed = ["AllowedCidrs", "AllowLoopback", "IngestHosts", "VpcSubnetIds", "VpcSecurityGroupIds"].map(parameter);
     assert_eq!(closed, ["", "false", "", "", ""], "nothing is open unless asked for");

@@ -1,7 +1,7 @@
-//! The stack's own front door, where no endpoint may be.
+//! The stack's own doors, where no endpoint may be.
 //!
-//! An endpoint there would make each delivery a new event and each event a new delivery, without end and at its owner's
-//! cost. The name is compared as the URL has it, not by address: behind a Function URL's addresses are everybody's
+//! An endpoint at the ingest URL would make each delivery a new event and each event a new delivery, without end and at its
+//! owner's cost. At the other two URLs it would have Pombo call itself, as whoever its headers make it. The name is compared as the URL has it, not by address: behind a Function URL's addresses are everybody's
 //! functions. Another name that leads to the same server gets no further, since the server's certificate is not for it;
 //! a name of the operator's own in front of it (a CDN's) has one, and has to be listed.
 
@@ -12,7 +12,7 @@ use ::url::{Host, Url};
 
 use super::setting::BadEntry;
 
-/// A server that takes this stack's events in.
+/// A server that this stack is called at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnServer {
     host: Host,

@@ -42,8 +42,8 @@ pub enum Rule {
     /// The port is privileged and not 443: what listens there is mail, name and login services that a
     /// request could be made to speak to.
     Port,
-    /// The URL leads to the stack's own ingest URL, so that each delivery would be a new event.
-    OwnIngest,
+    /// The URL leads to one of the stack's own: at the ingest URL, each delivery would be a new event.
+    OwnUrl,
     /// The name ends in a dot: the same host as without, but a different name to certificates,
     /// connection pools and lists of names.
     TrailingDot,
@@ -75,7 +75,7 @@ impl Rule {
             Rule::Fragment => "fragment",
             Rule::DotSegments => "dot-segments",
             Rule::Port => "port",
-            Rule::OwnIngest => "own-ingest",
+            Rule::OwnUrl => "own-url",
             Rule::TrailingDot => "trailing-dot",
             Rule::MalformedName => "malformed-name",
             Rule::SingleLabel => "single-label",
@@ -98,7 +98,7 @@ impl Rule {
             Rule::Fragment => "No fragment",
             Rule::DotSegments => "No dot segments",
             Rule::Port => "System ports",
-            Rule::OwnIngest => "No loops",
+            Rule::OwnUrl => "No loops",
             Rule::TrailingDot => "Trailing dot",
             Rule::MalformedName => "Host name syntax",
             Rule::SingleLabel => "Dotless domains",
@@ -120,7 +120,7 @@ impl Rule {
             Rule::Fragment => "RFC 9110 §7.1",
             Rule::DotSegments => "RFC 3986 §6.2.2.3",
             Rule::Port => "RFC 6335 §6",
-            Rule::OwnIngest => "RFC 8586 §1",
+            Rule::OwnUrl => "RFC 8586 §1",
             Rule::TrailingDot => "RFC 1034 §3.1",
             Rule::MalformedName => "RFC 1123 §2.1",
             Rule::SingleLabel => "RFC 7085",
@@ -155,8 +155,8 @@ impl fmt::Display for Rule {
                 write!(f, "has `.` or `..` as a segment of its path: write the path that it leads to ({source})")
             }
             Rule::Port => write!(f, "is neither port 443 nor at least {LOWEST_UNPRIVILEGED_PORT} ({name}, {source})"),
-            Rule::OwnIngest => {
-                write!(f, "is where this stack takes events in: each delivery would be a new event ({name}, {source})")
+            Rule::OwnUrl => {
+                write!(f, "is this stack itself: each delivery would come back as a call of Pombo ({name}, {source})")
             }
             Rule::TrailingDot => write!(f, "ends in a dot ({source})"),
             Rule::MalformedName => write!(f, "is not a host name ({source})"),

@@ -38,7 +38,7 @@ impl AddressPolicy {
         Ok(Self { allowed, ..self })
     }
 
-    /// The policy of a stack that takes events in at these servers: URLs, or hosts with or without a port.
+    /// The policy of a stack that is called at these servers: URLs, or hosts with or without a port.
     ///
     /// # Errors
     /// The first entry of the list that is wrong.

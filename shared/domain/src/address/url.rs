@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::AddressPolicy;
 use super::domains::is_localhost;
 use super::mask::mask_url;
+use super::own::OwnServer;
 use super::rule::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES, Refusal, Rule};
 
 const HTTPS_PORT: u16 = 443;
@@ -95,10 +96,21 @@ impl EndpointUrl {
         if port != HTTPS_PORT && port < LOWEST_UNPRIVILEGED_PORT && !to_loopback {
             return Err(Refusal::new(Rule::Port, port));
         }
-        if policy.own.iter().any(|own| own.is_at(&host, port)) {
-            return Err(Refusal::new(Rule::OwnIngest, host));
+        for own in &policy.own {
+            self.judge_own(own)?;
         }
         policy.judge_host(&host)
+    }
+
+    /// Refuses a URL that leads to a server of the stack itself.
+    ///
+    /// # Errors
+    /// [`Rule::OwnUrl`].
+    pub fn judge_own(&self, own: &OwnServer) -> Result<(), Refusal> {
+        match self.0.host() {
+            Some(host) if own.is_at(&host, self.port()) => Err(Refusal::new(Rule::OwnUrl, host)),
+            _ => Ok(()),
+        }
     }
 
     /// The URL as stored, shown and connected to.

@@ -93,8 +93,8 @@ async fn the_stack_s_own_ingest_url_is_refused_and_a_listed_network_is_not() {
     let asked = Arc::new(|_| std::future::ready(Err(std::io::Error::other("asked"))).boxed());
     let sender = HttpSender::with(policy.clone(), tls, asked, LIMITS);
     for (url, expected) in [
-        ("https://ABC.lambda-url.us-east-1.on.aws:443/v1/events", "own-ingest"),
-        ("https://abc.lambda-url.us-east-1.on.aws./v1/events", "own-ingest"),
+        ("https://ABC.lambda-url.us-east-1.on.aws:443/v1/events", "own-url"),
+        ("https://abc.lambda-url.us-east-1.on.aws./v1/events", "own-url"),
         ("https://other.lambda-url.us-east-1.on.aws/", OK),
         ("https://10.1.0.1/", OK),
         ("https://10.2.0.1/", "private-use"),

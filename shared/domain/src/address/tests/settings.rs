@@ -8,20 +8,20 @@ fn stack_at(servers: &str) -> AddressPolicy {
 }
 
 #[test]
-fn an_endpoint_at_the_stack_s_own_ingest_url_is_refused_in_every_spelling() {
+fn an_endpoint_at_the_stack_s_own_url_is_refused_in_every_spelling() {
     let policy = stack_at("https://abc123.lambda-url.eu-west-1.on.aws/,events.example.com");
     #[rustfmt::skip]
     let cases = [
-        ("https://abc123.lambda-url.eu-west-1.on.aws/v1/events", "own-ingest"),
-        ("https://abc123.lambda-url.eu-west-1.on.aws", "own-ingest"),
-        ("https://ABC123.Lambda-URL.eu-west-1.on.aws/v1/events", "own-ingest"),
-        ("https://abc123.lambda-url.eu-west-1.on.aws./v1/events", "own-ingest"),
-        ("https://abc123.lambda-url.eu-west-1.on.aws%2e/v1/events", "own-ingest"),
-        ("https://abc123.lambda-url.eu-west-1.on.aws:443/v1/events", "own-ingest"),
-        ("https://abc123.lambda-url.eu-west-1.on.aws:8443/v1/events", "own-ingest"),
-        ("https://ａｂｃ123.lambda-url.eu-west-1.on.aws/", "own-ingest"),
+        ("https://abc123.lambda-url.eu-west-1.on.aws/v1/events", "own-url"),
+        ("https://abc123.lambda-url.eu-west-1.on.aws", "own-url"),
+        ("https://ABC123.Lambda-URL.eu-west-1.on.aws/v1/events", "own-url"),
+        ("https://abc123.lambda-url.eu-west-1.on.aws./v1/events", "own-url"),
+        ("https://abc123.lambda-url.eu-west-1.on.aws%2e/v1/events", "own-url"),
+        ("https://abc123.lambda-url.eu-west-1.on.aws:443/v1/events", "own-url"),
+        ("https://abc123.lambda-url.eu-west-1.on.aws:8443/v1/events", "own-url"),
+        ("https://ａｂｃ123.lambda-url.eu-west-1.on.aws/", "own-url"),
         ("https://abc123%2elambda-url.eu-west-1.on.aws/?x#y", "fragment"),
-        ("https://events.example.com/anything", "own-ingest"),
+        ("https://events.example.com/anything", "own-url"),
         ("https://other456.lambda-url.eu-west-1.on.aws/v1/events", OK),
         ("https://abc123.lambda-url.us-east-1.on.aws/v1/events", OK),
         ("https://x.abc123.lambda-url.eu-west-1.on.aws/", OK),
@@ -35,10 +35,10 @@ fn a_stack_on_this_machine_is_one_port_of_it() {
     let policy = AddressPolicy::local().of_stack_at("127.0.0.1:4566, localhost:4566, http://[::1]:4566/x").unwrap();
     #[rustfmt::skip]
     let cases = [
-        ("http://127.0.0.1:4566/_aws/lambda-url/abc123/v1/events", "own-ingest"),
-        ("http://0x7f.1:4566/", "own-ingest"),
-        ("http://LOCALHOST:4566/", "own-ingest"),
-        ("http://[0:0::1]:4566/", "own-ingest"),
+        ("http://127.0.0.1:4566/_aws/lambda-url/abc123/v1/events", "own-url"),
+        ("http://0x7f.1:4566/", "own-url"),
+        ("http://LOCALHOST:4566/", "own-url"),
+        ("http://[0:0::1]:4566/", "own-url"),
         ("http://127.0.0.1:4567/", OK),
         ("http://127.0.0.1/", OK),
         ("http://localhost:8080/", OK),
@@ -54,7 +54,7 @@ fn a_stored_url_that_has_become_the_stack_s_own_is_refused_when_it_is_judged_aga
         stored.judge(&stack_at("https://abc123.lambda-url.eu-west-1.on.aws/,events.example.com")).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "events.example.com is where this stack takes events in: each delivery would be a new event (No loops, RFC 8586 §1)"
+        "events.example.com is this stack itself: each delivery would come back as a call of Pombo (No loops, RFC 8586 §1)"
     );
 }
 
