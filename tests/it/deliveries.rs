@@ -84,10 +84,21 @@ async fn each_attempt_shows_the_url_that_it_was_sent_to() {
     assert_eq!(status, 200, "{changed}");
     let id = failed["id"].as_str().unwrap();
     hook.until_status(&event, "succeeded", SOON).await;
-    let (_, delivery) = hook.stack.local.replay().get(&format!("/v1/deliveries/{id}")).await.unwrap();
-    let attempts = delivery["attempts"].as_array().unwrap();
-    let shown = |field: &str| [attempts[0][field].clone(), attempts.last().unwrap()[field].clone()];
+    let local = &hook.stack.local;
+    let of = async |key: &str| {
+        let (status, delivery) =
+            Stack::api(&local.urls.replay, key).get(&format!("/v1/deliveries/{id}")).await.unwrap();
+        assert_eq!(status, 200, "{delivery}");
+        let attempts = delivery["attempts"].as_array().unwrap().clone();
+        move |field: &str| [attempts[0][field].clone(), attempts.last().unwrap()[field].clone()]
+    };
+    let (shown, to_ops) = (of(&local.keys.admin).await, of(&local.keys.ops).await);
     assert_eq!(shown("url"), [json!(url), json!(new.strip_suffix("?token=secret"))]);
+    assert_eq!(
+        to_ops("url"),
+        [json!(url), json!(new.replace("place?token=secret", "…"))],
+        "without a token in the path"
+    );
     assert_eq!(shown("endpoint_version"), [before["version"].clone(), changed["version"].clone()]);
     assert_eq!(shown("endpoint_changed_since"), [json!(true), json!(false)]);
 }

@@ -118,13 +118,14 @@ async fn a_receivers_own_cursor_is_answered_400_where_its_list_has_no_such_place
     }
 }
 
-/// Sends bytes that no client sends, and gives the head of the answer and its body.
-async fn raw(url: &str, request: &[u8]) -> (String, String) {
-    let host = url.trim_start_matches("http://").trim_end_matches('/');
-    let port = host.rsplit(':').next().unwrap();
-    let mut connection = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
-    let host = format!("host: {host}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}");
-    connection.write_all(&[request, host.as_bytes()].concat()).await.unwrap();
+/// Posts to a path of a URL with a header that no client sends; gives the head of the answer, in lower case, and its body.
+async fn post_raw(url: &str, path: &str, header: &[u8]) -> (String, String) {
+    let url = reqwest::Url::parse(&format!("{}{path}", url.trim_end_matches('/'))).unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
+    let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let start = format!("POST {} HTTP/1.1\r\nhost: {host}:{port}\r\n", url.path());
+    let end = b"\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+    connection.write_all(&[start.as_bytes(), header, end].concat()).await.unwrap();
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -138,14 +139,13 @@ async fn a_control_character_in_a_header_is_answered_by_each_function_and_fails_
     for (url, path) in [(&urls.ingest, "/v1/events"), (&urls.replay, "/v1/replays"), (&urls.endpoints, "/v1/endpoints")]
     {
         for byte in [0x01, 0x07, 0x08, 0x1b, 0x1f, 0x7f] {
-            let request = [format!("POST {path} HTTP/1.1\r\nx-a: a").as_bytes(), &[byte], b"b\r\n"].concat();
-            let (head, body) = raw(url, &request).await;
+            let (head, body) = post_raw(url, path, &[b'x', b'-', b'a', b':', b' ', b'a', byte, b'b']).await;
             assert!(head.starts_with("http/1.1 400"), "{path} {byte:#x}: {head}\n{body}");
             assert!(head.contains("content-type: application/problem+json"), "{path} {byte:#x}: {head}");
             assert!(head.contains("x-content-type-options: nosniff"), "{path} {byte:#x}: {head}");
             assert!(body.contains(r#""field":"x-a""#), "{path} {byte:#x}: {body}");
         }
-        let (head, _) = raw(url, format!("POST {path} HTTP/1.1\r\nx-a: a\tb\r\n").as_bytes()).await;
+        let (head, _) = post_raw(url, path, b"x-a: a\tb").await;
         assert!(head.starts_with("http/1.1 401"), "{path}: {head}");
     }
 }

@@ -20,6 +20,7 @@ use pombo_domain::message::{DeliveryMessage, JobMessage, JobWork};
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::settings::App;
 
@@ -149,6 +150,17 @@ fn of_jobs(letter: Incoming) -> Letter {
     }
 }
 
+/// A message as it is shown. An outcome on its way to its record says where the request went, and where a redirect leads to;
+/// for whom, and whether the endpoint still exists, is not known here.
+fn without_urls(body: &str) -> String {
+    let Ok(mut message) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
+    let Some(attempt) = message.pointer_mut("/record/attempt").and_then(Value::as_object_mut) else {
+        return body.to_owned();
+    };
+    attempt.retain(|name, _| name != "url" && name != "location");
+    message.to_string()
+}
+
 fn sentence(error: &impl ToString) -> String {
     let error = error.to_string();
     let mut letters = error.chars();
@@ -163,14 +175,15 @@ fn of(
     delivery_id: Option<DeliveryKey>,
     job_id: Option<String>,
 ) -> Letter {
-    let shown = letter.body.floor_char_boundary(LONGEST_SHOWN);
+    let mut message = without_urls(&letter.body);
+    message.truncate(message.floor_char_boundary(LONGEST_SHOWN));
     Letter {
         queue,
         waits_for,
         reason,
         delivery_id,
         job_id,
-        message: letter.body[..shown].to_owned(),
+        message,
         message_bytes: letter.body.len(),
         message_id: letter.id.clone(),
         received: letter.received,
@@ -212,6 +225,19 @@ mod tests {
             assert_eq!(broken.waits_for, WaitsFor::Operator);
             assert!(broken.reason.starts_with("The message cannot be read: "), "{}", broken.reason);
             assert_eq!((broken.received, broken.sent_at), (3, Some(Timestamp::from_seconds(1))));
+        }
+    }
+
+    #[test]
+    fn a_queued_outcome_is_shown_without_the_receivers_urls() {
+        let shown = |body: &str| of_deliveries(letter(body)).message;
+        let outcome = r#"{"v":1,"record":{"holder":"h","attempt":{"url":"https://a.example/hook/token","location":"/token","answer":"no"}}}"#;
+        let message = shown(outcome);
+        assert!(!message.contains("token") && message.contains(r#""answer":"no""#), "{message}");
+        for other in
+            [r#"{"v":1,  "url":"https://a.example/"}"#, r#"{"record":{"attempt":7}}"#, "https://a.example/", ""]
+        {
+            assert_eq!(shown(other), other, "what is no outcome of Pombo's is shown as it is");
         }
     }
 

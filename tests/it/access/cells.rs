@@ -15,10 +15,12 @@ use crate::access::lines::{Gets, Line, OPEN, Url, lines};
 
 /// A token in the query of the endpoints' URL.
 const TOKEN: &str = "token-in-a-query";
+/// A token in their path.
+const PATH_TOKEN: &str = "token-in-a-path";
 /// The name of a header that the endpoints have.
 const HEADER: &str = "x-key-of-the-receiver";
 /// What of an endpoint only `admin` may see, as it would stand in an answer.
-const SECRET: [&str; 3] = [TOKEN, HEADER, "whsec_"];
+const SECRET: [&str; 4] = [TOKEN, PATH_TOKEN, HEADER, "whsec_"];
 
 /// What an id in a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl World {
         // Its deliveries stay `retrying` for as long as the test runs.
         let policy = json!({"delays_seconds": [600]});
         json!({
-            "tenant": tenant, "url": self.receiver.url(&format!("/hook?token={TOKEN}")), "event_types": [self.event_type],
+            "tenant": tenant, "url": self.receiver.url(&format!("/hook/{PATH_TOKEN}?token={TOKEN}")), "event_types": [self.event_type],
             "retry_policy": policy, "signatures": ["v1", "v1a"], "headers": {HEADER: "value"},
         })
     }

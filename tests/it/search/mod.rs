@@ -170,6 +170,17 @@ async fn a_delivery_is_shown_with_what_is_sent_and_the_endpoint_also_when_that_i
     hook.change("delete").await;
     let delivery = shown(hook.stack, id.as_str().unwrap()).await;
     assert_eq!((&delivery["endpoint"]["status"], &delivery["event"]["data"]), (&json!("deleted"), &data));
+    let local = &hook.stack.local;
+    for path in [
+        format!("/v1/deliveries/{}", id.as_str().unwrap()),
+        format!("/v1/deliveries?endpoint_id={}", hook.endpoint),
+        format!("/v1/events/{}?tenant={}", event["id"].as_str().unwrap(), hook.tenant),
+        format!("/v1/health/{}", hook.endpoint),
+    ] {
+        let (status, answer) = Stack::api(&local.urls.replay, &local.keys.admin).get(&path).await.unwrap();
+        let url = hook.receiver.url("");
+        assert!(status == 200 && !answer.to_string().contains(&url), "{path} shows {url}: {answer}");
+    }
     let (found, _) =
         walked(hook.stack, &format!("/v1/deliveries?endpoint_id={}", hook.endpoint), "deliveries", 50).await;
     assert_eq!(found, [id.as_str().unwrap()]);
