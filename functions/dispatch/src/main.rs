@@ -1,11 +1,11 @@
 //! The dispatch Lambda.
 
 use aws_lambda_events::sqs::SqsEvent;
-use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    pombo_aws::logs::init();
     let app = &dispatch::App::from_environment().await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| dispatch::handle(app, event))).await
 }

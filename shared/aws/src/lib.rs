@@ -16,6 +16,7 @@ pub mod fan_out;
 pub mod health;
 mod item;
 pub mod jobs;
+pub mod logs;
 pub mod metrics;
 pub mod missed;
 pub mod operations;
