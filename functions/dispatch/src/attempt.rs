@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pombo_aws::clock;
-use pombo_domain::delivery::Record;
+use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::hops::{HOPS_HEADER, Hops};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
@@ -75,9 +75,14 @@ pub async fn attempt(
     let ended_at = attempt.ended_at();
     let decision = decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, retry_after, jitter);
     let decision = if message.probe.is_some() { decision.of_probe(&attempt.outcome) } else { decision };
+    log_attempt(&message.delivery, &attempt, redelivered);
+    QueuedOutcome { holder: holder.to_owned(), attempt, decision }
+}
+
+/// The log's one line for an attempt. It has nothing in it that a receiver said: see [`Detail`](pombo_domain::outcome::Detail).
+pub fn log_attempt(delivery: &DeliveryKey, attempt: &Attempt, redelivered: bool) {
     tracing::info!(
-        delivery = %message.delivery, endpoint = %endpoint.id, event = %event_id, step = %message.step,
+        %delivery, endpoint = %delivery.endpoint_id, event = %delivery.event_id, step = %attempt.step,
         outcome = ?attempt.outcome, duration_ms = attempt.duration_ms, redelivered, "Attempt made."
     );
-    QueuedOutcome { holder: holder.to_owned(), attempt, decision }
 }

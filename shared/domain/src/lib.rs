@@ -30,7 +30,7 @@ pub mod retry;
 pub mod routing;
 pub mod schedule;
 pub mod signature;
-mod text;
+pub mod text;
 pub mod time;
 pub mod unknown;
 pub mod webhook_id;

@@ -1,6 +1,7 @@
 //! What became of an attempt.
 
 mod answer;
+mod detail;
 mod sent_to;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::Answer;
+pub use self::detail::Detail;
 pub use self::sent_to::SentTo;
 use crate::address::Refusal;
 use crate::delivery::Step;
@@ -23,10 +25,9 @@ pub const OLDER_ANSWER: usize = 224;
 /// How much of a success's answer is kept, in bytes.
 pub const SUCCESS_ANSWER: usize = 256;
 
-/// How much of a failure's explanation is kept, in bytes.
-const LONGEST_DETAIL: usize = 200;
-
 /// The outcome of one attempt. Everything but [`Outcome::Succeeded`] is a failure.
+///
+/// Its `Debug` is what the log says of an attempt: a few hundred bytes at most, and nothing that a receiver said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
@@ -45,17 +46,17 @@ pub enum Outcome {
     /// No connection, or it broke before an answer.
     Connection {
         /// What broke.
-        detail: String,
+        detail: Detail,
     },
     /// The TLS handshake failed: versions, ciphers, or the certificate.
     Tls {
         /// What failed.
-        detail: String,
+        detail: Detail,
     },
     /// The host's name did not resolve.
     Dns {
         /// What failed.
-        detail: String,
+        detail: Detail,
     },
     /// The address policy refused the URL or an address of its host; nothing was sent.
     Refused {
@@ -66,12 +67,12 @@ pub enum Outcome {
         #[serde(default)]
         by: RefusedBy,
         /// The rule, as the operator reads it.
-        detail: String,
+        detail: Detail,
     },
     /// What came is not an HTTP response, or its head is too large.
     InvalidResponse {
         /// What was wrong.
-        detail: String,
+        detail: Detail,
     },
     /// The receiver is the ingest URL of a Pombo, and refused the event because it has been sent on too often ([`crate::hops`]).
     Loop,
@@ -88,7 +89,7 @@ impl Outcome {
     /// A refusal of the address policy.
     #[must_use]
     pub fn refused(refusal: &Refusal, by: RefusedBy) -> Self {
-        Self::Refused { rule: refusal.rule.id().to_owned(), by, detail: refusal.to_string() }
+        Self::Refused { rule: refusal.rule.id().to_owned(), by, detail: Detail::new(refusal) }
     }
 
     /// Whether the receiver took the event.
@@ -112,20 +113,6 @@ impl Outcome {
     #[must_use]
     pub const fn tells_of_endpoint(&self) -> bool {
         !matches!(self, Self::Expired | Self::Loop)
-    }
-
-    /// The outcome with its explanation cut to what is kept.
-    #[must_use]
-    pub fn shortened(mut self) -> Self {
-        if let Self::Connection { detail }
-        | Self::Tls { detail }
-        | Self::Dns { detail }
-        | Self::Refused { detail, .. }
-        | Self::InvalidResponse { detail } = &mut self
-        {
-            detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
-        }
-        self
     }
 }
 
@@ -232,18 +219,12 @@ mod tests {
         assert_eq!(serde_json::to_string(&outcome).unwrap(), json);
         assert_eq!(serde_json::from_str::<Outcome>(json).unwrap(), outcome);
         let older: Outcome = serde_json::from_str(r#"{"kind":"refused","detail":"x"}"#).unwrap();
-        assert_eq!(older, Outcome::Refused { rule: String::new(), by: RefusedBy::Addresses, detail: "x".to_owned() });
+        assert_eq!(older, Outcome::Refused { rule: String::new(), by: RefusedBy::Addresses, detail: "x".into() });
     }
 
     #[test]
     fn an_unknown_kind_is_read_as_a_failure() {
         let outcome: Outcome = serde_json::from_str(r#"{"kind":"from_the_future","detail":"x"}"#).unwrap();
         assert_eq!(outcome, Outcome::Unknown);
-    }
-
-    #[test]
-    fn texts_are_cut_at_a_characters_boundary() {
-        let Outcome::Tls { detail } = Outcome::Tls { detail: "é".repeat(300) }.shortened() else { unreachable!() };
-        assert_eq!(detail, "é".repeat(100));
     }
 }

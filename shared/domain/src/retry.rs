@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_refused_url_ends_the_delivery_and_a_refused_address_is_tried_again() {
-        let refused = |by| Outcome::Refused { rule: "private-use".to_owned(), by, detail: String::new() };
+        let refused = |by| Outcome::Refused { rule: "private-use".to_owned(), by, detail: "".into() };
         let after =
             |by| decide(&RetryPolicy::Fast, Step { round: 0, attempt: 1 }, &refused(by), END, None, Jitter::NONE);
         assert_eq!(after(RefusedBy::Url), Decision::Failed, "no later attempt would have another URL");

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
 use pombo_domain::delivery::Step;
-use pombo_domain::outcome::{Attempt, OLDER_ANSWER, Outcome, Trigger};
+use pombo_domain::outcome::{Attempt, Detail, OLDER_ANSWER, Outcome, Trigger};
 use pombo_domain::signature::{PrivateKey, Secret};
 use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
@@ -35,9 +35,10 @@ pub fn hold_for(bytes: &[u8]) {
 }
 
 fn answer(text: &str) {
-    let outcome = Outcome::InvalidResponse { detail: text.to_owned() }.shortened();
-    let Outcome::InvalidResponse { detail } = &outcome else { panic!("{outcome:?}") };
-    assert!(detail.len() <= 200 && text.starts_with(detail.as_str()) && text.len().min(197) <= detail.len() + 3);
+    let detail = Detail::new("it said ").quoting(text, 100).and("; ").and(text);
+    assert!(detail.as_str().len() <= 200 && !detail.as_str().contains(char::is_control), "{detail}");
+    assert!(format!("{detail:?}").len() <= 200 + 2, "{detail:?}");
+    let outcome = Outcome::InvalidResponse { detail };
     let mut attempt = Attempt {
         step: Step::FIRST,
         started_at: Timestamp::from_millis(0),

@@ -47,7 +47,7 @@ fn outcome(outcome: Outcome, decision: Decision) -> QueuedOutcome {
 pub fn seeds() -> Vec<String> {
     let event = |body| EventPart { new: new(), endpoint_version: Some(3), body, hops: Hops::NONE };
     let next = Next { at: NOW, route: Route::Scheduler };
-    let refused = Outcome::Connection { detail: "reset".to_owned() };
+    let refused = Outcome::Connection { detail: "reset".into() };
     let deliveries = [
         DeliveryMessage::first(key(), event(Some(PackedBody::pack(br#"{"type":"a","data":{}}"#)))),
         DeliveryMessage::first(key(), event(Some(PackedBody::pack(&b"pombo ".repeat(50))))),

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use pombo_aws::deliveries::{DeliveriesTable, Put};
 use pombo_domain::delivery::{Claim, DeliveryKey, NewDelivery, Record, Status, Step};
-use pombo_domain::outcome::{Attempt, Outcome, RefusedBy, Trigger};
+use pombo_domain::outcome::{Attempt, Detail, Outcome, RefusedBy, Trigger};
 use pombo_domain::retry::{Next, Route};
 use pombo_tests::{Backend, Fault, unique};
 use serde_json::json;
@@ -35,7 +35,8 @@ fn record() -> Record {
 }
 
 fn attempts() -> Vec<Attempt> {
-    let detail = "ünicode \u{ffff} \"quoted\"\n".to_owned();
+    let said = "ünicode \u{ffff} \"quoted\"\n";
+    let detail = Detail::new("ünicode \u{ffff} ").quoting(said, 100);
     let outcomes = [
         Outcome::HttpStatus { status_code: 503 },
         Outcome::TimedOut,
@@ -53,7 +54,7 @@ fn attempts() -> Vec<Attempt> {
         step: Step { round: 3, attempt: number },
         started_at: some_time(),
         duration_ms: u64::from(number) * 7,
-        answer: number.is_multiple_of(2).then(|| detail.as_str().into()),
+        answer: number.is_multiple_of(2).then(|| said.into()),
         sent_to: None,
         redelivered: number.is_multiple_of(3),
         trigger: [Trigger::First, Trigger::Retry, Trigger::Replay][number as usize % 3],

@@ -66,7 +66,7 @@ fn attempt(outcome: Outcome, trigger: Trigger) -> Attempt {
 
 /// An outcome of each kind. The match is there to name them all.
 fn outcomes() -> Vec<Outcome> {
-    let detail = || "why".to_owned();
+    let detail = || "why".into();
     let all = vec![
         Outcome::Succeeded { status_code: 200 },
         Outcome::HttpStatus { status_code: 500 },

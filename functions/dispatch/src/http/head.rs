@@ -4,7 +4,7 @@
 //! get larger ones, because their errors do not say which bound was passed. A complete head between our bounds and
 //! theirs is named exactly. For a larger or endless one both of our bounds are named.
 
-use pombo_domain::outcome::Outcome;
+use pombo_domain::outcome::{Detail, Outcome};
 use reqwest::header::HeaderMap;
 
 /// Maximum number of header lines of an answer.
@@ -31,9 +31,11 @@ pub const BROKEN_OR_TOO_LARGE: &str =
 pub fn too_large(headers: &HeaderMap) -> Option<Outcome> {
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
     let detail = match headers.len() {
-        lines if lines > HEADER_LINES => format!("the head of the answer has {lines} lines, which is over 1,000"),
+        lines if lines > HEADER_LINES => {
+            Detail::new(format_args!("the head of the answer has {lines} lines, which is over 1,000"))
+        }
         _ if size > HEAD_BYTES => {
-            format!("the head of the answer has {} KiB, which is over 256 KiB", size.div_ceil(1024))
+            Detail::new(format_args!("the head of the answer has {} KiB, which is over 256 KiB", size.div_ceil(1024)))
         }
         _ => return None,
     };
@@ -61,7 +63,7 @@ mod tests {
     fn detail(lines: usize, value: usize) -> Option<String> {
         let value = HeaderValue::try_from("y".repeat(value)).unwrap_or(HeaderValue::from_static(""));
         match too_large(&HeaderMap::from_iter(vec![(X, value); lines]))? {
-            Outcome::InvalidResponse { detail } => Some(detail),
+            Outcome::InvalidResponse { detail } => Some(detail.to_string()),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ mod broken;
 mod heads;
 mod http2;
 mod legacy;
+pub mod logged;
 mod policy;
 mod receiver;
 mod refused;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
-use pombo_domain::outcome::{Outcome, RefusedBy};
+use pombo_domain::outcome::{Detail, Outcome, RefusedBy};
 use rustls::RootCertStore;
 use tokio::time::Instant;
 

@@ -113,7 +113,7 @@ mod tests {
     use pombo_domain::delivery::{NewDelivery, Status};
     use pombo_domain::ids::EndpointId;
     use pombo_domain::job::JobKey;
-    use pombo_domain::outcome::{Answer, Attempt, NEWEST_ANSWER, Outcome, RefusedBy, SentTo, Trigger};
+    use pombo_domain::outcome::{Answer, Attempt, Detail, NEWEST_ANSWER, Outcome, RefusedBy, SentTo, Trigger};
     use pombo_domain::retry::{Decision, Next, Route};
     use pombo_domain::time::Timestamp;
 
@@ -170,10 +170,10 @@ mod tests {
             location: Some(Answer::printable_location(detail.as_bytes())),
             retry_after: Some(86_400),
         };
-        let refused = Outcome::Refused { rule: "x".repeat(40), by: RefusedBy::Addresses, detail: detail.clone() };
+        let refused = Outcome::Refused { rule: "x".repeat(40), by: RefusedBy::Addresses, detail: Detail::new(&detail) };
         for (outcome, answer) in [
             (Outcome::HttpStatus { status_code: u16::MAX }, Some(&answer)),
-            (Outcome::InvalidResponse { detail }, None),
+            (Outcome::InvalidResponse { detail: Detail::new(&detail) }, None),
             (refused, None),
         ] {
             let record = largest(&outcome, answer);

@@ -230,7 +230,6 @@ impl Record {
         self.attempts.push(attempt);
         if let Some(newest) = self.attempts.last_mut() {
             newest.shorten_answer(if newest.outcome.is_success() { SUCCESS_ANSWER } else { NEWEST_ANSWER });
-            newest.outcome = newest.outcome.clone().shortened();
         }
         let excess = self.attempts.len().saturating_sub(MOST_ATTEMPTS);
         self.attempts.drain(..excess);

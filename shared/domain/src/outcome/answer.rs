@@ -1,9 +1,10 @@
 //! The parts of a receiver's answer that are kept with an attempt.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+
+use crate::text::{ELLIPSIS, push_printable};
 
 /// Maximum size of a kept `location`, in bytes.
 const MAX_LOCATION: usize = 200;
@@ -55,16 +56,10 @@ impl Answer {
     /// Example: the bytes `/a\u{202e}b` become the ten characters `/a\\u202eb`.
     #[must_use]
     pub fn printable_location(value: &[u8]) -> String {
-        const ELLIPSIS: &str = "…";
         let value: Cow<'_, str> = String::from_utf8_lossy(value);
         let mut printable = String::new();
         for character in value.chars() {
-            if character.is_control() || changes_direction(character) {
-                // Writing to a `String` cannot fail.
-                let _ = write!(printable, "\\u{:04x}", u32::from(character));
-            } else {
-                printable.push(character);
-            }
+            push_printable(&mut printable, character);
             if printable.len() > MAX_LOCATION {
                 printable.truncate(printable.floor_char_boundary(MAX_LOCATION - ELLIPSIS.len()));
                 return printable + ELLIPSIS;
@@ -79,11 +74,6 @@ impl From<&str> for Answer {
     fn from(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }
     }
-}
-
-/// Unicode's bidirectional formatting characters (UAX #9, section 2).
-const fn changes_direction(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
+use crate::text::cut;
 
 /// Maximum size of a kept URL, in bytes.
 const MAX_URL: usize = 120;
@@ -23,17 +24,8 @@ impl SentTo {
     /// The endpoint as it is now.
     #[must_use]
     pub fn now(endpoint: &Endpoint) -> Self {
-        Self { version: endpoint.version, url: Some(shortened(endpoint.url.without_query())) }
+        Self { version: endpoint.version, url: Some(cut(endpoint.url.without_query().to_owned(), MAX_URL)) }
     }
-}
-
-/// The start of a URL.
-fn shortened(url: &str) -> String {
-    const ELLIPSIS: &str = "…";
-    if url.len() <= MAX_URL {
-        return url.to_owned();
-    }
-    url[..url.floor_char_boundary(MAX_URL - ELLIPSIS.len())].to_owned() + ELLIPSIS
 }
 
 #[cfg(test)]
@@ -43,8 +35,8 @@ mod tests {
     #[test]
     fn a_url_is_cut_to_120_bytes_and_the_cut_is_seen() {
         let fits = format!("https://example.com/{}", "x".repeat(100));
-        assert_eq!(shortened(&fits), fits);
-        let cut = shortened(&format!("{fits}y"));
+        assert_eq!(cut(fits.clone(), MAX_URL), fits);
+        let cut = cut(format!("{fits}y"), MAX_URL);
         assert_eq!((cut.len(), cut.ends_with("xxx…")), (120, true), "{cut}");
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use pombo_domain::outcome::Detail;
+
 /// Maximum number of addresses that are named; an explanation has 200 bytes.
 const MAX_NAMED: usize = 2;
 
@@ -23,32 +25,32 @@ pub struct Tried {
 impl Tried {
     /// The explanation where the time was over.
     #[must_use]
-    pub fn too_slow(&self) -> String {
+    pub fn too_slow(&self) -> Detail {
         let limit = match self.limit.as_secs() {
             1 => "1 second".to_owned(),
             seconds => format!("{seconds} seconds"),
         };
         if self.addresses.is_empty() {
-            return format!("no connection within {limit}: the host's name did not resolve");
+            return Detail::new(format_args!("no connection within {limit}: the host's name did not resolve"));
         }
-        format!("no connection to {}, port {}, within {limit}", self.named(), self.port)
+        Detail::new(format_args!("no connection to {}, port {}, within {limit}", self.named(), self.port))
     }
 
     /// The explanation of an error of TCP's.
     #[must_use]
-    pub fn failed(&self, error: &io::Error) -> String {
+    pub fn failed(&self, error: &io::Error) -> Detail {
         let (named, port) = (self.named(), self.port);
         match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                format!("{named} refused the connection: nobody listens on port {port}")
+                Detail::new(format_args!("{named} refused the connection: nobody listens on port {port}"))
             }
             // The kernel has no address of the family itself, no route, or a router says so.
             io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::AddrNotAvailable
-            | io::ErrorKind::NotConnected => format!("no route to {named}{}", self.only_ipv6()),
-            _ => format!("no connection to {named}, port {port}: {}", in_words(error)),
+            | io::ErrorKind::NotConnected => Detail::new(format_args!("no route to {named}{}", self.only_ipv6())),
+            _ => Detail::new(format_args!("no connection to {named}, port {port}: {}", in_words(error))),
         }
     }
 
@@ -70,10 +72,14 @@ impl Tried {
     }
 }
 
-/// The system's text for an error, without the number that Rust adds.
+/// The system's text for an error, without the number that Rust adds. If a library made the error, its text may hold
+/// anything, and the name of its kind is given.
 #[must_use]
 pub fn in_words(error: &io::Error) -> String {
-    let text = error.to_string();
+    let text = match error.get_ref() {
+        None => error.to_string(),
+        Some(_) => error.kind().to_string(),
+    };
     text.split_once(" (os error").map(|(words, _)| words.to_owned()).unwrap_or(text)
 }
 
@@ -88,7 +94,7 @@ mod tests {
     }
 
     fn failed(addresses: &[&str], errno: i32) -> String {
-        tried(addresses).failed(&io::Error::from_raw_os_error(errno))
+        tried(addresses).failed(&io::Error::from_raw_os_error(errno)).to_string()
     }
 
     #[test]
@@ -112,19 +118,31 @@ mod tests {
         );
         assert_eq!(failed(&["192.0.2.1"], EACCES), "no connection to 192.0.2.1 (IPv4), port 8443: Permission denied");
         let literal = Tried { is_name: false, ..tried(&["2001:db8::1"]) };
-        assert_eq!(literal.failed(&io::Error::from_raw_os_error(ENETUNREACH)), "no route to 2001:db8::1 (IPv6)");
+        assert_eq!(
+            literal.failed(&io::Error::from_raw_os_error(ENETUNREACH)).as_str(),
+            "no route to 2001:db8::1 (IPv6)"
+        );
     }
 
     #[test]
     fn a_connection_that_takes_too_long_says_how_far_it_got() {
-        assert_eq!(tried(&["192.0.2.1"]).too_slow(), "no connection to 192.0.2.1 (IPv4), port 8443, within 5 seconds");
-        assert_eq!(tried(&[]).too_slow(), "no connection within 5 seconds: the host's name did not resolve");
+        let too_slow = |addresses: &[&str]| tried(addresses).too_slow().to_string();
+        assert_eq!(too_slow(&["192.0.2.1"]), "no connection to 192.0.2.1 (IPv4), port 8443, within 5 seconds");
+        assert_eq!(too_slow(&[]), "no connection within 5 seconds: the host's name did not resolve");
+    }
+
+    #[test]
+    fn an_error_that_a_library_made_is_told_by_its_kind_alone() {
+        assert_eq!(in_words(&io::Error::other("the receiver said x")), "other error");
+        assert_eq!(in_words(&io::Error::from_raw_os_error(13)), "Permission denied");
     }
 
     #[test]
     fn the_longest_explanation_is_kept_whole() {
         let address = "2001:0db8:1111:2222:3333:4444:5555:6666";
         let tried = Tried { port: u16::MAX, ..tried(&[address; 200]) };
-        assert!(tried.too_slow().len() <= 200 && failed(&[address; 200], 101).len() <= 200, "{}", tried.too_slow());
+        for text in [tried.too_slow().to_string(), failed(&[address; 200], 101)] {
+            assert!(!text.contains('…'), "{text}");
+        }
     }
 }

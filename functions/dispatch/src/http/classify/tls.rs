@@ -1,7 +1,9 @@
 //! What a failed handshake says, in words that tell an operator what the receiver has to change.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
+use pombo_domain::outcome::Detail;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 const TOO_OLD: &str = "the receiver speaks neither TLS 1.2 nor TLS 1.3";
@@ -27,41 +29,52 @@ const NOT_YET: &str = "the receiver's certificate is not valid yet";
 
 /// Maximum number of a certificate's names that are told.
 const MAX_NAMES: usize = 3;
+/// Maximum size of the told names together, in bytes. An explanation has 200.
+const NAMES_BYTES: usize = 84;
+/// Maximum size of the name that is expected, in bytes.
+const MAX_EXPECTED: usize = 36;
 
 /// The explanation of a failed handshake. Of rustls's own text only names from certificates
 /// are used, because the rest is made for programmers.
 #[must_use]
-pub fn detail(error: &Error) -> String {
+pub fn detail(error: &Error) -> Detail {
     match error {
-        Error::AlertReceived(AlertDescription::Unknown(number)) => format!("{BROKEN_OFF} (alert {number})"),
+        Error::AlertReceived(AlertDescription::Unknown(number)) => {
+            Detail::new(format_args!("{BROKEN_OFF} (alert {number})"))
+        }
         Error::AlertReceived(alert) => {
-            format!("{} (alert {}, {})", alerted(*alert), u8::from(*alert), in_words(alert))
+            let (what, number) = (alerted(*alert), u8::from(*alert));
+            Detail::new(format_args!("{what} (alert {number}, {})", in_words(alert)))
         }
         Error::PeerIncompatible(why) => incompatible(why),
-        Error::PeerMisbehaved(why) => format!("the receiver breaks the rules of TLS: {}", in_words(why)),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => NO_TLS.to_owned(),
-        Error::InvalidMessage(why) => format!("a TLS message of the receiver cannot be read: {}", in_words(why)),
+        Error::PeerMisbehaved(why) => {
+            Detail::new(format_args!("the receiver breaks the rules of TLS: {}", in_words(why)))
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => NO_TLS.into(),
+        Error::InvalidMessage(why) => {
+            Detail::new(format_args!("a TLS message of the receiver cannot be read: {}", in_words(why)))
+        }
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            "the receiver sent a TLS message out of turn".to_owned()
+            "the receiver sent a TLS message out of turn".into()
         }
         Error::InvalidCertificate(wrong) => certificate(wrong),
-        Error::NoCertificatesPresented => "the receiver sent no certificate".to_owned(),
-        Error::DecryptError => "a TLS message of the receiver cannot be decrypted".to_owned(),
-        Error::PeerSentOversizedRecord => "the receiver sent a TLS record that is too large".to_owned(),
-        Error::NoApplicationProtocol => "the receiver speaks neither HTTP/2 nor HTTP/1.1".to_owned(),
-        _ => FAILED.to_owned(),
+        Error::NoCertificatesPresented => "the receiver sent no certificate".into(),
+        Error::DecryptError => "a TLS message of the receiver cannot be decrypted".into(),
+        Error::PeerSentOversizedRecord => "the receiver sent a TLS record that is too large".into(),
+        Error::NoApplicationProtocol => "the receiver speaks neither HTTP/2 nor HTTP/1.1".into(),
+        _ => FAILED.into(),
     }
 }
 
-fn incompatible(why: &PeerIncompatible) -> String {
+fn incompatible(why: &PeerIncompatible) -> Detail {
     match why {
         PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
-            TOO_OLD.to_owned()
+            TOO_OLD.into()
         }
         PeerIncompatible::NoCipherSuitesInCommon
         | PeerIncompatible::NoKxGroupsInCommon
-        | PeerIncompatible::NoSignatureSchemesInCommon => NOTHING_IN_COMMON.to_owned(),
-        _ => format!("the receiver's TLS does not fit: {}", in_words(why)),
+        | PeerIncompatible::NoSignatureSchemesInCommon => NOTHING_IN_COMMON.into(),
+        _ => Detail::new(format_args!("the receiver's TLS does not fit: {}", in_words(why))),
     }
 }
 
@@ -75,7 +88,7 @@ fn alerted(alert: AlertDescription) -> &'static str {
     }
 }
 
-fn certificate(wrong: &CertificateError) -> String {
+fn certificate(wrong: &CertificateError) -> Detail {
     let detail = match wrong {
         CertificateError::NotValidForNameContext { expected, presented } => {
             return other_name(&expected.to_str(), presented);
@@ -102,20 +115,33 @@ fn certificate(wrong: &CertificateError) -> String {
         },
         _ => UNUSABLE,
     };
-    detail.to_owned()
+    detail.into()
 }
 
 /// The explanation for a certificate of other names. rustls gives its names as `DnsName("other.example.com")`.
-fn other_name(expected: &str, presented: &[String]) -> String {
+fn other_name(expected: &str, presented: &[String]) -> Detail {
     let names: Vec<String> = presented.iter().filter_map(|name| printable_name(name)).collect();
-    let others = match &names[..] {
-        [] => return format!("the receiver's certificate is not for {expected}: it has no alternative name"),
-        names if names.len() > MAX_NAMES => {
-            format!("{} and {} more", names[..MAX_NAMES].join(", "), names.len() - MAX_NAMES)
-        }
-        names => names.join(", "),
-    };
-    format!("the receiver's certificate is not for {expected}, only for {others}")
+    let mut detail =
+        Detail::new("the receiver's certificate is not for ").quoting(&end_of(expected, MAX_EXPECTED), MAX_EXPECTED);
+    if names.is_empty() {
+        return detail.and(": it has no alternative name");
+    }
+    let told = names.len().min(MAX_NAMES);
+    let most = NAMES_BYTES / told;
+    for (at, name) in names[..told].iter().enumerate() {
+        detail = detail.and(if at == 0 { ", only for " } else { ", " }).quoting(&end_of(name, most), most);
+    }
+    if names.len() > told { detail.and(format_args!(" and {} more", names.len() - told)) } else { detail }
+}
+
+/// A name of at most `most` bytes: its end, which says whose it is, with an ellipsis before it.
+fn end_of(name: &str, most: usize) -> Cow<'_, str> {
+    const ELLIPSIS: &str = "…";
+    if name.len() <= most {
+        return name.into();
+    }
+    let end = name.ceil_char_boundary(name.len() + ELLIPSIS.len() - most);
+    format!("{ELLIPSIS}{}", &name[end..]).into()
 }
 
 /// The name within, if it reads like one.

@@ -88,15 +88,15 @@ async fn a_port_where_nobody_listens_is_a_connection_failure() {
     let url = format!("http://{}/", socket.local_addr().unwrap());
     let outcome = post(&sender(), &url, SECOND).await.outcome;
     let port = socket.local_addr().unwrap().port();
-    let detail = format!("127.0.0.1 (IPv4) refused the connection: nobody listens on port {port}");
+    let detail = Detail::new(format_args!("127.0.0.1 (IPv4) refused the connection: nobody listens on port {port}"));
     assert_eq!(outcome, Outcome::Connection { detail: detail.clone() });
     // Under a name, the address is the resolver's.
     let outcome = post(&sender(), &format!("https://receiver.example.com:{port}/"), SECOND).await.outcome;
     assert_eq!(outcome, Outcome::Connection { detail });
 }
 
-fn no_connection(port: u16) -> String {
-    format!("no connection to 127.0.0.1 (IPv4), port {port}, within 1 second")
+fn no_connection(port: u16) -> Detail {
+    Detail::new(format_args!("no connection to 127.0.0.1 (IPv4), port {port}, within 1 second"))
 }
 
 #[tokio::test]

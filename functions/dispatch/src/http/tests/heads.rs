@@ -64,7 +64,7 @@ async fn the_status_line_of_a_complete_head_decides_over_http2_too() {
 /// What an operator reads of the outcome.
 fn detail(outcome: Outcome) -> String {
     match outcome {
-        Outcome::InvalidResponse { detail } => detail,
+        Outcome::InvalidResponse { detail } => detail.to_string(),
         outcome => panic!("{outcome:?}"),
     }
 }

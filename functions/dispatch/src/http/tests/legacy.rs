@@ -71,7 +71,7 @@ async fn seen(files: &Files, server: &Server) -> String {
     let lookup = always(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     let sender = HttpSender::with(AddressPolicy::local(), tls_config(roots).unwrap(), lookup, LIMITS);
     let outcome = post(&sender, &format!("https://{NAME}:{}/", running.port), 5 * SECOND).await.outcome;
-    match outcome.shortened() {
+    match outcome {
         Outcome::Succeeded { .. } => "reached".to_owned(),
         Outcome::Tls { detail } => format!("`tls`: {detail}"),
         outcome => format!("{outcome:?}"),

@@ -44,7 +44,7 @@ async fn a_name_with_a_refused_address_is_refused_by_the_rule_and_not_connected_
         let sender = production(in_turn(&[addresses]).0);
         let outcome = post(&sender, &url, SECOND).await.outcome;
         let Outcome::Refused { detail, .. } = &outcome else { panic!("{addresses:?}: {outcome:?}") };
-        assert!(detail.contains(rule) && detail.contains(NAME), "{addresses:?}: {detail}");
+        assert!(detail.as_str().contains(rule) && detail.as_str().contains(NAME), "{addresses:?}: {detail}");
     }
     assert_eq!(receiver.connections(), 0);
 }
@@ -101,7 +101,7 @@ async fn a_name_without_an_address_is_a_dns_failure() {
     for (lookup, reason) in [(unknown, "NXDOMAIN"), (always(&[]), "no address")] {
         let outcome = post(&production(lookup), &format!("https://{NAME}/"), SECOND).await.outcome;
         let Outcome::Dns { detail } = &outcome else { panic!("{outcome:?}") };
-        assert!(detail.contains(reason) && detail.contains(NAME), "{detail}");
+        assert!(detail.as_str().contains(reason) && detail.as_str().contains(NAME), "{detail}");
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_resolver_that_stands_still_ends_with_the_time_to_connect() {
     let limits = Limits { connect: SECOND / 2, ..LIMITS };
     let sender = HttpSender::with(AddressPolicy::production(), tls, still, limits);
     let exchange = post(&sender, &format!("https://{NAME}/"), 2 * SECOND).await;
-    let detail = "no connection within 0 seconds: the host's name did not resolve".to_owned();
+    let detail = "no connection within 0 seconds: the host's name did not resolve".into();
     assert_eq!(exchange.outcome, Outcome::Connection { detail });
     assert!(exchange.took < SECOND, "{exchange:?}");
 }

@@ -1,13 +1,15 @@
 //! The receivers that misbehave, with the outcome of each.
 
 use super::super::receiver::Then::{self, *};
-use super::frames::*;
+use super::{frames::*, talkative};
 
 /// At which layer a receiver misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
     /// Once TCP is connected: there is no handshake.
     Tcp,
+    /// In the handshake of TLS: its certificate is for a hundred other names.
+    Certificate,
     /// In HTTP/1.1 over TLS, once the request has come.
     Http1,
     /// In HTTP/2 over TLS, once the request has come.
@@ -46,12 +48,12 @@ const MOST_OF_H2_HEAD: usize = 4 << 20;
 /// has a bound for them.
 const MOST_OF_INTERIM_ANSWERS: usize = 128 * 4096 * 2 * 72;
 
-fn case(layer: Layer, wanted: &'static str, name: impl Into<String>, first: impl AsRef<[u8]>, then: Then) -> Case {
+pub fn case(layer: Layer, wanted: &'static str, name: impl Into<String>, first: impl AsRef<[u8]>, then: Then) -> Case {
     Case { name: name.into(), layer, greeting: settings(), first: first.as_ref().to_vec(), then, wanted, most: MOST }
 }
 
 /// What a receiver says again and again has to live as long as the receivers do.
-fn over_and_over(bytes: Vec<u8>) -> &'static [u8] {
+pub fn over_and_over(bytes: Vec<u8>) -> &'static [u8] {
     Vec::leak(bytes)
 }
 
@@ -64,7 +66,7 @@ impl Case {
 
 /// All of them.
 pub fn all() -> Vec<Case> {
-    [tcp(), http1_heads(), http1_bodies(), http2_connections(), http2_heads(), http2_bodies()]
+    [tcp(), http1_heads(), http1_bodies(), http2_connections(), http2_heads(), http2_bodies(), talkative::all()]
         .into_iter()
         .flatten()
         .collect()
