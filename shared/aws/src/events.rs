@@ -247,7 +247,7 @@ fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error:
     let encoding = match item.take::<String>("encoding")?.as_str() {
         "identity" => Encoding::Identity,
         "deflate" => Encoding::Deflate,
-        other => return Err(format!("unknown encoding {other}").into()),
+        other => return Err(format!("unknown encoding {other:?}").into()),
     };
     let accepted_key: String = item.take("accepted_key")?;
     let (accepted_at, id) = accepted_key.split_once('#').ok_or("accepted_key has no #")?;

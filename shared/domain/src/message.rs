@@ -11,6 +11,7 @@ use crate::ids::EndpointId;
 use crate::outcome::Attempt;
 use crate::rate_limit::Slot;
 use crate::retry::Decision;
+use crate::text::without_values;
 use crate::time::Timestamp;
 
 /// The version that is written. Readers ignore fields that they do not know, so it changes only with the meaning of one.
@@ -21,9 +22,17 @@ const VERSION: u32 = 1;
 pub const MOST_HOPS: u32 = 100;
 
 /// A message that is none of ours, or is damaged.
+///
+/// Its text is for the log, so it repeats nothing of the message.
 #[derive(Debug, Error)]
 #[error("the message cannot be read: {0}")]
-pub struct Unreadable(#[from] serde_json::Error);
+pub struct Unreadable(String);
+
+impl From<serde_json::Error> for Unreadable {
+    fn from(error: serde_json::Error) -> Self {
+        Self(without_values(&error.to_string()))
+    }
+}
 
 /// A message of the Deliveries queue: make the attempt at (round, attempt), or record that it was made.
 ///
