@@ -28,7 +28,7 @@ async fn answer(app: &App, request: Result<Box<Request>, Problem>) -> Response {
     };
     let mut key = None;
     let response = router::route(app, &request, &mut key).await.unwrap_or_else(Response::from);
-    let (method, path, status) = (request.method.as_str(), request.path.as_str(), response.status);
+    let (method, path, status) = (request.method.as_str(), request.logged_path(), response.status);
     let duration_ms = started.elapsed().as_millis() as u64;
     tracing::info!(method, path, status, key, duration_ms, "{method} {path} answered {status}.");
     response

@@ -82,7 +82,7 @@ pub(crate) async fn answer(app: &App, request: Result<Box<Request>, Problem>, in
         Ok(response) => response,
         Err(problem) => problem.into(),
     };
-    let (method, path) = (request.method.as_str(), request.path.as_str());
+    let (method, path) = (request.method.as_str(), request.logged_path());
     let duration_ms = started.elapsed().as_millis() as u64;
     tracing::info!(method, path, status = response.status, caller, duration_ms, "Request answered.");
     response

@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 mod authenticator;
 mod caller;
+mod logged_path;
 mod payload;
 mod problem;
 mod promises;
