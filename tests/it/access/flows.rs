@@ -13,11 +13,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::access::echoing::{self, Authority};
+
 /// Since then everything was accepted.
 const SINCE: &str = "2026-01-31T09:30:00Z";
 
-/// The lowest level that the template's `LogLevel` allows: more than this is never logged.
-pub const LOWEST_LEVEL: &str = "DEBUG";
+/// The lowest level that Lambda's console offers. The template's `LogLevel` allows DEBUG at most.
+const LOWEST_LEVEL: &str = "TRACE";
 
 /// The stack, when everything on it has been done once.
 pub async fn driven() -> &'static Stack {
@@ -29,7 +31,11 @@ async fn drive() -> &'static Stack {
     let options = LocalOptions {
         enforce_iam: true,
         // The emulator does not tell a function its level, as Lambda does.
-        environment: vec![("AWS_LAMBDA_LOG_LEVEL".into(), LOWEST_LEVEL.into())],
+        environment: vec![
+            ("AWS_LAMBDA_LOG_LEVEL".into(), LOWEST_LEVEL.into()),
+            ("RUST_LOG".into(), LOWEST_LEVEL.into()),
+            Authority::get().environment(),
+        ],
         ..LocalOptions::default()
     };
     let quick = [
@@ -46,6 +52,7 @@ async fn drive() -> &'static Stack {
     futures::join!(
         endpoints_and_keys(stack),
         deliveries_that_fail(stack),
+        echoing::attempts(stack),
         a_circuit(stack),
         an_endpoint_that_is_gone(stack),
         searches_and_replays(stack),
@@ -57,7 +64,7 @@ async fn drive() -> &'static Stack {
 }
 
 /// A secret that is nothing but a text; it is kept.
-fn secret(stack: &Stack, what: &str) -> String {
+pub fn secret(stack: &Stack, what: &str) -> String {
     let secret = unique(&format!("secret-{what}"));
     stack.keep_secret(&secret);
     secret
@@ -78,8 +85,9 @@ fn with_secrets(stack: &Stack, receiver: &Receiver, options: Value) -> (String, 
 /// An endpoint full of secrets. What it answers is secret too, and so is what it is sent.
 async fn hook(stack: &'static Stack, options: Value, status: Arc<AtomicU16>) -> Hook {
     let answer = secret(stack, "answer");
-    let receiver = Receiver::start_with(move |_| {
-        Answer::status(status.load(Ordering::SeqCst)).with_body(format!("{{\"token\": \"{answer}\"}}"))
+    let receiver = Receiver::start_with(move |request| {
+        let body = [answer.as_bytes(), b" to ", &request.body].concat();
+        Answer::status(status.load(Ordering::SeqCst)).with_body(body).with_header("location", &request.path)
     })
     .unwrap();
     let tenant = unique("t");
@@ -99,7 +107,7 @@ async fn post(hook: &Hook) -> String {
 }
 
 /// Makes a call that has to succeed.
-async fn done(api: &local::Api, method: Method, path: &str, body: Option<Value>) -> Value {
+pub async fn done(api: &local::Api, method: Method, path: &str, body: Option<Value>) -> Value {
     let (status, answer) = api.call(method, path, body.as_ref()).await.unwrap();
     assert!((200..300).contains(&status), "{path}: {status} {answer}");
     answer

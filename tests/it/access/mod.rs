@@ -1,6 +1,7 @@
 //! Who may do what: API keys, the functions' roles, and what is in the logs.
 
 mod cells;
+mod echoing;
 mod flows;
 mod lines;
 mod lists;
