@@ -35,17 +35,53 @@ async fn a_test_arrives_signed_whatever_the_endpoint_subscribes_to_and_is_follow
 }
 
 #[scenario]
-async fn a_test_that_fails_is_retried_and_can_be_replayed() {
-    let hook = Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |received| {
-        Answer::status(if received.times < 3 { 500 } else { 200 })
+async fn a_test_that_fails_has_one_attempt_and_so_has_its_replay() {
+    let options = json!({"retry_policy": {"delays_seconds": vec![1; 20]}});
+    let hook = Hook::new(Stack::calm().await, options, |received| {
+        let answer = Answer::status(if received.times < 3 { 503 } else { 200 });
+        answer.with_header("retry-after", "1")
     })
     .await;
     let (_, sent) = test(&hook, &json!({})).await;
     let event = sent["event_id"].as_str().unwrap();
-    hook.until_status(event, "failed", SOON).await;
+    let failed = hook.until_status(event, "failed", SOON).await;
+    assert_eq!((&failed["round"], &failed["attempt"]), (&json!(0), &json!(1)), "{failed}");
+    assert_eq!(failed["attempts"][0]["retry_after"], Value::Null, "nothing waits: {failed}");
+    hook.replay(&[sent["delivery_id"].as_str().unwrap()]).await;
+    let is_over = |delivery: &Value| delivery["round"] == 1 && delivery["status"] == "failed";
+    let failed = hook.until(event, "failed again", SOON, is_over).await;
+    assert_eq!(failed["attempt"], 1, "{failed}");
     hook.replay(&[sent["delivery_id"].as_str().unwrap()]).await;
     hook.until_status(event, "succeeded", SOON).await;
     assert_eq!(hook.receiver.count(), 3);
+}
+
+/// The status of a test, and after how many seconds another may be made.
+async fn status(hook: &Hook) -> (u16, Option<u32>) {
+    let url = format!("{}/v1/endpoints/{}/test", hook.stack.local.urls.endpoints, hook.endpoint);
+    let request = reqwest::Client::new().post(url).bearer_auth(&hook.stack.local.keys.admin);
+    let answer = request.send().await.unwrap();
+    let seconds = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().parse().unwrap());
+    (answer.status().as_u16(), seconds)
+}
+
+#[scenario]
+async fn six_tests_a_minute_are_sent_however_many_are_asked_for_at_one_time() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let answers = futures::future::join_all((0..20).map(|_| status(&hook))).await;
+    let taken = answers.iter().filter(|(status, _)| *status == 202).count();
+    let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 429).collect();
+    assert_eq!((taken, refused.len()), (6, 14), "{answers:?}");
+    assert!(refused.iter().all(|(_, seconds)| (1..=60).contains(&seconds.unwrap())), "{answers:?}");
+    let (status, problem) = test(&hook, &json!({})).await;
+    assert!(status == 429 && problem["detail"].as_str().unwrap().contains("tested 6 times"), "{problem}");
+    hook.receiver.wait_for(6, SOON).await.unwrap();
+    // Another endpoint of the same tenant has six of its own.
+    let other = Hook::register(hook.stack, &hook.receiver, &hook.tenant, "/other", json!({})).await;
+    let path = format!("/v1/endpoints/{other}/test");
+    assert_eq!(hook.stack.local.endpoints().post(&path, &json!({})).await.unwrap().0, 202);
+    hook.receiver.wait_for(7, SOON).await.unwrap();
+    assert_eq!(hook.receiver.count(), 7);
 }
 
 #[scenario]

@@ -82,6 +82,36 @@ async fn a_test_that_closes_the_circuit_has_what_is_held_sent_at_once() {
 }
 
 #[scenario]
+async fn each_test_behind_an_open_circuit_is_one_request_and_a_test_that_is_replayed_waits_like_others() {
+    let (hook, _) = switched(stack().await, json!({"retry_policy": {"delays_seconds": vec![1; 20]}})).await;
+    break_it(&hook).await;
+    // Whatever was on its way when the circuit opened has ended by then.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = hook.receiver.count();
+    let path = format!("/v1/endpoints/{}/test", hook.endpoint);
+    let api = hook.stack.local.endpoints();
+    let nothing = json!({});
+    let sent = futures::future::join_all((0..5).map(|_| api.post(&path, &nothing))).await;
+    let sent: Vec<_> = sent.into_iter().map(|answer| answer.unwrap().1).collect();
+    for ping in &sent {
+        let failed = hook.until_status(event(ping), "failed", SOON).await;
+        assert_eq!(failed["attempt"], 1, "{failed}");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(hook.receiver.count(), before + 5);
+    assert_eq!(endpoint(&hook).await["circuit"]["state"], "open");
+
+    let delivery = |number: usize| sent[number]["delivery_id"].as_str().unwrap();
+    let job = hook.replay(&[delivery(0), delivery(1)]).await;
+    assert_eq!([&job["deliveries"][0]["result"], &job["deliveries"][1]["result"]], ["held"; 2], "{job}");
+    let job = hook.replay(&[delivery(2)]).await;
+    assert_eq!(job["deliveries"][0]["result"], "probe", "{job}");
+    let is_over = |delivery: &Value| delivery["round"] == 1 && delivery["status"] == "failed";
+    hook.until(event(&sent[2]), "one attempt, as the probe", SOON, is_over).await;
+    assert_eq!(hook.receiver.count(), before + 6);
+}
+
+#[scenario]
 async fn a_held_delivery_names_its_cause_and_the_next_probe_wherever_it_is_shown() {
     let (hook, _, held) = broken().await;
     let circuit = endpoint(&hook).await["circuit"].clone();

@@ -56,8 +56,10 @@ pub async fn attempt(
     };
     let jitter = Jitter::from_random(clock::random_bits());
     let retry_after = exchange.retry_after;
-    // A probe sets no time.
+    let is_test = claimed.record.event_type.is_ping();
+    // A probe sets no time, and after a test comes no other attempt.
     if message.probe.is_none()
+        && !is_test
         && let Some(wait) = postponement(&endpoint.retry_policy, message.step, &exchange.outcome, retry_after, jitter)
     {
         exchange.answer.get_or_insert_default().retry_after = Some(wait.as_secs() as u32);
@@ -75,6 +77,7 @@ pub async fn attempt(
     let ended_at = attempt.ended_at();
     let decision = decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, retry_after, jitter);
     let decision = if message.probe.is_some() { decision.of_probe(&attempt.outcome) } else { decision };
+    let decision = if is_test { decision.of_test() } else { decision };
     log_attempt(&message.delivery, &attempt, redelivered);
     QueuedOutcome { holder: holder.to_owned(), attempt, decision }
 }

@@ -178,12 +178,13 @@ async fn claim(
     Err(Undone::Contended)
 }
 
-/// Whether the receiver may be sent the delivery now. A circuit lets probes through, and tests: whoever asks for one wants
-/// to see what the endpoint does.
+/// Whether the receiver may be sent the delivery now. A circuit lets probes through, and the attempt of a test: whoever asks
+/// for one wants to see what the endpoint does. The number of tests is limited and that of replays is not, so a test that is
+/// replayed waits like any other delivery.
 fn may_go(receiver: &Receiver, message: &DeliveryMessage, record: &Record) -> bool {
     match receiver {
         Receiver::Active(_) => true,
-        Receiver::Open(_) => message.probe.is_some() || record.event_type.is_ping(),
+        Receiver::Open(_) => message.probe.is_some() || record.passes_open_circuit(message.step),
         Receiver::Paused | Receiver::Gone => false,
     }
 }

@@ -9,6 +9,7 @@ use pombo_aws::operations::Operations;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
+use pombo_aws::test_limit::TestLimits;
 use pombo_requests::Rules;
 use pombo_web::{Authenticator, Problem};
 
@@ -19,6 +20,8 @@ pub struct App {
     pub authenticator: Authenticator,
     /// The endpoints.
     pub endpoints: EndpointsTable,
+    /// How often endpoints were tested lately.
+    pub tests: TestLimits,
     /// Who gets what, for ingest.
     pub routing: RoutingTable,
     /// The API keys.
@@ -47,6 +50,7 @@ impl App {
         Ok(Self {
             authenticator: Authenticator::new(keys.clone()),
             endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
+            tests: TestLimits::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
             keys,
             jobs: JobsTable::new(dynamodb.clone(), settings::text("JOBS_TABLE")?),

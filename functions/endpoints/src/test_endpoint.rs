@@ -1,7 +1,8 @@
 //! `POST /v1/endpoints/{id}/test`: a real signed request, down the path that every event takes.
 //!
 //! The event is of the endpoint's own tenant, with this endpoint alone on its list, whatever it subscribes to. What became of
-//! it is seen on the replay URL, as with any delivery.
+//! it is seen on the replay URL, as with any delivery. A test is a question, so it has one attempt, whatever the endpoint's
+//! retry policy; and because it passes an open circuit, an endpoint is tested only so often in a minute.
 
 use pombo_aws::events::PutEvent;
 use pombo_aws::{clock, fan_out};
@@ -11,6 +12,8 @@ use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::EventId;
 use pombo_domain::operational::ping;
+use pombo_domain::test_limit::{MAX_TESTS, TooManyTests};
+use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
 use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
@@ -40,7 +43,9 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
     address::check(&endpoint.url, &app.rules.addresses, &SystemResolver).await?;
     let now = clock::now();
     let event = ping(&endpoint, EventId::generate(random()?), now, app.rules.retention);
-    // The id is random, so that it also tells this call's own event from another's.
+    // The id is random, so that it also tells this call's own writes from another's.
+    let admitted = app.tests.admit(&endpoint.id, event.id.as_str(), now).await?;
+    admitted.map_err(|refusal| too_many(refusal, now))?;
     if app.events.put_new(&event, event.id.as_str(), now).await? != PutEvent::Stored {
         return Err(Problem::unavailable("The test's event could not be stored. Repeat the request."));
     }
@@ -66,6 +71,15 @@ fn check_active(endpoint: &Endpoint) -> Result<(), Problem> {
     Err(Problem::new(409, detail))
 }
 
+fn too_many(TooManyTests { until }: TooManyTests, now: Timestamp) -> Problem {
+    let seconds = u32::try_from(now.until(until).as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+    let detail = format!(
+        "The endpoint was tested {MAX_TESTS} times in the last minute, and no more tests are allowed in a minute. Repeat the \
+         request in {seconds} seconds."
+    );
+    Problem { retry_after: Some(seconds), ..Problem::new(429, detail) }
+}
+
 fn not_queued(event: &Event, delivery: &DeliveryKey) -> Problem {
     let extra = vec![("event_id", event.id.to_string()), ("delivery_id", delivery.to_string())];
     let detail =
@@ -87,6 +101,15 @@ mod tests {
         let problem = check_active(&endpoint.paused(PauseReason::Requested, NOW)).unwrap_err();
         assert_eq!(problem.status, 409);
         assert!(problem.detail.contains(&format!("{}/resume", endpoint.id)), "{}", problem.detail);
+    }
+
+    #[test]
+    fn one_test_too_many_says_when_the_next_may_be_made() {
+        for (millis, seconds) in [(30_001, 31), (1, 1), (0, 1)] {
+            let problem = too_many(TooManyTests { until: Timestamp::from_millis(NOW.as_millis() + millis) }, NOW);
+            assert_eq!((problem.status, problem.retry_after), (429, Some(seconds)));
+            assert!(problem.detail.contains("6 times") && problem.detail.contains(&format!("in {seconds} seconds")));
+        }
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub mod operations;
 pub mod protocol;
 pub mod queue;
 pub mod rate_limit;
+mod revised;
 pub mod routing;
 pub mod scheduler;
 pub mod settings;
+pub mod test_limit;
 
 pub use error::AwsError;

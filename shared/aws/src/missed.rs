@@ -1,15 +1,14 @@
 //! The requests that receivers make for what they missed: an item of its own beside each endpoint that made one lately.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::missed::{NotAdmitted, Requests};
 use pombo_domain::time::Timestamp;
 
 use crate::effect::effect;
 use crate::error::AwsError;
-use crate::item::{Item, number, text};
+use crate::item::{Item, text};
+use crate::revised::{Replaced, replace};
 
 /// Requests at one time get into each other's way. As many as there may be in ten minutes are let in one after the other.
 const MOST_TRIES: usize = 20;
@@ -76,31 +75,14 @@ impl MissedRequests {
         let next = Requests { rev: seen.rev + 1, writer: writer.to_owned(), ..next };
         let mut item: Item = serde_dynamo::to_item(&next).map_err(|error| AwsError::unreadable(call, error))?;
         item.insert("endpoint_id".into(), text(Requests::key(endpoint)));
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match seen.rev {
-            0 => request.condition_expression("attribute_not_exists(endpoint_id)"),
-            rev => request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(rev)),
-        };
-        let error = match effect(call, request.send()).await {
-            Ok(_) => return Ok(Written::Stored),
-            Err(error) => error,
-        };
-        let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
-            return Err(AwsError::new(call, error));
-        };
-        let standing = match failed.item.clone() {
-            Some(item) => from_item(call, item)?,
-            // It has expired meanwhile.
-            None => Requests::default(),
-        };
-        // The SDK repeats a call whose answer was lost, and meets its own write.
-        let ours = standing.rev == next.rev && standing.writer == next.writer;
-        Ok(if ours { Written::Stored } else { Written::Conflict(standing) })
+        match replace(&self.client, call, &self.table, "endpoint_id", item, seen.rev).await? {
+            Replaced::Stored => Ok(Written::Stored),
+            // It has expired meanwhile, if nothing stands there.
+            Replaced::Conflict(standing) => {
+                let standing = standing.map_or_else(|| Ok(Requests::default()), |item| from_item(call, item))?;
+                Ok(Written::Conflict(standing))
+            }
+        }
     }
 }
 

@@ -30,6 +30,7 @@ pub mod retry;
 pub mod routing;
 pub mod schedule;
 pub mod signature;
+pub mod test_limit;
 pub mod text;
 pub mod time;
 pub mod unknown;

@@ -106,6 +106,16 @@ impl Decision {
             _ => Self::StillHeld,
         }
     }
+
+    /// The same for a test of the endpoint (a ping). A test is a question, and one attempt answers it: it has no retries, and
+    /// is not held after a probe.
+    #[must_use]
+    pub const fn of_test(self) -> Self {
+        match self {
+            Self::Retry(_) | Self::StillHeld => Self::Failed,
+            decision => decision,
+        }
+    }
 }
 
 /// A random number from 0 to 1 that spreads retries of deliveries which failed together.
@@ -295,6 +305,22 @@ mod tests {
         ] {
             assert_eq!(decision.of_probe(&outcome), expected, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_test_has_one_attempt_whatever_the_policy_and_however_it_was_made() {
+        let eager = RetryPolicy::custom(vec![1.0; 20], Duration::from_secs(30 * 24 * HOUR)).unwrap();
+        for policy in [RetryPolicy::Standard, RetryPolicy::Fast, RetryPolicy::Extended, eager] {
+            for outcome in [FAILURE, Outcome::TimedOut, Outcome::HttpStatus { status_code: 503 }] {
+                let step = Step { round: 0, attempt: 1 };
+                let wait = Some(Duration::from_secs(120));
+                let decision = decide(&policy, step, &outcome, END, wait, Jitter::NONE);
+                assert!(matches!(decision, Decision::Retry(_)), "{policy:?}");
+                assert_eq!(decision.of_test(), Decision::Failed, "{policy:?} {outcome:?}");
+                assert_eq!(decision.of_probe(&outcome).of_test(), Decision::Failed, "{policy:?} {outcome:?}");
+            }
+        }
+        assert_eq!(Decision::Succeeded.of_test(), Decision::Succeeded);
     }
 
     #[test]

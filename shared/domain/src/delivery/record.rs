@@ -305,6 +305,13 @@ impl Record {
         }
     }
 
+    /// Whether the attempt at `step` is made although the endpoint's circuit is open, without being its probe. Only a test's
+    /// own attempt is: a test that is replayed is a delivery like any other.
+    #[must_use]
+    pub fn passes_open_circuit(&self, step: Step) -> bool {
+        self.event_type.is_ping() && step == Step::FIRST
+    }
+
     /// The record's places in the indexes; `None` for what is pending or succeeded, so that a delivery which succeeds
     /// at once pays for no index write.
     #[must_use]
@@ -378,6 +385,16 @@ pub(super) mod tests {
                 assert_eq!((record.status, record.step), (Status::Succeeded, Step { round: 1, attempt: 0 }));
                 assert_eq!((record.next, record.attempts.len()), (None, 1));
             }
+        }
+    }
+
+    #[test]
+    fn only_the_first_attempt_of_a_test_passes_an_open_circuit() {
+        let test = Record { event_type: EventType::ping(), ..record() };
+        for (round, attempt, passes) in [(0, 1, true), (0, 2, false), (1, 1, false), (1, 0, false)] {
+            let step = Step { round, attempt };
+            assert_eq!(test.passes_open_circuit(step), passes, "{step}");
+            assert!(!record().passes_open_circuit(step), "{step}");
         }
     }
 

@@ -59,8 +59,8 @@ impl Job {
                     next_round(row, seen, selection, &id, due, now)
                 };
                 match plan {
-                    // A test passes an open circuit.
-                    RowPlan::Write(record) if seen.is_open && !record.event_type.is_ping() => {
+                    // A test that has not been made yet passes an open circuit.
+                    RowPlan::Write(record) if seen.is_open && !record.passes_open_circuit(record.step.next()) => {
                         RowPlan::Write(Box::new(record.held(&id)))
                     }
                     plan => plan,

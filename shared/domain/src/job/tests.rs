@@ -128,8 +128,13 @@ fn what_is_replayed_behind_an_open_circuit_is_held_in_its_new_round() {
             "its leg runs again"
         );
     }
-    let test = Record { event_type: EventType::ping(), ..failed.clone() };
-    assert_eq!(written(job.plan(0, &row(0), behind_open_circuit(Some(&test), None), NOW)).status, Status::Retrying);
+    for (row, record, status) in
+        [(row(0), failed.clone(), Status::Held), (first_row(), pending.clone(), Status::Retrying)]
+    {
+        let test = Record { event_type: EventType::ping(), ..record };
+        let planned = written(job.plan(0, &row, behind_open_circuit(Some(&test), None), NOW));
+        assert_eq!(planned.status, status, "only the attempt of the test itself passes");
+    }
     let claimed = failed.claimed("x", LATER);
     assert_eq!(
         job.plan(0, &row(0), behind_open_circuit(Some(&claimed), None), NOW),
