@@ -26,6 +26,7 @@ mod hops;
 mod inputs;
 mod jobs;
 mod keys;
+mod limits;
 mod measured;
 mod messages;
 mod metrics;

@@ -20,8 +20,8 @@ use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem};
 
-use crate::App;
 use crate::settings::random;
+use crate::{App, limits};
 
 /// For how long a change is begun anew. The last try may take three AWS calls more, within the function's 30 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -94,13 +94,14 @@ pub async fn change(
         };
         let next = Endpoint { version: current.version + 1, updated_at: now, ..*wanted };
         let routing = app.routing.get(&next.tenant).await?;
+        let counted = limits::moved(app, &current, &next, &routing, now).await?;
         let routing = routed(&routing, &next)?;
         let drain = drains.then(|| JobKind::Drain { endpoint_id: next.id.clone() });
         let missed = missed_since.map(|since| Selection::missed(next.id.clone(), since, now));
         let kinds = drain.into_iter().chain(missed.map(JobKind::ReplayMatching));
         let jobs = kinds.map(|kind| job(app, &next, kind, now)).collect::<Result<Vec<_>, _>>()?;
         let news = News::of(app, &next, &Happening::between(&current, &next), now).await?;
-        let mut also = news.write(app)?;
+        let mut also = [news.write(app)?, counted].concat();
         let forgiven = forgiven(&current, &next, &health, now);
         if let Some(forgiven) = &forgiven {
             also.push(app.endpoints.health_in_transaction(&next.id, &health, forgiven)?);

@@ -12,7 +12,7 @@ use crate::address::{self, SystemResolver};
 use crate::change::{News, Repeats, routed, store};
 use crate::settings::random;
 use crate::view::EndpointView;
-use crate::{App, new_id};
+use crate::{App, limits, new_id};
 
 /// Registers an endpoint. The answer is the only one, beside `GET …/secret`, that shows a secret made here.
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
@@ -29,9 +29,10 @@ pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Res
     let mut tried = Vec::new();
     let mut repeats = Repeats::new();
     loop {
+        let counted = limits::registered(app, &endpoint, &routing, now).await?;
         let next = routed(&routing, &endpoint)?;
         let news = News::of(app, &endpoint, &Happening::Created, now).await?;
-        let also = news.write(app)?;
+        let also = [news.write(app)?, counted].concat();
         let change = Change { endpoint: &endpoint, seen: None, routing: &next, jobs: &[], also };
         if store(app, &change).await? == Changed::Stored {
             news.announce(app).await;

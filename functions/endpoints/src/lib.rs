@@ -16,6 +16,7 @@ mod create;
 mod handler;
 mod keys;
 mod lifecycle;
+mod limits;
 mod list;
 mod list_stack;
 mod missed_count;

@@ -10,6 +10,7 @@ use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
 use pombo_aws::test_limit::TestLimits;
+use pombo_domain::limits::EndpointLimits;
 use pombo_requests::Rules;
 use pombo_web::{Authenticator, Problem};
 
@@ -38,6 +39,8 @@ pub struct App {
     pub operations: Operations,
     /// What an endpoint may be.
     pub rules: Rules,
+    /// How many a tenant may have.
+    pub limits: EndpointLimits,
 }
 
 impl App {
@@ -63,6 +66,11 @@ impl App {
                 addresses: settings::addresses()?,
                 retention: settings::days("RETENTION_DAYS")?,
                 longest_timeout: settings::value("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
+            },
+            limits: EndpointLimits {
+                per_tenant: settings::value("MAX_ENDPOINTS_PER_TENANT")?,
+                per_host: settings::value("MAX_ENDPOINTS_PER_HOST")?,
+                registered_per_day: settings::value("MAX_ENDPOINTS_REGISTERED_PER_DAY")?,
             },
         })
     }

@@ -52,6 +52,8 @@ pub struct App {
     pub settle: Duration,
     /// How long a job is kept.
     pub retention: Duration,
+    /// How many replays by filter of one owner may run at a time.
+    pub max_running_replays: usize,
 }
 
 impl App {
@@ -77,6 +79,7 @@ impl App {
             overdue: settings::seconds("OVERDUE_SECONDS")?,
             settle: settings::seconds("SETTLE_SECONDS")?,
             retention: settings::days("RETENTION_DAYS")?,
+            max_running_replays: settings::value("MAX_RUNNING_REPLAYS")?,
         })
     }
 }

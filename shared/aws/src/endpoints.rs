@@ -1,5 +1,6 @@
 //! The Endpoints table, and the one transaction that changes an endpoint together with its tenant's routing record.
 
+mod limits;
 mod tenants;
 
 use std::collections::HashMap;

@@ -1,5 +1,7 @@
 //! The Jobs table.
 
+mod limited;
+
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
@@ -10,6 +12,7 @@ use aws_sdk_dynamodb::types::{
 use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::time::Timestamp;
 
+pub use self::limited::Placed;
 use crate::batch;
 use crate::effect::effect;
 use crate::error::AwsError;

@@ -7,6 +7,8 @@ use pombo_aws::AwsError;
 use pombo_domain::hops::{HOPS_HEADER, LOOP_DETECTED, MAX_HOPS};
 use pombo_domain::ids::TenantId;
 use pombo_domain::invalid::InvalidField;
+use pombo_domain::limits::LimitReached;
+use pombo_domain::time::Timestamp;
 use serde_json::json;
 
 use crate::response::Response;
@@ -92,6 +94,14 @@ impl Problem {
     #[must_use]
     pub fn conflict() -> Self {
         Self::new(409, "Another change was made at the same time. Read it again and repeat.")
+    }
+
+    /// A limit of the stack is reached: 429 where there is room again at a known time, 409 where something has to end first.
+    #[must_use]
+    pub fn limit(reached: &LimitReached, now: Timestamp) -> Self {
+        let Some(until) = reached.until() else { return Self::new(409, reached.to_string()) };
+        let seconds = u32::try_from(now.until(until).as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        Self { retry_after: Some(seconds), ..Self::new(429, reached.to_string()) }
     }
 
     /// 503 with the time to wait.
@@ -221,6 +231,20 @@ mod tests {
     fn what_can_be_repeated_says_when() {
         let response = Response::from(Problem::unavailable("x"));
         assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
+    }
+
+    #[test]
+    fn a_limit_is_a_conflict_unless_time_alone_makes_room() {
+        let (tenant, now): (TenantId, _) = ("acme".parse().unwrap(), Timestamp::from_seconds(1000));
+        let until = Timestamp::from_millis(1_089_001);
+        for (reached, status, retry_after) in [
+            (LimitReached::Endpoints { tenant: tenant.clone(), in_use: 5, limit: 5 }, 409, None),
+            (LimitReached::Replays { owner: "*".into(), in_use: 5, limit: 5 }, 409, None),
+            (LimitReached::Registered { tenant, in_use: 5, limit: 5, until }, 429, Some(90)),
+        ] {
+            let problem = Problem::limit(&reached, now);
+            assert_eq!((problem.status, problem.retry_after, problem.detail), (status, retry_after, reached.to_string()));
+        }
     }
 
     #[test]

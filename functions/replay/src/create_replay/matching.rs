@@ -1,7 +1,7 @@
 //! All deliveries that match a filter: as a job of its own.
 
 use pombo_aws::clock;
-use pombo_aws::jobs::PutJob;
+use pombo_aws::jobs::{Placed, PutJob};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKey, JobKind, Ordered, Scope, Selection};
@@ -32,11 +32,21 @@ pub(super) fn left_out(selection: &Selection, ordered: Ordered) -> Option<String
     Some(format!("accepted in the last {last}, since {since}: may still be on the way for the first time"))
 }
 
+/// Who orders a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OrderedBy {
+    /// An operator: the replays of one owner that run at a time are limited.
+    Operator,
+    /// A receiver, whose orders have a limit of their own and take no operator's place.
+    Receiver,
+}
+
 /// Orders the replay, or tells what it would do.
 pub(super) async fn answer(
     app: &App,
     caller: &Caller,
     order: MatchingOrder,
+    ordered_by: OrderedBy,
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
     let now = clock::now();
@@ -56,12 +66,22 @@ pub(super) async fn answer(
     let left_out = left_out(&selection, ordered);
     let key = JobKey::generate(owner.as_ref(), now, random()?);
     let job = Job::new(key, JobKind::ReplayMatching(selection), now, app.retention);
-    match app.jobs.put(None, job, invocation.writer()).await? {
-        PutJob::Stored(job) => {
-            queue_leg(app, &job).await;
-            Ok(Response::json(202, &Answer { replay: ReplayView::of(*job), left_out }))
-        }
-        PutJob::Conflict(_) => Err(Problem::conflict()),
+    store(app, &job, ordered_by, invocation).await?;
+    queue_leg(app, &job).await;
+    Ok(Response::json(202, &Answer { replay: ReplayView::of(job), left_out }))
+}
+
+/// Stores the job, if there is a place for it.
+async fn store(app: &App, job: &Job, ordered_by: OrderedBy, invocation: &Invocation) -> Result<(), Problem> {
+    match ordered_by {
+        OrderedBy::Operator => match app.jobs.put_limited(job, app.max_running_replays, invocation.writer()).await? {
+            Placed::Stored => Ok(()),
+            Placed::Refused(reached) => Err(Problem::limit(&reached, job.created_at)),
+        },
+        OrderedBy::Receiver => match app.jobs.put(None, job.clone(), invocation.writer()).await? {
+            PutJob::Stored(_) => Ok(()),
+            PutJob::Conflict(_) => Err(Problem::conflict()),
+        },
     }
 }
 

@@ -17,6 +17,7 @@ use pombo_domain::time::Timestamp;
 use pombo_requests::{MatchingOrder, ReplayOrder};
 use pombo_web::{Caller, Problem, Request, Response};
 
+use self::matching::OrderedBy;
 use crate::invocation::Invocation;
 use crate::send::leg_message;
 use crate::settings::App;
@@ -31,11 +32,11 @@ pub(crate) async fn answer(
     request.only_query(&[])?;
     match ReplayOrder::read(request)? {
         ReplayOrder::Chosen(deliveries) => chosen::answer(app, caller, deliveries, invocation).await,
-        ReplayOrder::Matching(order) => matching::answer(app, caller, *order, invocation).await,
+        ReplayOrder::Matching(order) => matching::answer(app, caller, *order, OrderedBy::Operator, invocation).await,
     }
 }
 
-/// Orders a replay of all that failed at an endpoint, of events accepted since a time.
+/// Orders a replay of all that failed at an endpoint, of events accepted since a time, for its receiver.
 pub(crate) async fn of_failed(
     app: &App,
     caller: &Caller,
@@ -43,7 +44,8 @@ pub(crate) async fn of_failed(
     since: Timestamp,
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
-    matching::answer(app, caller, MatchingOrder::of_failed(endpoint_id, since), invocation).await
+    let order = MatchingOrder::of_failed(endpoint_id, since);
+    matching::answer(app, caller, order, OrderedBy::Receiver, invocation).await
 }
 
 /// Random bytes for a job's id.

@@ -1,0 +1,58 @@
+//! What is counted of a tenant's endpoints, in items of their own next to them. See [`pombo_domain::limits`].
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use pombo_domain::ids::TenantId;
+use pombo_domain::limits::{HostEndpoints, Registered};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::EndpointsTable;
+use crate::error::AwsError;
+use crate::item::{Item, text};
+
+const WRITE: &str = "dynamodb:TransactWriteItems Endpoints";
+
+impl EndpointsTable {
+    /// The endpoints of a tenant at a host, and how many the tenant has registered today, as they are now: one call. What it
+    /// says holds for a change that replaces a version of the routing record which was read before.
+    pub async fn counts(&self, tenant: &TenantId, host: &str) -> Result<(HostEndpoints, Registered), AwsError> {
+        const CALL: &str = "dynamodb:BatchGetItem Endpoints";
+        let keys = [HostEndpoints::key(tenant, host), Registered::key(tenant)];
+        let mut found = self.batch(CALL, &keys).await?;
+        Ok((counted(CALL, found.remove(&keys[0]))?, counted(CALL, found.remove(&keys[1]))?))
+    }
+
+    /// What is written of the endpoints at a host, as a part of the change that replaces the routing record.
+    pub fn host_in_transaction(
+        &self,
+        tenant: &TenantId,
+        host: &str,
+        endpoints: &HostEndpoints,
+    ) -> Result<TransactWriteItem, AwsError> {
+        self.put_counted(HostEndpoints::key(tenant, host), endpoints)
+    }
+
+    /// What is written of the endpoints that were registered today, in the same way.
+    pub fn registered_in_transaction(
+        &self,
+        tenant: &TenantId,
+        registered: &Registered,
+    ) -> Result<TransactWriteItem, AwsError> {
+        self.put_counted(Registered::key(tenant), registered)
+    }
+
+    /// Without a condition: the routing record's version stands for it.
+    fn put_counted(&self, key: String, counted: &impl Serialize) -> Result<TransactWriteItem, AwsError> {
+        let unreadable = |error: &dyn std::fmt::Display| AwsError::unreadable(WRITE, error);
+        let mut item: Item = serde_dynamo::to_item(counted).map_err(|error| unreadable(&error))?;
+        item.insert("endpoint_id".into(), text(key));
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
+        Ok(TransactWriteItem::builder().put(put.map_err(|error| unreadable(&error))?).build())
+    }
+}
+
+/// What an item says; nothing was counted while there is none.
+fn counted<T: DeserializeOwned + Default>(call: &str, item: Option<Item>) -> Result<T, AwsError> {
+    let read = |item| serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error));
+    item.map_or_else(|| Ok(T::default()), read)
+}
