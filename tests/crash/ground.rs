@@ -20,7 +20,7 @@ use crate::point::Point;
 
 /// Time limits of seconds, so that a dead function's message comes again soon: after ten seconds for a delivery, nine for a
 /// job. A dispatch invocation of nine seconds leaves an attempt one.
-const QUICK: [(&str, &str); 11] = [
+const QUICK: [(&str, &str); 13] = [
     ("MaxEndpointTimeoutSeconds", "2"),
     ("DispatchTimeoutSeconds", "9"),
     ("DeliveriesVisibilitySeconds", "10"),
@@ -32,6 +32,9 @@ const QUICK: [(&str, &str); 11] = [
     ("CircuitFailures", "8"),
     ("CircuitSeconds", "2"),
     ("ProbeSeconds", "1"),
+    // Events are counted, and a second replay looks whether the first has ended.
+    ("KeyEventsPerSecond", "1000"),
+    ("MaxRunningReplays", "1"),
 ];
 
 /// A stack on which one scenario runs at a time, so that whatever its functions announce belongs to that.

@@ -74,8 +74,7 @@ async fn a_tenant_has_three_endpoints_at_a_host_however_it_is_written_and_a_patc
             _ => format!("https://1572394766/{number}"),
         })
         .collect();
-    // The third spelling is one that a URL parser reads as the same address; it may be refused for that.
-    let answers = join_all(urls.iter().filter(|url| !url.contains("1572394766")).map(|url| register(&tenant, url))).await;
+    let answers = join_all(urls.iter().map(|url| register(&tenant, url))).await;
     assert_exactly(&answers, 3, 201, 409, "3 endpoints at 93.184.215.14, and at most 3 at one host");
     let first = answers.iter().find(|(status, _)| *status == 201).unwrap().1["id"].as_str().unwrap();
     let first = format!("/v1/endpoints/{first}");
@@ -132,7 +131,8 @@ fn queues_leg(call: &pombo_tests::Call, tenant: &str) -> bool {
 
 #[scenario]
 async fn of_twenty_replays_ordered_at_once_four_run_and_each_that_ends_makes_room_for_one() {
-    let hook = Hook::new(stack().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::status(500)).await;
+    let hook =
+        Hook::new(stack().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::status(500)).await;
     let event = hook.post().await;
     let failed = hook.until_status(&event, "failed", SOON).await;
     // The replays stand still: their messages are lost.

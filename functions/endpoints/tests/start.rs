@@ -15,8 +15,16 @@ fn last_words(name: &str, value: &str) -> String {
         "JOBS_TABLE",
         "ROUTING_TABLE",
     ];
-    let numbers =
-        ["CIRCUIT_FAILURES", "CIRCUIT_SECONDS", "MAX_ENDPOINT_TIMEOUT_SECONDS", "PROBE_SECONDS", "RETENTION_DAYS"];
+    let numbers = [
+        "CIRCUIT_FAILURES",
+        "CIRCUIT_SECONDS",
+        "MAX_ENDPOINTS_PER_HOST",
+        "MAX_ENDPOINTS_PER_TENANT",
+        "MAX_ENDPOINTS_REGISTERED_PER_DAY",
+        "MAX_ENDPOINT_TIMEOUT_SECONDS",
+        "PROBE_SECONDS",
+        "RETENTION_DAYS",
+    ];
     let ended = Command::new(env!("CARGO_BIN_EXE_endpoints"))
         .env_clear()
         .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])

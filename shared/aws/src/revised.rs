@@ -45,7 +45,6 @@ pub(crate) async fn replace(
     };
     let standing = failed.item.clone();
     // The SDK repeats a call whose answer was lost, and meets its own write.
-    let is_ours =
-        standing.as_ref().is_some_and(|item| own == [item.get("rev").cloned(), item.get("writer").cloned()]);
+    let is_ours = standing.as_ref().is_some_and(|item| own == [item.get("rev").cloned(), item.get("writer").cloned()]);
     Ok(if is_ours { Replaced::Stored } else { Replaced::Conflict(standing) })
 }

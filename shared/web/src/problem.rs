@@ -243,7 +243,10 @@ mod tests {
             (LimitReached::Registered { tenant, in_use: 5, limit: 5, until }, 429, Some(90)),
         ] {
             let problem = Problem::limit(&reached, now);
-            assert_eq!((problem.status, problem.retry_after, problem.detail), (status, retry_after, reached.to_string()));
+            assert_eq!(
+                (problem.status, problem.retry_after, problem.detail),
+                (status, retry_after, reached.to_string())
+            );
         }
     }
 

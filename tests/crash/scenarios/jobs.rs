@@ -130,7 +130,23 @@ pub async fn by_filter(run: &Run<'_>) {
     assert_replayed(run, &keys).await;
 }
 
-/// The same, and a leg cannot send its page: the next goes on from it.
+/// One replay at a time may run: the second begins when the first has ended.
+pub async fn by_filter_in_turn(run: &Run<'_>) {
+    let (endpoint, keys) = failed(run, 1).await;
+    settle().await;
+    let wanted = json!({"filter": {"endpoint_id": endpoint, "since": "2026-01-01T00:00:00Z"}});
+    order(run, wanted.clone()).await;
+    assert_replayed(run, &keys).await;
+    let api = run.ground.stack.local.replay();
+    run.until_it("another order", || async {
+        let answered = api.post("/v1/replays", &wanted).await.ok().filter(|(status, _)| *status == 202);
+        (answered.is_some() || run.jobs().await.len() > 1).then_some(())
+    })
+    .await;
+    assert_eq!(run.until_jobs_end(2).await.len(), 2);
+}
+
+/// The same as by filter, and a leg cannot send its page: the next goes on from it.
 pub async fn by_filter_unsent(run: &Run<'_>) {
     let (endpoint, keys) = failed(run, 2).await;
     settle().await;

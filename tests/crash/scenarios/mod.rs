@@ -38,7 +38,7 @@ scenarios! {
         waiting_long, outcome_queued, unreadable, came_early, came_twice, too_late_for_an_attempt, ensured, broken_idle,
         scheduler_down, slot_refused, slot_too_late, limit_changed, outcome_again;
     reads: lists, held, of_one;
-    jobs: chosen, chosen_pending, chosen_unsent, by_filter, by_filter_unsent, missing_unwritten, page_sent_twice, by_tenant,
+    jobs: chosen, chosen_pending, chosen_unsent, by_filter, by_filter_in_turn, by_filter_unsent, missing_unwritten, page_sent_twice, by_tenant,
         missing, missed_by_receiver, stopped, stopped_at_work, delivery_cancelled, circuit, probed_by_operator, gone, refuted, still_alive;
     sweep: overdue, overdue_by_scheduler, dead_letters, dead_jobs, stalled, unqueued;
     news: of_endpoints, of_circuits, of_an_unproven_circuit, of_failures, of_a_pause;

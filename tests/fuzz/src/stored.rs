@@ -9,12 +9,14 @@ use pombo_domain::headers::CustomHeaders;
 use pombo_domain::health::{Failure, Health, HealthRules};
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::job::{Ask, Asked, Filter, Job, JobKey, JobKind, Ordered, Scope, Selection};
+use pombo_domain::limits::{EndpointLimits, HostEndpoints, Registered, RunningReplays};
 use pombo_domain::missed::Requests;
 use pombo_domain::outcome::Attempt;
 use pombo_domain::rate_limit::{PerSecond, RateLimit, Slot, Slots, reserve};
 use pombo_domain::retry::{Next, RetryPolicy};
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::signature::{Schemes, Secrets};
+use pombo_domain::test_limit::{MAX_TESTS, Tests};
 use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
 
@@ -49,6 +51,10 @@ pub fn seeds() -> Vec<String> {
             r#"{{"failing_since":"{NOW}","failures":4,"last_day":20484,"days":4,"open":{{"since":"{NOW}","drain":"j"}},"rev":1,"writer":"w","expires_at":9}}"#
         ),
         format!(r#"{{"recent":[{{"id":"a","at":"{NOW}"}}],"rev":1,"writer":"w","expires_at":9}}"#),
+        format!(r#"{{"recent":["{NOW}"],"rev":1,"writer":"w","expires_at":9}}"#),
+        format!(r#"{{"endpoints":["{id}"]}}"#),
+        r#"{"day":20484,"count":7,"expires_at":9}"#.to_owned(),
+        format!(r##"{{"jobs":["{NOW}#aaaaaaaaaaaaaaaa"],"rev":1,"expires_at":9}}"##),
         format!(r#"{{"key_id":"aaaaaaaaaaaaaaaa","name":"n","scopes":["ops"],"digest":"x","created_at":"{NOW}"}}"#),
         format!(
             r#"{{"round":0,"attempt":1,"started_at":"{NOW}","duration_ms":5,"outcome":{{"kind":"http_status","status_code":500}}}}"#
@@ -65,6 +71,10 @@ pub fn hold_for(text: &str) {
     reads_back::<Endpoint>(text).inspect(routed);
     reads_back::<StoredKey>(text);
     reads_back::<Requests>(text).inspect(admits);
+    reads_back::<Tests>(text).inspect(tests);
+    reads_back::<HostEndpoints>(text).inspect(at_host);
+    reads_back::<Registered>(text).inspect(registers);
+    reads_back::<RunningReplays>(text).inspect(|list| assert!(list.only(|_| false).jobs.is_empty()));
     reads_back::<Attempt>(text);
     reads_back::<Slot>(text);
     reads_back::<Next>(text);
@@ -107,6 +117,27 @@ fn routed(endpoint: &Endpoint) {
 fn admits(requests: &Requests) {
     if let Ok(next) = requests.admit(&"another".parse().expect("an id"), NOW) {
         assert!(next.admit(&"another".parse().expect("an id"), NOW).is_err(), "a copy");
+    }
+}
+
+fn tests(tests: &Tests) {
+    match tests.admit(NOW) {
+        Ok(next) => assert!(next.recent.len() <= MAX_TESTS),
+        Err(refusal) => assert!(refusal.until > NOW),
+    }
+}
+
+const LIMITS: EndpointLimits = EndpointLimits { per_tenant: 2, per_host: 2, registered_per_day: 2 };
+
+fn at_host(endpoints: &HostEndpoints) {
+    let routing = RoutingRecord::empty(TenantId::default_tenant());
+    let next = endpoints.with(&EndpointId::generate([4; 10]), "example.com", &routing, &LIMITS);
+    assert_eq!(next.map(|next| next.endpoints.len()), Ok(1), "none of them is the tenant's");
+}
+
+fn registers(registered: &Registered) {
+    if let Ok(next) = registered.with_one_more(&TenantId::default_tenant(), &LIMITS, NOW) {
+        assert!(next.day >= registered.day && next.count <= 2);
     }
 }
 

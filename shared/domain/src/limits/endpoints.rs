@@ -140,11 +140,16 @@ impl Registered {
         let day = self.day.max(now.as_seconds().div_euclid(DAY));
         let (in_use, limit) = (if self.day == day { self.count } else { 0 }, limits.registered_per_day);
         if in_use >= limit {
-            let until = Timestamp::from_seconds((day + 1) * DAY);
+            let until = Timestamp::from_seconds(start_of(day.saturating_add(1)));
             return Err(LimitReached::Registered { tenant: tenant.clone(), in_use, limit, until });
         }
-        Ok(Self { day, count: in_use + 1, expires_at: (day + 2) * DAY })
+        Ok(Self { day, count: in_use + 1, expires_at: start_of(day.saturating_add(2)) })
     }
+}
+
+/// The first second of a day that is counted from the Unix epoch.
+const fn start_of(day: i64) -> i64 {
+    day.saturating_mul(DAY)
 }
 
 #[cfg(test)]
@@ -226,7 +231,10 @@ mod tests {
                 ][..],
                 "example.com",
             ),
-            (&["https://bücher.example/", "https://BÜCHER.example/", "https://xn--bcher-kva.example/"], "xn--bcher-kva.example"),
+            (
+                &["https://bücher.example/", "https://BÜCHER.example/", "https://xn--bcher-kva.example/"],
+                "xn--bcher-kva.example",
+            ),
             (&["https://93.184.215.14/", "https://0x5d.0xb8d70e/", "https://1572394766:8443/"], "93.184.215.14"),
             (&["https://[2606:4700::1111]/", "https://[2606:4700:0:0:0:0:0:1111]:8443/"], "[2606:4700::1111]"),
         ] {
