@@ -36,11 +36,17 @@ const SETTINGS: [&str; 19] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 ];
-const NUMBERS: [(&str, &str); 14] = [
+const NUMBERS: [(&str, &str); 20] = [
     ("RETENTION_DAYS", "30"),
     ("MAX_ENDPOINT_TIMEOUT_SECONDS", "30"),
     ("OVERDUE_SECONDS", "900"),
     ("SETTLE_SECONDS", "120"),
+    ("MAX_ENDPOINTS_PER_TENANT", "1000"),
+    ("MAX_ENDPOINTS_PER_HOST", "100"),
+    ("MAX_ENDPOINTS_REGISTERED_PER_DAY", "5000"),
+    ("MAX_RUNNING_REPLAYS", "20"),
+    ("KEY_EVENTS_PER_SECOND", "0"),
+    ("KEY_EVENTS_BURST", "0"),
     ("INGEST_AUTH", "NONE"),
     ("ALLOW_LOOPBACK", "false"),
     ("INGEST_URL", "https://ingest.example.com/"),

@@ -18,6 +18,7 @@ mod dead_letters;
 mod deliveries;
 mod duplicates;
 mod endpoints;
+mod event_limit;
 mod events;
 mod forged;
 mod health;

@@ -5,6 +5,7 @@
 //! delivery's message that comes twice is dropped by its record.
 
 mod accept;
+mod limit;
 mod settings;
 
 use std::convert::Infallible;
@@ -32,6 +33,9 @@ pub const ROUTES: [Route<Infallible, Call>; 1] =
 
 /// The answer goes out so long before the invocation is ended: a caller that gets none does not know which id to repeat.
 const ANSWER_BEFORE_END: Duration = Duration::from_secs(3);
+
+/// Number of events in a call.
+const EVENTS_PER_CALL: u32 = 1;
 
 /// One invocation of the function.
 struct Invocation {
@@ -66,6 +70,7 @@ async fn route(app: &App, request: &Request, invocation: &Invocation) -> Result<
     match route::find(&ROUTES, request) {
         Some((Access::Key(scope, Call::PostEvent), _)) => {
             let caller = caller(app, request, scope).await?;
+            app.limiter.admit(&caller, EVENTS_PER_CALL).await?;
             request.only_query(&[])?;
             accept::accept(app, &caller, request, invocation).await
         }

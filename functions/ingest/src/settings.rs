@@ -4,11 +4,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pombo_aws::api_keys::ApiKeysTable;
+use pombo_aws::event_limit::EventLimits;
 use pombo_aws::events::EventsTable;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
+use pombo_domain::event_limit::EventLimit;
 use pombo_web::Authenticator;
+
+use crate::limit::Limiter;
 
 /// How the callers of the ingest URL prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct App {
     pub auth: IngestAuth,
     /// Checks API keys.
     pub authenticator: Authenticator,
+    /// How many events a caller may post.
+    pub limiter: Limiter,
     /// Who gets what.
     pub routing: RoutingTable,
     /// What came in.
@@ -54,9 +60,11 @@ impl App {
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
+        let limit = EventLimit::new(settings::value("KEY_EVENTS_PER_SECOND")?, settings::value("KEY_EVENTS_BURST")?);
         Ok(Self {
             auth: settings::value("INGEST_AUTH")?,
             authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
+            limiter: Limiter::new(limit, EventLimits::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?)),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
             events: EventsTable::new(dynamodb, settings::text("EVENTS_TABLE")?),
             queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),

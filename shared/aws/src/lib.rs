@@ -10,6 +10,7 @@ pub mod deliveries;
 pub mod effect;
 pub mod endpoints;
 pub mod error;
+pub mod event_limit;
 pub mod events;
 mod failures;
 pub mod fan_out;

@@ -20,8 +20,8 @@ use crate::time::Timestamp;
 /// How long a block of reserved events may be used.
 pub const BLOCK_LIFETIME: Duration = Duration::from_secs(2);
 
-/// How long a process refuses at most before it asks again whether there is room.
-const LONGEST_REFUSAL: Duration = Duration::from_secs(1);
+/// The longest time for which a process refuses what comes, before it asks again whether there is room.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The burst, unless the stack has its own: what the rate gives in so many seconds.
 const DEFAULT_BURST_SECONDS: u32 = 10;
@@ -55,11 +55,23 @@ pub enum Reservation {
         /// The latest time from which that leaves no debt.
         latest_micros: i64,
     },
-    /// There is no room.
-    Full {
-        /// When there will be, if nobody takes it.
-        until: Timestamp,
-    },
+}
+
+/// There is no room in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom {
+    /// When there will be, if nobody takes it.
+    pub until: Timestamp,
+}
+
+impl Reservation {
+    /// How many events are reserved.
+    #[must_use]
+    pub const fn events(&self) -> u32 {
+        match self {
+            Self::Start { events, .. } | Self::Join { events, .. } => *events,
+        }
+    }
 }
 
 impl EventLimit {
@@ -88,37 +100,45 @@ impl EventLimit {
 
     /// Decides how `wanted` events are reserved at `now`, or fewer, but at least `needed`. More than a burst are let in
     /// when the bucket is full, and are then owed.
-    #[must_use]
-    pub fn reserve(&self, stored: Option<i64>, wanted: u32, needed: u32, now: Timestamp) -> Reservation {
+    ///
+    /// # Errors
+    /// There is no room for what is needed.
+    pub fn reserve(
+        &self,
+        stored: Option<i64>,
+        wanted: u32,
+        needed: u32,
+        now: Timestamp,
+    ) -> Result<Reservation, NoRoom> {
         let (now_micros, interval) = (now.as_millis() * 1000, self.interval_micros());
         let full_at = stored.unwrap_or(now_micros).max(now_micros);
         let room = (now_micros + self.micros(self.burst) - full_at).max(0) / interval;
         let room = u32::try_from(room).unwrap_or(u32::MAX);
         let least = needed.min(self.burst);
         if room < least {
-            let until = full_at + self.micros(least) - self.micros(self.burst);
-            return Reservation::Full { until: Timestamp::from_millis(until.div_euclid(1000) + 1) };
+            let until = full_at.saturating_add(self.micros(least)).saturating_sub(self.micros(self.burst));
+            return Err(NoRoom { until: Timestamp::from_millis(until.div_euclid(1000) + 1) });
         }
         let events = wanted.min(room).max(needed);
-        if stored.is_some_and(|stored| stored >= now_micros) {
+        Ok(if stored.is_some_and(|stored| stored >= now_micros) {
             let latest_micros = now_micros + self.micros(self.burst) - self.micros(events.min(self.burst));
             Reservation::Join { events, by_micros: self.micros(events), latest_micros }
         } else {
             Reservation::Start { events, full_micros: now_micros + self.micros(events) }
-        }
+        })
     }
 
-    /// For how long a process refuses what comes next, when there is room again at `until`: rather until there is room for
-    /// what it wants than until there is room for one, so that a flood does not cost a write for each event.
+    /// For how long a process asks for no more after it got less than it wanted, where there is room again at `until`: rather
+    /// until there is room for what it wants than until there is room for one, so that a flood does not cost a write for each
+    /// event.
     #[must_use]
-    pub fn refusal(&self, until: Timestamp, wanted: u32, now: Timestamp) -> Duration {
+    pub fn pause(&self, until: Timestamp, wanted: u32, now: Timestamp) -> Duration {
         let more = Duration::from_micros(self.micros(wanted.saturating_sub(1)).unsigned_abs());
-        (now.until(until) + more).min(LONGEST_REFUSAL)
+        (now.until(until) + more).min(LONGEST_PAUSE)
     }
 
     const fn interval_micros(&self) -> i64 {
-        1_000_000_i64.div_euclid(self.per_second as i64)
-            + if 1_000_000 % self.per_second == 0 { 0 } else { 1 }
+        1_000_000_i64.div_euclid(self.per_second as i64) + if 1_000_000 % self.per_second == 0 { 0 } else { 1 }
     }
 
     const fn micros(&self, events: u32) -> i64 {
@@ -147,6 +167,12 @@ impl Block {
         Self { wanted, left: size.saturating_sub(events), came: events }
     }
 
+    /// A block for as many events as come: the bucket cannot be asked.
+    #[must_use]
+    pub const fn without_limit(wanted: u32) -> Self {
+        Self { wanted, left: u32::MAX, came: 0 }
+    }
+
     /// Lets so many events in, if the block has them and is not too old.
     pub const fn take(&mut self, events: u32, age: Duration) -> bool {
         self.came = self.came.saturating_add(events);
@@ -159,7 +185,7 @@ impl Block {
 
     /// The same block, when nothing of what was wanted could be had.
     #[must_use]
-    pub const fn refused(self, wanted: u32) -> Self {
+    pub const fn not_given(self, wanted: u32) -> Self {
         Self { wanted, ..self }
     }
 
@@ -198,9 +224,10 @@ mod tests {
     #[test]
     fn what_is_reserved_fits_the_bucket() {
         let limit = limit(10, 20);
-        let start = |events, full| Reservation::Start { events, full_micros: NOW_MICROS + full };
-        let join = |events, by_micros, latest| Reservation::Join { events, by_micros, latest_micros: NOW_MICROS + latest };
-        let full = |millis| Reservation::Full { until: Timestamp::from_millis(NOW.as_millis() + millis) };
+        let start = |events, full| Ok(Reservation::Start { events, full_micros: NOW_MICROS + full });
+        let join =
+            |events, by_micros, latest| Ok(Reservation::Join { events, by_micros, latest_micros: NOW_MICROS + latest });
+        let full = |millis| Err(NoRoom { until: Timestamp::from_millis(NOW.as_millis() + millis) });
         for (stored, wanted, needed, expected) in [
             (None, 5, 1, start(5, 500_000)),
             (Some(-1), 5, 1, start(5, 500_000)),
@@ -240,7 +267,7 @@ mod tests {
             (came(40, 41), SECOND, 50),
             (came(40, 20), 10 * BLOCK_LIFETIME, 2),
             (came(8, 1), 500 * BLOCK_LIFETIME, 1),
-            (came(2, 200).refused(16), SECOND, 32),
+            (came(2, 200).not_given(16), SECOND, 32),
         ] {
             assert_eq!(block.next_size(&limit, age), next, "{block:?} after {age:?}");
         }
@@ -250,16 +277,16 @@ mod tests {
     #[test]
     fn a_process_that_is_refused_waits_for_room_for_a_block_and_at_most_a_second() {
         let until = NOW.plus(Duration::from_millis(100));
-        assert_eq!(limit(100, 0).refusal(until, 1, NOW), Duration::from_millis(100));
-        assert_eq!(limit(100, 0).refusal(until, 11, NOW), Duration::from_millis(200));
-        assert_eq!(limit(1, 0).refusal(until, 11, NOW), SECOND);
+        assert_eq!(limit(100, 0).pause(until, 1, NOW), Duration::from_millis(100));
+        assert_eq!(limit(100, 0).pause(until, 11, NOW), Duration::from_millis(200));
+        assert_eq!(limit(1, 0).pause(until, 11, NOW), SECOND);
     }
 
     /// Processes as the function has them, on one bucket.
     struct Process {
         block: Block,
         since: u64,
-        refused_until: u64,
+        asks_at: u64,
     }
 
     /// Lets an event at `now`, in milliseconds, come to a process; whether it gets in, and whether that took a write.
@@ -268,33 +295,36 @@ mod tests {
         if process.block.take(1, age) {
             return (true, false);
         }
-        if now < process.refused_until {
+        if now < process.asks_at {
             return (false, false);
         }
         let wanted = process.block.next_size(limit, age);
         let at = NOW.plus(Duration::from_millis(now));
         let events = match limit.reserve(*stored, wanted, 1, at) {
-            Reservation::Start { events, full_micros } => {
+            Ok(Reservation::Start { events, full_micros }) => {
                 *stored = Some(full_micros);
                 events
             }
-            Reservation::Join { events, by_micros, latest_micros } => {
+            Ok(Reservation::Join { events, by_micros, latest_micros }) => {
                 assert!(stored.unwrap() <= latest_micros);
                 *stored = stored.map(|stored| stored + by_micros);
                 events
             }
-            Reservation::Full { until } => {
-                process.block = process.block.refused(wanted);
-                process.refused_until = now + limit.refusal(until, wanted, at).as_millis() as u64;
+            Err(NoRoom { until }) => {
+                process.block = process.block.not_given(wanted);
+                process.asks_at = now + limit.pause(until, wanted, at).as_millis() as u64;
                 return (false, true);
             }
         };
+        if events < wanted {
+            process.asks_at = now + limit.pause(at, wanted, at).as_millis() as u64;
+        }
         (process.block, process.since) = (Block::new(wanted, events, 1), now);
         (true, true)
     }
 
     fn processes(count: usize) -> Vec<Process> {
-        (0..count).map(|_| Process { block: Block::default(), since: 0, refused_until: 0 }).collect()
+        (0..count).map(|_| Process { block: Block::default(), since: 0, asks_at: 0 }).collect()
     }
 
     proptest! {

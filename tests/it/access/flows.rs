@@ -21,6 +21,9 @@ const SINCE: &str = "2026-01-31T09:30:00Z";
 /// The lowest level that Lambda's console offers. The template's `LogLevel` allows DEBUG at most.
 const LOWEST_LEVEL: &str = "TRACE";
 
+/// The limit of events for each key.
+pub const EVENTS_PER_SECOND: &str = "10000";
+
 /// The stack, when everything on it has been done once.
 pub async fn driven() -> &'static Stack {
     static DRIVEN: OnceCell<&'static Stack> = OnceCell::const_new();
@@ -44,6 +47,8 @@ async fn drive() -> &'static Stack {
         ("ProbeSeconds", "1"),
         ("OverdueSeconds", "1"),
         ("SettleSeconds", "1"),
+        // More than all that comes here: what is limited is counted.
+        ("KeyEventsPerSecond", EVENTS_PER_SECOND),
     ];
     let stack: &'static Stack = Box::leak(Box::new(Stack::start_with("driven", &quick, options).await));
     // Who subscribes is told of everything: with that, each change writes an event too.

@@ -11,7 +11,7 @@ use pombo_tests::{Call, Stack, Template, scenario};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::access::flows::driven;
+use crate::access::flows::{EVENTS_PER_SECOND, driven};
 
 const FUNCTIONS: [&str; 4] = ["Ingest", "Dispatch", "Replay", "Endpoints"];
 
@@ -143,7 +143,7 @@ fn done_by_lambda(template: &Template, function: &str) -> BTreeSet<String> {
 #[scenario(multi_thread, slow)]
 async fn each_role_allows_the_calls_that_its_function_makes_and_no_others() {
     let stack = driven().await;
-    let template = Template::with(&[]).await;
+    let template = Template::with(&[("KeyEventsPerSecond", EVENTS_PER_SECOND)]).await;
     let functions = functions_by_key(stack).await;
     let calls = stack.proxy.calls(|_| true);
     assert!(calls.len() > 500, "{} calls were seen", calls.len());

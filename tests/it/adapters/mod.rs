@@ -63,10 +63,12 @@ macro_rules! on_backend {
 mod api_keys;
 mod deliveries;
 mod endpoints;
+mod event_limit;
 mod events;
 mod faults;
 mod health;
 mod jobs;
+mod limits;
 mod lists;
 mod queue;
 mod rate_limit;

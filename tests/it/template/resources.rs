@@ -73,6 +73,44 @@ async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
     }
 }
 
+/// Each limit: its parameter, function and variable, and the smallest, the largest and the usual value.
+const LIMITS: [(&str, &str, &str, [u64; 3]); 6] = [
+    ("MaxEndpointsPerTenant", "EndpointsFunction", "MAX_ENDPOINTS_PER_TENANT", [1, 10_000, 1000]),
+    ("MaxEndpointsPerHost", "EndpointsFunction", "MAX_ENDPOINTS_PER_HOST", [1, 10_000, 100]),
+    ("MaxEndpointsRegisteredPerDay", "EndpointsFunction", "MAX_ENDPOINTS_REGISTERED_PER_DAY", [1, 1_000_000, 5000]),
+    ("MaxRunningReplays", "ReplayFunction", "MAX_RUNNING_REPLAYS", [1, 100, 20]),
+    ("KeyEventsPerSecond", "IngestFunction", "KEY_EVENTS_PER_SECOND", [0, 10_000, 0]),
+    ("KeyEventsBurst", "IngestFunction", "KEY_EVENTS_BURST", [0, 100_000, 0]),
+];
+
+#[scenario]
+async fn the_limits_reach_the_functions_that_keep_them_and_have_bounds() {
+    let given = LIMITS.map(|(parameter, ..)| (parameter, "7"));
+    let template = Template::with(&given).await;
+    for (parameter, function, variable, bounds) in LIMITS {
+        let variables = &template.properties(function)["Environment"]["Variables"];
+        assert_eq!(template.number(&variables[variable]), 7, "{parameter}");
+        let definition = &template.json["Parameters"][parameter];
+        let has = ["MinValue", "MaxValue", "Default"].map(|bound| template.number(&definition[bound]));
+        assert_eq!(has, bounds, "{parameter}");
+    }
+}
+
+#[scenario]
+async fn readme_has_every_limit_with_its_usual_value() {
+    let rows: Vec<_> = include_str!("../../../README.md").lines().filter(|line| line.starts_with("| `")).collect();
+    for (parameter, _, _, [_, _, usual]) in LIMITS {
+        let found: Vec<_> = rows.iter().filter(|row| row.starts_with(&format!("| `{parameter}` |"))).collect();
+        assert_eq!(found.len(), 1, "{parameter}");
+        assert!(found[0].starts_with(&format!("| `{parameter}` | {usual} | ")), "{}", found[0]);
+    }
+    let template = Template::with(&[]).await;
+    let parameters = template.json["Parameters"].as_object().unwrap().keys();
+    let limits = parameters.filter(|name| LIMITS.iter().all(|(parameter, ..)| *parameter != name.as_str()));
+    let unknown: Vec<_> = limits.filter(|name| name.starts_with("Max") && !name.ends_with("Seconds")).collect();
+    assert!(unknown.is_empty(), "a limit that README's table does not have: {unknown:?}");
+}
+
 #[scenario]
 async fn who_judges_urls_knows_what_is_open_and_what_is_the_stack_itself() {
     let template = Template::with(&[

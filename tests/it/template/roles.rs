@@ -121,6 +121,18 @@ async fn with_a_key_each_role_may_use_it_through_the_services_that_hold_the_data
     }
 }
 
+#[scenario]
+async fn ingest_may_write_the_buckets_of_callers_where_there_is_a_limit_and_no_event() {
+    let (template, without) = (Template::with(&[("KeyEventsPerSecond", "5")]).await, Template::with(&[]).await);
+    for (role, ..) in ROLES {
+        let mut expected = without.allowed(role);
+        if role == "IngestRole" {
+            expected.insert("dynamodb:UpdateItem EventsTable if dynamodb:LeadingKeys is ~rate#*".to_owned());
+        }
+        assert_eq!(template.allowed(role), expected, "{role}");
+    }
+}
+
 const SUBNETS: [(&str, &str); 2] = [("VpcSubnetIds", "subnet-1,subnet-2"), ("VpcSecurityGroupIds", "sg-1")];
 
 #[scenario]
