@@ -37,6 +37,7 @@ pub fn event(tenant: &str, id: &str, event_type: &str, accepted_at: Timestamp, e
         fingerprint: "print".into(),
         expires_at: clock::now().as_seconds() + 86_400,
         hops: Hops::NONE,
+        posted_by: None,
     }
 }
 

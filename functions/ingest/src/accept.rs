@@ -8,6 +8,7 @@ use pombo_domain::body::{PackedBody, fingerprint};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
+use pombo_domain::posted_by::PostedBy;
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 use pombo_requests::{NewEvent, too_large};
@@ -44,7 +45,8 @@ pub async fn accept(
     // One read decides who gets the event: an endpoint registered before this moment does.
     let routing = app.routing.get(&tenant).await?;
     let fan_out = routing.matching(&new.event_type).map(|route| route.endpoint_id.clone()).collect();
-    let event = event(app, &new, tenant, FanOut::new(fan_out))?;
+    let posted_by = caller.key_id.as_ref().map_or_else(|| PostedBy::arn(&caller.name), PostedBy::key);
+    let event = event(app, &new, tenant, FanOut::new(fan_out), posted_by)?;
     let (event, duplicate) = match app.events.put_new(&event, &invocation.request_id, clock::now()).await? {
         PutEvent::Stored => (event, false),
         PutEvent::Exists(existing) if existing.fingerprint == event.fingerprint => (*existing, true),
@@ -104,7 +106,13 @@ fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn event(app: &App, new: &NewEvent<'_>, tenant: TenantId, fan_out: FanOut) -> Result<Event, Problem> {
+fn event(
+    app: &App,
+    new: &NewEvent<'_>,
+    tenant: TenantId,
+    fan_out: FanOut,
+    posted_by: PostedBy,
+) -> Result<Event, Problem> {
     let accepted_at = clock::now();
     let id = match &new.id {
         Some(id) => id.clone(),
@@ -121,6 +129,7 @@ fn event(app: &App, new: &NewEvent<'_>, tenant: TenantId, fan_out: FanOut) -> Re
         fingerprint: fingerprint(&new.event_type, new.data),
         expires_at: accepted_at.plus(app.retention).as_seconds(),
         hops: new.hops,
+        posted_by: Some(posted_by),
     })
 }
 
@@ -200,6 +209,7 @@ mod tests {
             fingerprint: fingerprint(&event_type, &data),
             expires_at: 2,
             hops: Hops::NONE,
+            posted_by: None,
             event_type: event_type.clone(),
         };
         let problem = id_taken(&event);

@@ -142,6 +142,7 @@ mod tests {
             fingerprint: String::new(),
             expires_at: 2,
             hops: Hops::NONE,
+            posted_by: None,
         }
     }
 

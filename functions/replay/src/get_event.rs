@@ -7,6 +7,7 @@ use pombo_aws::clock;
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
+use pombo_domain::posted_by::PostedBy;
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
@@ -34,6 +35,8 @@ struct EventView<'a> {
     #[serde(rename = "type")]
     event_type: &'a EventType,
     accepted_at: Timestamp,
+    /// The API key, or the signer, that posted it; `null` for an event of Pombo's own.
+    posted_by: Option<&'a PostedBy>,
     data: &'a RawValue,
     deliveries: &'a [DeliveryView],
 }
@@ -96,6 +99,7 @@ fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Proble
             tenant: &event.tenant,
             event_type: &event.event_type,
             accepted_at: event.accepted_at,
+            posted_by: event.posted_by.as_ref(),
             data,
             deliveries,
         };
@@ -134,11 +138,12 @@ mod tests {
             fingerprint: String::new(),
             expires_at: 2,
             hops: Hops::NONE,
+            posted_by: None,
         };
         let pending = DeliveryView::pending(&event, event.delivery_to(endpoint));
         let response = show(&event, vec![pending]).unwrap();
         let expected = format!(
-            r#"{{"id":"evt_1","webhook_id":"acme~evt_1","tenant":"acme","type":"a.b","accepted_at":"1970-01-01T00:00:01.000Z","data":{data},"deliveries":[{{"id":"#
+            r#"{{"id":"evt_1","webhook_id":"acme~evt_1","tenant":"acme","type":"a.b","accepted_at":"1970-01-01T00:00:01.000Z","posted_by":null,"data":{data},"deliveries":[{{"id":"#
         );
         assert!(response.body.starts_with(&expected), "{}", response.body);
         assert!(response.body.contains(r#""status":"pending","round":0,"attempt":0,"#), "{}", response.body);
@@ -150,7 +155,7 @@ mod tests {
     fn an_event_is_found_by_its_webhook_id_too_and_not_by_anothers() {
         let found = |bound: Option<&str>, named: Option<&str>, id: &str| {
             let tenant = |name: &str| name.parse::<TenantId>().unwrap();
-            let caller = Caller { name: "k".into(), tenant: bound.map(tenant), scope: Scope::Ops };
+            let caller = Caller::without_key("k".into(), bound.map(tenant), Scope::Ops);
             let searched = caller.tenant_for(named.map(tenant)).unwrap();
             find(&caller, searched, named.is_some(), id)
                 .map(|(tenant, id)| format!("{tenant} {id}"))
@@ -193,6 +198,7 @@ mod tests {
             fingerprint: String::new(),
             expires_at: 2,
             hops: Hops::NONE,
+            posted_by: None,
         };
         let routing = |routes| RoutingRecord { routes, ..RoutingRecord::empty("acme".parse().unwrap()) };
         let routes = vec![route(1, "x"), route(2, "*"), route(3, "a.*")];

@@ -232,6 +232,9 @@ fn to_item(event: &Event, writer: &str) -> Item {
     if !event.hops.is_none() {
         item.insert("hops".into(), number(event.hops));
     }
+    if let Some(by) = &event.posted_by {
+        item.insert("posted_by".into(), text(by));
+    }
     item
 }
 
@@ -261,5 +264,6 @@ fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error:
         fingerprint: item.take("fingerprint")?,
         expires_at: item.take("expires_at")?,
         hops: item.take_optional("hops")?.unwrap_or_default(),
+        posted_by: item.take_optional("posted_by")?,
     })
 }

@@ -117,6 +117,7 @@ mod tests {
             fingerprint: String::new(),
             expires_at: 0,
             hops: "2".parse().unwrap(),
+            posted_by: None,
         };
         endpoints.iter().map(|endpoint| message(&event, endpoint, Some(1), Some(&event.body))).collect()
     }

@@ -6,6 +6,7 @@ use crate::event_type::EventType;
 use crate::hops::Hops;
 use crate::ids::{EndpointId, EventId, TenantId};
 use crate::invalid::Invalid;
+use crate::posted_by::PostedBy;
 use crate::time::Timestamp;
 use crate::webhook_id::WebhookId;
 
@@ -67,6 +68,8 @@ pub struct Event {
     pub expires_at: i64,
     /// How many times Pombo has sent it on before.
     pub hops: Hops,
+    /// Who posted it; `None` for an event of Pombo's own.
+    pub posted_by: Option<PostedBy>,
 }
 
 impl Event {

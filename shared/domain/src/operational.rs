@@ -276,6 +276,7 @@ fn whole<T: Serialize>(
         fingerprint: fingerprint(&event_type, &data),
         expires_at: times.expires_at,
         hops: Hops::NONE,
+        posted_by: None,
         event_type,
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn event() -> Event {
         fingerprint: "print".into(),
         expires_at: tomorrow(),
         hops: Hops::NONE,
+        posted_by: None,
     }
 }
 

@@ -69,6 +69,7 @@ async fn a_health_and_what_goes_with_it_are_written_together_or_not_at_all(on: &
         fingerprint: "print".into(),
         expires_at: tomorrow(),
         hops: Hops::NONE,
+        posted_by: None,
     };
     for (seen, failures, is_written) in [(0, 1, true), (0, 2, false), (1, 3, true), (1, 4, false)] {
         let (seen, event) = (Health { rev: seen, ..Health::good() }, event());

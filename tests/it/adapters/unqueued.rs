@@ -59,6 +59,7 @@ fn event() -> Event {
         fingerprint: "print".into(),
         expires_at: tomorrow(),
         hops: Hops::NONE,
+        posted_by: None,
     }
 }
 

@@ -85,6 +85,7 @@ impl Field {
             fingerprint: String::new(),
             expires_at: begun.plus(Duration::from_secs(864_000)).as_seconds(),
             hops: Hops::NONE,
+            posted_by: None,
         };
         let all: Vec<_> = (0..rows.div_ceil(endpoints.len())).map(event).collect();
         futures::stream::iter(&all)
