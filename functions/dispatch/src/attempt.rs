@@ -51,7 +51,7 @@ pub async fn attempt(
                 (HOPS_HEADER, hops.next().to_string()),
             ];
             headers.extend(endpoint.headers.reveal().map(|(name, value)| (name, value.to_owned())));
-            app.sender.post(&endpoint.url, &headers, body, timeout).await
+            app.sender.post(&endpoint.url, endpoint.url_set_by, &headers, body, timeout).await
         }
     };
     let jitter = Jitter::from_random(clock::random_bits());

@@ -29,6 +29,7 @@ mod tls;
 use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
+use pombo_domain::endpoint::SetBy;
 use pombo_domain::hops::{HOPS_HEADER, Hops};
 use pombo_domain::outcome::{Answer, Outcome, RefusedBy, SUCCESS_ANSWER};
 use reqwest::Response;
@@ -69,6 +70,15 @@ impl Exchange {
 /// Makes the requests.
 #[derive(Debug)]
 pub struct HttpSender {
+    /// To URLs that a tenant's key has set.
+    tenants: Lane,
+    /// To URLs that a key for the whole stack has set.
+    stacks: Lane,
+}
+
+/// Requests under one address policy. A connection that was opened under one policy never serves requests under another.
+#[derive(Debug)]
+struct Lane {
     clients: Clients,
     policy: AddressPolicy,
 }
@@ -84,28 +94,42 @@ impl HttpSender {
     }
 
     fn with(policy: AddressPolicy, tls: rustls::ClientConfig, lookup: Lookup, limits: Limits) -> Self {
-        let resolver = Resolver::new(policy.clone(), lookup);
-        Self { clients: Clients::new(tls, resolver, limits), policy }
+        let lane = |set_by| {
+            let policy = policy.for_url_set_by(set_by);
+            let resolver = Resolver::new(policy.clone(), Lookup::clone(&lookup));
+            Lane { clients: Clients::new(tls.clone(), resolver, limits), policy }
+        };
+        Self { tenants: lane(SetBy::Tenant), stacks: lane(SetBy::Stack) }
     }
 
-    /// Posts `body` under one deadline for everything from name resolution to the end.
+    const fn lane(&self, set_by: SetBy) -> &Lane {
+        match set_by {
+            SetBy::Tenant => &self.tenants,
+            SetBy::Stack => &self.stacks,
+        }
+    }
+
+    /// Posts `body` to a URL, under the policy that its setter has and one deadline for everything from name resolution to
+    /// the end.
     ///
     /// The request carries `headers`, `user-agent`, `accept`, and what HTTP itself needs (`host`, `content-length`).
     pub async fn post(
         &self,
         url: &EndpointUrl,
+        set_by: SetBy,
         headers: &[(&str, String)],
         body: Vec<u8>,
         timeout: Duration,
     ) -> Exchange {
         let started = Instant::now();
         let deadline = started + timeout;
+        let lane = self.lane(set_by);
         // A resolver never sees an address in a URL, so the URL itself is judged, and again each time.
-        if let Err(refusal) = url.judge(&self.policy) {
+        if let Err(refusal) = url.judge(&lane.policy) {
             return Exchange::without_answer(Outcome::refused(&refusal, RefusedBy::Url), started.elapsed());
         }
         let request = Request { url, headers: header_map(headers), body, deadline };
-        let Sent { result, redelivered } = send::send(&self.clients, &request).await;
+        let Sent { result, redelivered } = send::send(&lane.clients, &request).await;
         let exchange = match result {
             Err(outcome) => Exchange::without_answer(outcome, started.elapsed()),
             Ok(response) => read(response, started.elapsed(), deadline).await,

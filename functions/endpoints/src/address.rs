@@ -11,10 +11,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl, OwnServer, Refusal, Rule};
+use pombo_domain::endpoint::SetBy;
 use pombo_domain::invalid::InvalidField;
-
+use pombo_requests::Rules;
 use pombo_requests::fields::refused;
-use pombo_web::Request;
+use pombo_web::{Caller, Request};
 
 /// How long a name server may take; a name that needs longer counts as one that does not resolve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,15 +38,30 @@ impl Resolve for SystemResolver {
 }
 
 /// Refuses a URL that is not delivered to, or whose name has an address that is not. The URL may have been accepted long
-/// ago, under another policy.
-pub async fn check(url: &EndpointUrl, policy: &AddressPolicy, resolver: &impl Resolve) -> Result<(), InvalidField> {
-    url.judge(policy).map_err(|refusal| refused(&refusal))?;
+/// ago, under another policy. A caller that is bound to a tenant is not told the address.
+pub async fn check(
+    url: &EndpointUrl,
+    rules: &Rules,
+    caller: &Caller,
+    set_by: SetBy,
+    resolver: &impl Resolve,
+) -> Result<(), InvalidField> {
+    let judged = judge(url, &rules.addresses.for_url_set_by(set_by), resolver).await;
+    judged.map_err(|refusal| match caller.tenant {
+        None => refused(&refusal),
+        Some(_) => refused(&refusal.without_address()),
+    })
+}
+
+/// The URL's own rules, and those of the addresses of its name.
+async fn judge(url: &EndpointUrl, policy: &AddressPolicy, resolver: &impl Resolve) -> Result<(), Refusal> {
+    url.judge(policy)?;
     // A literal address was judged with the URL.
     let Some(host) = url.as_url().domain() else { return Ok(()) };
     let Ok(addresses) = resolver.resolve(host).await else { return Ok(()) };
     match policy.judge_resolved(host, &addresses) {
         Err(Refusal { rule: Rule::NoAddress, .. }) | Ok(()) => Ok(()),
-        Err(refusal) => Err(refused(&refusal)),
+        Err(refusal) => Err(refusal),
     }
 }
 
@@ -66,6 +82,7 @@ mod tests {
 
     use super::cases::{ADDRESSES, LITERAL_HOSTS, NAMES, OK, URLS};
     use super::*;
+    use crate::samples;
 
     struct Answers(io::Result<Vec<IpAddr>>);
 
@@ -86,14 +103,14 @@ mod tests {
     async fn registered(text: &str, addresses: &[&str]) -> Result<EndpointUrl, InvalidField> {
         let policy = AddressPolicy::production();
         let url = fields::public_url(text, &policy)?;
-        check(&url, &policy, &answers(addresses)).await?;
+        judged(&url, &policy, answers(addresses)).await?;
         Ok(url)
     }
 
     /// What an endpoint that is there goes through before a test.
     async fn tested(text: &str, addresses: &[&str]) -> Result<(), InvalidField> {
         let Ok(url) = EndpointUrl::from_stored(text) else { return Err(refused(&refusal(text))) };
-        check(&url, &AddressPolicy::production(), &answers(addresses)).await
+        judged(&url, &AddressPolicy::production(), answers(addresses)).await
     }
 
     fn refusal(text: &str) -> Refusal {
@@ -168,7 +185,7 @@ mod tests {
         let error = fields::public_url(url, &policy).unwrap_err();
         assert!(error.field == "url" && error.rule.contains("each delivery would be a new event"), "{error:?}");
         let stored = EndpointUrl::from_stored(url).unwrap();
-        assert_eq!(check(&stored, &policy, &answers(&["93.184.215.14"])).await, Err(error));
+        assert_eq!(judged(&stored, &policy, answers(&["93.184.215.14"])).await, Err(error));
     }
 
     #[tokio::test]
@@ -176,49 +193,75 @@ mod tests {
         let policy = AddressPolicy::production().allowing("10.1.0.0/16").unwrap();
         for url in ["https://orders.internal/", "https://orders/", "https://orders.example.com:8443/"] {
             for listed in [&["10.1.0.1"][..], &["10.1.0.1", "10.1.255.255"], &[]] {
-                assert_eq!(judged(url, &policy, answers(listed)).await, Ok(()), "{url} at {listed:?}");
+                assert_eq!(judged_text(url, &policy, answers(listed)).await, Ok(()), "{url} at {listed:?}");
             }
             for other in [&["10.2.0.1"][..], &["10.1.0.1", "10.2.0.1"], &["10.1.0.1", "127.0.0.1"]] {
-                assert!(judged(url, &policy, answers(other)).await.is_err(), "{url} at {other:?}");
+                assert!(judged_text(url, &policy, answers(other)).await.is_err(), "{url} at {other:?}");
             }
         }
-        assert!(judged("https://orders.internal/", &policy, answers(&["93.184.215.14"])).await.is_err());
+        assert!(judged_text("https://orders.internal/", &policy, answers(&["93.184.215.14"])).await.is_err());
     }
 
-    async fn judged(url: &str, policy: &AddressPolicy, resolver: Answers) -> Result<(), InvalidField> {
-        check(&EndpointUrl::parse(url, policy).unwrap(), policy, &resolver).await
+    async fn judged_text(url: &str, policy: &AddressPolicy, resolver: Answers) -> Result<(), InvalidField> {
+        judged(&EndpointUrl::parse(url, policy).unwrap(), policy, resolver).await
+    }
+
+    /// As the stack's callers are told.
+    async fn judged(url: &EndpointUrl, policy: &AddressPolicy, resolver: Answers) -> Result<(), InvalidField> {
+        let rules = Rules { addresses: policy.clone(), ..samples::rules() };
+        check(url, &rules, &samples::caller(None), SetBy::Stack, &resolver).await
+    }
+
+    #[tokio::test]
+    async fn a_tenant_is_told_neither_the_address_nor_its_network() {
+        let rules =
+            Rules { addresses: AddressPolicy::production().allowing("10.1.0.0/16").unwrap(), ..samples::rules() };
+        let url = EndpointUrl::from_stored("https://hooks.example.com/").unwrap();
+        for addresses in [&["10.1.0.1"][..], &["10.2.0.1"], &["fd00::1"], &["93.184.215.14", "100.64.0.1"]] {
+            let told = |tenant, set_by| {
+                let (caller, rules, url) = (samples::caller(tenant), &rules, &url);
+                async move { check(url, rules, &caller, set_by, &answers(addresses)).await }
+            };
+            let rule = "must be a public https URL: hooks.example.com has an address that is not public".to_owned();
+            let expected = Err(InvalidField { field: "url".to_owned(), rule });
+            assert_eq!(told(Some("acme"), SetBy::Tenant).await, expected, "{addresses:?}");
+            if addresses != ["10.1.0.1"] {
+                assert_eq!(told(Some("acme"), SetBy::Stack).await, expected, "{addresses:?}");
+                assert!(told(None, SetBy::Stack).await.unwrap_err().rule.contains("(an address of"), "{addresses:?}");
+            }
+        }
     }
 
     #[tokio::test]
     async fn one_refused_address_refuses_the_name_and_says_why() {
         let policy = AddressPolicy::production();
         for addresses in [&["10.0.0.1"][..], &["93.184.215.14", "10.0.0.1"], &["::1"], &["169.254.169.254"]] {
-            let error = judged("https://example.com/", &policy, answers(addresses)).await.unwrap_err();
+            let error = judged_text("https://example.com/", &policy, answers(addresses)).await.unwrap_err();
             assert_eq!(error.field, "url");
             assert!(error.rule.contains("an address of example.com"), "{}", error.rule);
         }
-        assert_eq!(judged("https://example.com/", &policy, answers(&["93.184.215.14"])).await, Ok(()));
+        assert_eq!(judged_text("https://example.com/", &policy, answers(&["93.184.215.14"])).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_yet_is_accepted() {
         let policy = AddressPolicy::production();
-        assert_eq!(judged("https://example.com/", &policy, answers(&[])).await, Ok(()));
+        assert_eq!(judged_text("https://example.com/", &policy, answers(&[])).await, Ok(()));
         let failed = Answers(Err(io::ErrorKind::TimedOut.into()));
-        assert_eq!(judged("https://example.com/", &policy, failed).await, Ok(()));
+        assert_eq!(judged_text("https://example.com/", &policy, failed).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_literal_address_asks_no_resolver() {
         let policy = AddressPolicy::production();
-        assert_eq!(judged("https://93.184.215.14/", &policy, answers(&["10.0.0.1"])).await, Ok(()));
+        assert_eq!(judged_text("https://93.184.215.14/", &policy, answers(&["10.0.0.1"])).await, Ok(()));
     }
 
     #[tokio::test]
     async fn the_local_stack_may_use_loopback_and_nothing_else() {
         let policy = AddressPolicy::local();
-        assert_eq!(judged("http://localhost:8080/", &policy, answers(&["127.0.0.1", "::1"])).await, Ok(()));
-        assert!(judged("http://localhost:8080/", &policy, answers(&["10.0.0.1"])).await.is_err());
+        assert_eq!(judged_text("http://localhost:8080/", &policy, answers(&["127.0.0.1", "::1"])).await, Ok(()));
+        assert!(judged_text("http://localhost:8080/", &policy, answers(&["10.0.0.1"])).await.is_err());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //! A patch that changes nothing leaves the version as it is.
 
 use pombo_domain::endpoint::Endpoint;
-use pombo_requests::Patch;
+use pombo_requests::{Patch, set_by};
 use pombo_web::{Caller, Problem, Request, Response};
 
 use crate::App;
@@ -14,12 +14,12 @@ use crate::view::EndpointView;
 
 /// Changes an endpoint. A new URL is judged as that of a new endpoint is.
 pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> Result<Response, Problem> {
-    let patch = Patch::read(request, &app.rules)?;
+    let patch = Patch::read(request, caller, &app.rules)?;
     if let Some(url) = &patch.url {
         // First the endpoint: nobody learns what a name resolves to here without one.
         find(app, caller, id).await?;
         address::not_here(url, request)?;
-        address::check(url, &app.rules.addresses, &SystemResolver).await?;
+        address::check(url, &app.rules, caller, set_by(caller), &SystemResolver).await?;
     }
     let key = random()?;
     let patched = |endpoint: &Endpoint, now| {

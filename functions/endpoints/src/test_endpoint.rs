@@ -40,7 +40,7 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
     nothing(request)?;
     let endpoint = find(app, caller, id).await?;
     check_active(&endpoint)?;
-    address::check(&endpoint.url, &app.rules.addresses, &SystemResolver).await?;
+    address::check(&endpoint.url, &app.rules, caller, endpoint.url_set_by, &SystemResolver).await?;
     let now = clock::now();
     let event = ping(&endpoint, EventId::generate(random()?), now, app.rules.retention);
     // The id is random, so that it also tells this call's own writes from another's.

@@ -31,6 +31,26 @@ pub enum EndpointStatus {
     Deleted,
 }
 
+/// Who last set an endpoint's URL. The networks that the operator lists are open to the stack's URLs alone: a tenant must
+/// not be able to look around in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetBy {
+    /// A key that is bound to a tenant.
+    #[default]
+    Tenant,
+    /// A key for the whole stack.
+    Stack,
+}
+
+impl SetBy {
+    /// Whether it is a tenant's key.
+    #[must_use]
+    pub fn is_tenant(&self) -> bool {
+        *self == Self::Tenant
+    }
+}
+
 /// When an endpoint was paused, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
@@ -54,6 +74,9 @@ pub struct Endpoint {
     /// Where requests go; judged when it was registered, and again with each attempt.
     #[serde(deserialize_with = "EndpointUrl::deserialize_stored")]
     pub url: EndpointUrl,
+    /// Who set `url` last.
+    #[serde(default, skip_serializing_if = "SetBy::is_tenant")]
+    pub url_set_by: SetBy,
     /// What it subscribes to.
     pub event_types: Vec<Pattern>,
     /// Headers of its own on each request.

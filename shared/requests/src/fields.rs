@@ -1,8 +1,9 @@
 //! The rules of fields, as several bodies share them. Each error names the field and the rule.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use pombo_domain::address::{AddressPolicy, EndpointUrl, Refusal};
+use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::TenantId;
@@ -55,8 +56,8 @@ pub fn public_url(text: &str, policy: &AddressPolicy) -> Result<EndpointUrl, Inv
     EndpointUrl::parse(text, policy).map_err(|refusal| refused(&refusal))
 }
 
-/// What the caller is told of a URL that the policy refuses.
-pub fn refused(refusal: &Refusal) -> InvalidField {
+/// What the caller is told of a URL that the policy refuses, for this reason.
+pub fn refused(refusal: &impl Display) -> InvalidField {
     InvalidField { field: "url".to_owned(), rule: format!("must be a public https URL: {refusal}") }
 }
 

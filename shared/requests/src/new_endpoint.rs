@@ -1,7 +1,7 @@
 //! The body of `POST /v1/endpoints`.
 
 use pombo_domain::address::EndpointUrl;
-use pombo_domain::endpoint::{DEFAULT_TIMEOUT_SECONDS, Endpoint, EndpointStatus};
+use pombo_domain::endpoint::{DEFAULT_TIMEOUT_SECONDS, Endpoint, EndpointStatus, SetBy};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::{EndpointId, TenantId};
@@ -14,7 +14,7 @@ use pombo_domain::unknown::Unknown;
 use pombo_web::{Caller, Problem, Request};
 
 use crate::json::Value;
-use crate::{Rules, body, fields};
+use crate::{Rules, body, fields, set_by};
 
 /// The version of an endpoint that was never changed.
 const FIRST_VERSION: u64 = 1;
@@ -27,6 +27,8 @@ pub struct NewEndpoint {
     name: String,
     /// Where requests will go.
     pub url: EndpointUrl,
+    /// Who sets it.
+    pub url_set_by: SetBy,
     event_types: Vec<Pattern>,
     headers: CustomHeaders,
     retry_policy: RetryPolicy,
@@ -44,7 +46,8 @@ impl NewEndpoint {
     /// 400 with every field that breaks a rule, 403 for a tenant that the caller may not act for.
     pub fn read(request: &Request, caller: &Caller, rules: &Rules) -> Result<Self, Problem> {
         let mut body = body::object(request)?;
-        let url = body.required("url", |value| fields::url(value, &rules.addresses));
+        let addresses = rules.addresses_for(caller);
+        let url = body.required("url", |value| fields::url(value, &addresses));
         let event_types = body.required("event_types", fields::event_types);
         let tenant = body.optional("tenant", Value::parsed);
         let name = body.optional("name", fields::name);
@@ -64,6 +67,7 @@ impl NewEndpoint {
             tenant,
             name: name?.unwrap_or_default(),
             url: url?,
+            url_set_by: set_by(caller),
             event_types,
             headers: headers?.unwrap_or_default(),
             retry_policy: retry_policy?.unwrap_or_default(),
@@ -81,6 +85,7 @@ impl NewEndpoint {
             tenant: self.tenant,
             name: self.name,
             url: self.url,
+            url_set_by: self.url_set_by,
             event_types: self.event_types,
             headers: self.headers,
             retry_policy: self.retry_policy,
@@ -144,6 +149,7 @@ mod tests {
             addresses: AddressPolicy::production(),
             retention: Duration::from_secs(30 * 86_400),
             longest_timeout: 5,
+            keys_per_tenant: 1,
         };
         let request = samples::request(with("name", Value::Null));
         assert_eq!(NewEndpoint::read(&request, &samples::caller(None), &rules).unwrap().timeout_seconds, 5);
@@ -265,6 +271,18 @@ mod tests {
             let problem = read(&format!("{{{right},{more}}}"), None).unwrap_err();
             assert_eq!(samples::named(&problem), (400, field), "{more}: {problem:?}");
             assert!(problem.errors[0].rule.starts_with("must be given once"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_listed_network_is_open_to_the_stacks_keys_alone() {
+        let rules =
+            Rules { addresses: AddressPolicy::production().allowing("10.1.0.0/16").unwrap(), ..samples::rules() };
+        for url in ["https://10.1.2.3/", "https://orders.internal/", "https://orders/"] {
+            let body = json!({"url": url, "event_types": ["*"]}).to_string();
+            let read = |tenant| NewEndpoint::read(&samples::request(&*body), &samples::caller(tenant), &rules);
+            assert_eq!(read(None).unwrap().url_set_by, SetBy::Stack, "{url}");
+            assert_eq!(samples::named(&read(Some("acme")).unwrap_err()), (400, "url"), "{url}");
         }
     }
 

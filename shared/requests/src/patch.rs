@@ -4,7 +4,7 @@
 //! so there is nothing to merge with that the caller could see.
 
 use pombo_domain::address::EndpointUrl;
-use pombo_domain::endpoint::Endpoint;
+use pombo_domain::endpoint::{Endpoint, SetBy};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::TenantId;
@@ -13,15 +13,17 @@ use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::Schemes;
 use pombo_domain::time::Timestamp;
-use pombo_web::{Problem, Request};
+use pombo_web::{Caller, Problem, Request};
 
-use crate::{Rules, body, fields};
+use crate::{Rules, body, fields, set_by};
 
 /// The fields to change, each of which keeps its rules.
 #[derive(Debug, Default)]
 pub struct Patch {
     /// The new URL, judged as far as that goes without resolving its name.
     pub url: Option<EndpointUrl>,
+    /// Who sets it.
+    set_by: SetBy,
     event_types: Option<Vec<Pattern>>,
     name: Option<String>,
     headers: Option<CustomHeaders>,
@@ -37,9 +39,10 @@ impl Patch {
     ///
     /// # Errors
     /// 400 with every field that breaks a rule.
-    pub fn read(request: &Request, rules: &Rules) -> Result<Self, Problem> {
+    pub fn read(request: &Request, caller: &Caller, rules: &Rules) -> Result<Self, Problem> {
         let mut body = body::object(request)?;
-        let url = body.given("url", |value| fields::url(value, &rules.addresses));
+        let addresses = rules.addresses_for(caller);
+        let url = body.given("url", |value| fields::url(value, &addresses));
         let event_types = body.given("event_types", fields::event_types);
         let name = body.given("name", fields::name);
         let headers = body.given("headers", fields::headers);
@@ -53,6 +56,7 @@ impl Patch {
         body.end()?;
         Ok(Self {
             url: url?,
+            set_by: set_by(caller),
             event_types: event_types?,
             name: name?,
             headers: headers?,
@@ -72,6 +76,7 @@ impl Patch {
     pub fn apply(&self, endpoint: &Endpoint, key: [u8; 32], now: Timestamp) -> Endpoint {
         let kept = endpoint.clone();
         Endpoint {
+            url_set_by: self.url_set_by(endpoint),
             url: self.url.clone().unwrap_or(kept.url),
             event_types: self.event_types.clone().unwrap_or(kept.event_types),
             name: self.name.clone().unwrap_or(kept.name),
@@ -84,6 +89,15 @@ impl Patch {
             },
             rate_limit: self.rate_limit.map_or(kept.rate_limit, |given| limited(given, endpoint)),
             ..kept
+        }
+    }
+
+    /// Who has set the URL of the patched endpoint. A tenant that sends the URL as it is leaves it as it was set; the
+    /// stack makes it its own.
+    fn url_set_by(&self, endpoint: &Endpoint) -> SetBy {
+        match &self.url {
+            Some(url) if self.set_by == SetBy::Stack || *url != endpoint.url => self.set_by,
+            _ => endpoint.url_set_by,
         }
     }
 }
@@ -103,11 +117,33 @@ mod tests {
     use crate::samples;
 
     fn read(body: &str) -> Result<Patch, Problem> {
-        Patch::read(&samples::request(body), &samples::rules())
+        Patch::read(&samples::request(body), &samples::caller(None), &samples::rules())
     }
 
     fn patched(body: &str) -> Endpoint {
         read(body).unwrap().apply(&samples::endpoint(), [9; 32], samples::NOW)
+    }
+
+    #[test]
+    fn a_url_is_the_stacks_until_a_tenant_sets_another_one() {
+        let patched = |tenant, body: &str, endpoint: &Endpoint| {
+            let patch = Patch::read(&samples::request(body), &samples::caller(tenant), &samples::rules()).unwrap();
+            patch.apply(endpoint, [9; 32], samples::NOW).url_set_by
+        };
+        let of_the_stack = Endpoint { url_set_by: SetBy::Stack, ..samples::endpoint() };
+        let of_a_tenant = Endpoint { url_set_by: SetBy::Tenant, ..samples::endpoint() };
+        let same = json!({"url": samples::endpoint().url}).to_string();
+        let other = r#"{"url":"https://example.org/"}"#;
+        for (endpoint, tenant, body, expected) in [
+            (&of_the_stack, Some("acme"), r#"{"name":"n"}"#, SetBy::Stack),
+            (&of_the_stack, Some("acme"), &*same, SetBy::Stack),
+            (&of_the_stack, Some("acme"), other, SetBy::Tenant),
+            (&of_a_tenant, None, r#"{"name":"n"}"#, SetBy::Tenant),
+            (&of_a_tenant, None, &*same, SetBy::Stack),
+            (&of_a_tenant, None, other, SetBy::Stack),
+        ] {
+            assert_eq!(patched(tenant, body, endpoint), expected, "{tenant:?} {body} {:?}", endpoint.url_set_by);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pombo_aws::endpoints::{Change, Changed, EndpointsTable};
 use pombo_aws::jobs::JobsTable;
 use pombo_aws::routing::RoutingTable;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
-use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus, SetBy};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::TenantId;
 use pombo_domain::job::{Job, JobKey, JobKind};
@@ -75,6 +75,7 @@ pub(super) fn endpoint() -> Endpoint {
         tenant: unique("t").parse().unwrap(),
         name: "ünicode".into(),
         url: EndpointUrl::parse("https://example.com/hook?a=%20b", &AddressPolicy::production()).unwrap(),
+        url_set_by: SetBy::Tenant,
         event_types: vec!["student.*".parse().unwrap(), "*".parse().unwrap()],
         headers: CustomHeaders::new(headers).unwrap(),
         retry_policy: RetryPolicy::custom(vec![1.0, 2.5], 30 * DAY).unwrap(),

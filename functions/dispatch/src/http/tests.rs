@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
+use pombo_domain::endpoint::SetBy;
 use pombo_domain::outcome::{Detail, Outcome, RefusedBy};
 use rustls::RootCertStore;
 use tokio::time::Instant;
@@ -58,7 +59,9 @@ fn always(addresses: &[IpAddr]) -> Lookup {
 async fn post(sender: &HttpSender, url: &str, deadline: Duration) -> Exchange {
     let url = EndpointUrl::from_stored(url).unwrap();
     let started = Instant::now();
-    let exchange = sender.post(&url, &[("content-type", "application/json".to_owned())], BODY.to_vec(), deadline).await;
+    let exchange = sender
+        .post(&url, SetBy::Stack, &[("content-type", "application/json".to_owned())], BODY.to_vec(), deadline)
+        .await;
     let took = started.elapsed();
     assert!(took < deadline + LATE, "{took:?} of {deadline:?}: {exchange:?}");
     exchange

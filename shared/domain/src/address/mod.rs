@@ -35,6 +35,8 @@ use std::net::IpAddr;
 use ::url::Host;
 use ipnet::IpNet;
 
+use crate::endpoint::SetBy;
+
 pub use domains::{LOCALHOST, SPECIAL_DOMAINS, SpecialDomain};
 pub use mask::mask_url;
 pub use own::OwnServer;
@@ -67,6 +69,15 @@ impl AddressPolicy {
     /// Public addresses and this machine's loopback.
     pub fn local() -> Self {
         AddressPolicy { loopback: true, ..AddressPolicy::default() }
+    }
+
+    /// The part of the policy that holds for a URL, by who set it: the listed networks are open to the stack's URLs alone.
+    #[must_use]
+    pub fn for_url_set_by(&self, set_by: SetBy) -> Self {
+        match set_by {
+            SetBy::Stack => self.clone(),
+            SetBy::Tenant => AddressPolicy { allowed: Vec::new(), ..self.clone() },
+        }
     }
 
     /// Judges one address that is about to be connected to.

@@ -187,6 +187,8 @@ pub struct Refusal {
     /// What broke it: an address, a host, a port, a scheme. Never more of the URL than that, and no more of it than 310
     /// bytes.
     pub subject: String,
+    /// The name that resolved to the address, where an address broke the rule and was not in the URL itself.
+    pub resolved_from: Option<String>,
 }
 
 impl Refusal {
@@ -196,11 +198,22 @@ impl Refusal {
             subject.truncate(subject.floor_char_boundary(LONGEST_SUBJECT));
             subject.push('…');
         }
-        Refusal { rule, subject }
+        Refusal { rule, subject, resolved_from: None }
     }
 
     /// The same refusal of an address, saying which name it was an address of.
     pub(super) fn resolved_from(self, host: &str) -> Self {
-        Refusal::new(self.rule, format_args!("{} (an address of {host})", self.subject))
+        let resolved_from = Some(host.to_owned());
+        Refusal { resolved_from, ..Refusal::new(self.rule, format_args!("{} (an address of {host})", self.subject)) }
+    }
+
+    /// The same for a reader who must not learn what names resolve to here: a resolver inside of a private network knows
+    /// names and addresses that are nobody else's business.
+    #[must_use]
+    pub fn without_address(&self) -> String {
+        match &self.resolved_from {
+            Some(host) => format!("{host} has an address that is not public"),
+            None => self.to_string(),
+        }
     }
 }

@@ -23,7 +23,7 @@ fn resolving(lookup: Lookup) -> HttpSender {
 /// The id of the rule that refuses to send there.
 async fn rule(sender: &HttpSender, url: &EndpointUrl) -> String {
     // A literal that is not refused would be connected to; so it is judged as the sender does, and left at that.
-    if url.as_url().domain().is_none() && url.judge(&sender.policy).is_ok() {
+    if url.as_url().domain().is_none() && url.judge(&sender.stacks.policy).is_ok() {
         return OK.to_owned();
     }
     match post(sender, url.as_str(), SECOND).await.outcome {
@@ -101,6 +101,16 @@ async fn the_stack_s_own_ingest_url_is_refused_and_a_listed_network_is_not() {
         ("https://orders.internal/", OK),
     ] {
         assert_eq!(rule(&sender, &EndpointUrl::from_stored(url).unwrap()).await, expected, "{url}");
+    }
+    for url in ["https://10.1.0.1/", "https://orders.internal/"] {
+        let url = EndpointUrl::from_stored(url).unwrap();
+        let exchange = sender.post(&url, SetBy::Tenant, &[], Vec::new(), SECOND).await;
+        assert_eq!(kind(&exchange.outcome), "refused", "a listed network is closed to a tenant's URL: {exchange:?}");
+    }
+    for url in ["https://10.1.0.1/", "https://orders.internal/"] {
+        let url = EndpointUrl::from_stored(url).unwrap();
+        let exchange = sender.post(&url, SetBy::Tenant, &[], Vec::new(), SECOND).await;
+        assert_eq!(kind(&exchange.outcome), "refused", "a listed network is closed to a tenant's URL: {exchange:?}");
     }
     let resolver = |ips: &[[u8; 4]]| {
         let addresses: Vec<IpAddr> = ips.iter().map(|ip| (*ip).into()).collect();

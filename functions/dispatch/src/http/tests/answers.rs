@@ -163,7 +163,7 @@ async fn a_refusal_that_comes_before_the_whole_request_was_sent_is_the_answer() 
     })
     .await;
     let url = EndpointUrl::from_stored(&receiver.url()).unwrap();
-    let exchange = sender().post(&url, &[], vec![b'x'; 8 << 20], SECOND).await;
+    let exchange = sender().post(&url, SetBy::Stack, &[], vec![b'x'; 8 << 20], SECOND).await;
     assert_eq!((exchange.outcome, exchange.answer), (status(413), Some("big".into())));
 }
 

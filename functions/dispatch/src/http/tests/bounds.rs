@@ -233,7 +233,7 @@ async fn exchange(root: &CertificateDer<'static>, url: &EndpointUrl, at_once: us
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
     let started = Instant::now();
-    let posts = senders.iter().map(|sender| sender.post(url, &headers, body.clone(), DEADLINE));
+    let posts = senders.iter().map(|sender| sender.post(url, SetBy::Stack, &headers, body.clone(), DEADLINE));
     let exchange = futures::future::join_all(posts).await.pop().unwrap();
     let took = started.elapsed();
     // A connection that was given up may still be read from.

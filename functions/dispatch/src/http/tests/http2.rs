@@ -256,7 +256,7 @@ async fn a_receiver_that_never_lets_the_body_through_times_out() {
     })
     .await;
     let url = EndpointUrl::from_stored(&url(&receiver, NAME)).unwrap();
-    let exchange = sender.post(&url, &[], vec![b'x'; 350 * 1024], SECOND).await;
+    let exchange = sender.post(&url, SetBy::Stack, &[], vec![b'x'; 350 * 1024], SECOND).await;
     assert_eq!(exchange.outcome, Outcome::TimedOut);
     assert!(exchange.took < SECOND + LATE, "{exchange:?}");
 }
@@ -273,6 +273,6 @@ async fn an_answer_that_comes_before_the_body_was_let_through_counts() {
     })
     .await;
     let url = EndpointUrl::from_stored(&url(&receiver, NAME)).unwrap();
-    let exchange = sender.post(&url, &[], vec![b'x'; 350 * 1024], SECOND).await;
+    let exchange = sender.post(&url, SetBy::Stack, &[], vec![b'x'; 350 * 1024], SECOND).await;
     assert_eq!(exchange.outcome, status(413));
 }

@@ -11,7 +11,7 @@ async fn received(headers: &[(&str, &str)], path: &str, body: &[u8]) -> (String,
     let receiver = Receiver::saying(NO_CONTENT).await;
     let url = EndpointUrl::from_stored(&format!("http://{}{path}", receiver.address)).unwrap();
     let headers: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    assert_eq!(sender().post(&url, &headers, body.to_vec(), SECOND).await.outcome, succeeded(204));
+    assert_eq!(sender().post(&url, SetBy::Stack, &headers, body.to_vec(), SECOND).await.outcome, succeeded(204));
     (receiver.requests().remove(0), receiver.address.to_string())
 }
 

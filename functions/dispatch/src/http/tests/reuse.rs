@@ -49,6 +49,18 @@ async fn a_healthy_receiver_gets_its_requests_on_one_connection_successes_and_fa
 }
 
 #[tokio::test]
+async fn a_connection_that_was_opened_for_the_stacks_url_serves_no_tenants() {
+    let (receiver, sender) = (Receiver::saying(OK).await, sender());
+    let url = EndpointUrl::from_stored(&receiver.url()).unwrap();
+    for (set_by, connections) in
+        [(SetBy::Stack, 1), (SetBy::Stack, 1), (SetBy::Tenant, 2), (SetBy::Tenant, 2), (SetBy::Stack, 2)]
+    {
+        assert_eq!(sender.post(&url, set_by, &[], BODY.to_vec(), SECOND).await.outcome, succeeded(200));
+        assert_eq!(receiver.connections(), connections, "{set_by:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_was_idle_for_more_than_four_seconds_is_not_used_again() {
     let (receiver, sender) = (Receiver::saying(OK).await, sender());
     for (pause, connections) in [(0, 1), (2000, 1), (4200, 2)] {
