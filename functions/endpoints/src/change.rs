@@ -82,7 +82,7 @@ pub async fn change(
     id: &str,
     decide: impl Fn(&Endpoint, Timestamp) -> Result<Wanted, Problem>,
 ) -> Result<Done, Problem> {
-    let mut repeats = Repeats::new();
+    let mut repeats = Repeats::of("endpoints");
     loop {
         let now = clock::now();
         let (current, health) = find_with_health(app, caller, id).await?;
@@ -185,22 +185,25 @@ async fn start(app: &App, job: &Job, endpoint: &Endpoint) {
 /// Pauses between tries, ever longer and random, so that those who met once do not meet again.
 #[derive(Debug)]
 pub struct Repeats {
+    /// What is being changed, in the plural.
+    what: &'static str,
     begun: Instant,
     pause: Duration,
 }
 
 impl Repeats {
-    /// Before the first try.
-    pub fn new() -> Self {
-        Self { begun: Instant::now(), pause: FIRST_PAUSE }
+    /// Before the first try to change one of these.
+    pub fn of(what: &'static str) -> Self {
+        Self { what, begun: Instant::now(), pause: FIRST_PAUSE }
     }
 
     /// Waits before the next try, or gives up.
     pub async fn wait(&mut self) -> Result<(), Problem> {
         if self.begun.elapsed() > PATIENCE {
-            return Err(Problem::unavailable(
-                "Too many endpoints of the tenant are being changed at the same time. Repeat the request.",
-            ));
+            return Err(Problem::unavailable(format!(
+                "Too many {} of the tenant are being changed at the same time. Repeat the request.",
+                self.what
+            )));
         }
         let part = f64::from(clock::random_bits()) / f64::from(u32::MAX);
         tokio::time::sleep(self.pause.mul_f64(0.5 + part / 2.0)).await;

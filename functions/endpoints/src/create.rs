@@ -18,7 +18,7 @@ use crate::{App, limits, new_id};
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
     let new = NewEndpoint::read(request, caller, &app.rules)?;
     address::not_here(&new.url, request)?;
-    address::check(&new.url, &app.rules.addresses, &SystemResolver).await?;
+    address::check(&new.url, &app.rules, caller, new.url_set_by, &SystemResolver).await?;
     let secret = match &new.secret {
         Some(imported) => imported.clone(),
         None => Secret::generate(random()?),
@@ -27,7 +27,7 @@ pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Res
     let mut routing = app.routing.get(&new.tenant).await?;
     let mut endpoint = new.into_endpoint(new_id::next(&routing, now, random()?), secret, random()?, now);
     let mut tried = Vec::new();
-    let mut repeats = Repeats::new();
+    let mut repeats = Repeats::of("endpoints");
     loop {
         let counted = limits::registered(app, &endpoint, &routing, now).await?;
         let next = routed(&routing, &endpoint)?;

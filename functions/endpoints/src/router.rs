@@ -1,6 +1,6 @@
 //! Which call a request is.
 
-use pombo_domain::api_key::Scope::{Admin, Ops};
+use pombo_domain::api_key::Scope::{Admin, Endpoints, Ops};
 use pombo_web::Method::{Delete, Get, Patch, Post};
 use pombo_web::route::{self, Access, Route};
 use pombo_web::{Problem, Request, Response, Url, not_served};
@@ -49,33 +49,33 @@ pub enum Call {
 
 /// The calls of the URL.
 pub const ROUTES: [Route<Open, Call>; 15] = [
-    Route::key(Get, "/v1/endpoints", Ops, Call::ListEndpoints),
-    Route::key(Post, "/v1/endpoints", Admin, Call::CreateEndpoint),
-    Route::key(Delete, "/v1/endpoints/{id}", Admin, Call::DeleteEndpoint),
-    Route::key(Get, "/v1/endpoints/{id}", Ops, Call::GetEndpoint),
-    Route::key(Patch, "/v1/endpoints/{id}", Admin, Call::PatchEndpoint),
-    Route::key(Post, "/v1/endpoints/{id}/pause", Admin, Call::Pause),
-    Route::key(Post, "/v1/endpoints/{id}/resume", Admin, Call::Resume),
-    Route::key(Post, "/v1/endpoints/{id}/rotate-secret", Admin, Call::RotateSecret),
-    Route::key(Post, "/v1/endpoints/{id}/test", Admin, Call::Test),
+    Route::key(Get, "/v1/endpoints", &[Ops, Endpoints], Call::ListEndpoints),
+    Route::key(Post, "/v1/endpoints", &[Endpoints], Call::CreateEndpoint),
+    Route::key(Delete, "/v1/endpoints/{id}", &[Endpoints], Call::DeleteEndpoint),
+    Route::key(Get, "/v1/endpoints/{id}", &[Ops, Endpoints], Call::GetEndpoint),
+    Route::key(Patch, "/v1/endpoints/{id}", &[Endpoints], Call::PatchEndpoint),
+    Route::key(Post, "/v1/endpoints/{id}/pause", &[Endpoints], Call::Pause),
+    Route::key(Post, "/v1/endpoints/{id}/resume", &[Endpoints], Call::Resume),
+    Route::key(Post, "/v1/endpoints/{id}/rotate-secret", &[Endpoints], Call::RotateSecret),
+    Route::key(Post, "/v1/endpoints/{id}/test", &[Endpoints], Call::Test),
     Route::open(Get, "/v1/endpoints/{id}/keys.json", Open::PublicKeys),
-    Route::key(Get, "/v1/endpoints/{id}/secret", Admin, Call::ShowSecret),
-    Route::key(Get, "/v1/keys", Admin, Call::ListKeys),
-    Route::key(Post, "/v1/keys", Admin, Call::CreateKey),
-    Route::key(Delete, "/v1/keys/{id}", Admin, Call::RevokeKey),
-    Route::key(Get, "/v1/tenants", Ops, Call::ListTenants),
+    Route::key(Get, "/v1/endpoints/{id}/secret", &[Endpoints], Call::ShowSecret),
+    Route::key(Get, "/v1/keys", &[Admin], Call::ListKeys),
+    Route::key(Post, "/v1/keys", &[Admin], Call::CreateKey),
+    Route::key(Delete, "/v1/keys/{id}", &[Admin], Call::RevokeKey),
+    Route::key(Get, "/v1/tenants", &[Ops], Call::ListTenants),
 ];
 
 /// Authenticates and serves a request, or serves what is for anybody; `key` tells the log who called.
 pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Result<Response, Problem> {
-    let (scope, call, id) = match route::find(&ROUTES, request) {
+    let (scopes, call, id) = match route::find(&ROUTES, request) {
         Some((Access::Open(Open::PublicKeys), id)) => return public_keys::show(app, id, request).await,
-        Some((Access::Key(scope, call), id)) => (scope, call, id),
+        Some((Access::Key(scopes, call), id)) => (scopes, call, id),
         None => return Err(not_served(Url::Endpoints, request)),
     };
-    let caller = &app.authenticator.authenticate(request, scope).await?;
+    let caller = &app.authenticator.authenticate(request, scopes).await?;
     *key = Some(caller.name.clone());
-    if !matches!(call, Call::ListEndpoints | Call::ListKeys | Call::ListTenants) {
+    if !matches!(call, Call::ListEndpoints | Call::ListKeys | Call::RevokeKey | Call::ListTenants) {
         request.only_query(&[])?;
     }
     match call {
@@ -91,7 +91,7 @@ pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Re
         Call::Test => test_endpoint::send(app, caller, id, request).await,
         Call::CreateKey => keys::create(app, caller, request).await,
         Call::ListKeys => keys::list(app, caller, request).await,
-        Call::RevokeKey => keys::revoke(app, caller, id).await,
+        Call::RevokeKey => keys::revoke(app, caller, id, request).await,
         Call::ListTenants => tenants::list(app, caller, request).await,
     }
 }

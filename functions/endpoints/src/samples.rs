@@ -1,16 +1,18 @@
 //! Values that the tests of several modules begin with.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::api_key::Scope;
-use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus, SetBy};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::{Scheme, Schemes, Secret, Secrets};
 use pombo_domain::time::Timestamp;
 use pombo_domain::unknown::Unknown;
+use pombo_requests::Rules;
 use pombo_web::{Caller, Method, Problem, Request};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
@@ -32,7 +34,16 @@ pub fn query(pairs: &[(&str, &str)]) -> Request {
 }
 
 pub fn caller(tenant: Option<&str>) -> Caller {
-    Caller { name: "k".into(), tenant: tenant.map(|tenant| tenant.parse().unwrap()), scope: Scope::Admin }
+    Caller::without_key("k".into(), tenant.map(|tenant| tenant.parse().unwrap()), Scope::Admin)
+}
+
+pub fn rules() -> Rules {
+    Rules {
+        addresses: AddressPolicy::production(),
+        retention: Duration::from_secs(30 * 86_400),
+        longest_timeout: 30,
+        keys_per_tenant: 100,
+    }
 }
 
 pub fn secret(byte: u8) -> Secret {
@@ -49,6 +60,7 @@ pub fn endpoint() -> Endpoint {
         tenant: "acme".parse().unwrap(),
         name: "first".into(),
         url: EndpointUrl::parse("https://example.com/hook", &AddressPolicy::production()).unwrap(),
+        url_set_by: SetBy::Tenant,
         event_types: vec!["student.*".parse().unwrap()],
         headers: CustomHeaders::new(BTreeMap::from([("x-api-key".into(), "the receiver's own".into())])).unwrap(),
         retry_policy: RetryPolicy::Standard,

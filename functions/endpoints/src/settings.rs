@@ -17,7 +17,7 @@ use pombo_web::{Authenticator, Problem};
 /// Everything that a request needs.
 #[derive(Debug)]
 pub struct App {
-    /// Checks API keys.
+    /// Checks API keys. Each call reads its key: all of them change something, or show what few may see.
     pub authenticator: Authenticator,
     /// The endpoints.
     pub endpoints: EndpointsTable,
@@ -41,6 +41,8 @@ pub struct App {
     pub rules: Rules,
     /// How many a tenant may have.
     pub limits: EndpointLimits,
+    /// Whether a direct invocation makes admin keys.
+    pub makes_admin_keys: bool,
 }
 
 impl App {
@@ -51,7 +53,7 @@ impl App {
         let sqs = aws_sdk_sqs::Client::new(&config);
         let keys = ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?);
         Ok(Self {
-            authenticator: Authenticator::new(keys.clone()),
+            authenticator: Authenticator::new(keys.clone()).without_memory(),
             endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
             tests: TestLimits::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
@@ -66,12 +68,14 @@ impl App {
                 addresses: settings::addresses()?,
                 retention: settings::days("RETENTION_DAYS")?,
                 longest_timeout: settings::value("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
+                keys_per_tenant: settings::value("MAX_KEYS_PER_TENANT")?,
             },
             limits: EndpointLimits {
                 per_tenant: settings::value("MAX_ENDPOINTS_PER_TENANT")?,
                 per_host: settings::value("MAX_ENDPOINTS_PER_HOST")?,
                 registered_per_day: settings::value("MAX_ENDPOINTS_REGISTERED_PER_DAY")?,
             },
+            makes_admin_keys: settings::value("CREATE_ADMIN_KEY")?,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pombo_domain::address::EndpointUrl;
 use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
-use pombo_domain::endpoint::{Endpoint, EndpointStatus, Pause};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus, Pause, SetBy};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::health::{Circuit, Health};
 use pombo_domain::ids::{EndpointId, KeyId, TenantId};
@@ -22,6 +22,7 @@ pub struct EndpointView<'a> {
     tenant: &'a TenantId,
     name: &'a str,
     url: &'a EndpointUrl,
+    url_set_by: SetBy,
     event_types: &'a [Pattern],
     headers: BTreeMap<&'a str, &'static str>,
     retry_policy: &'a RetryPolicy,
@@ -48,6 +49,7 @@ impl<'a> EndpointView<'a> {
             tenant: &endpoint.tenant,
             name: &endpoint.name,
             url: &endpoint.url,
+            url_set_by: endpoint.url_set_by,
             event_types: &endpoint.event_types,
             headers: endpoint.headers.masked(),
             retry_policy: &endpoint.retry_policy,
@@ -118,7 +120,7 @@ pub enum SeenEndpoint<'a> {
 }
 
 impl<'a> SeenEndpoint<'a> {
-    /// The endpoint as `caller` sees it.
+    /// The endpoint as `caller` sees it. Only a caller who may change the endpoint sees the whole of it.
     pub fn by(caller: &Caller, endpoint: &'a Endpoint, health: &Health) -> Self {
         if caller.manages_endpoints() {
             Self::Whole(Box::new(EndpointView::new(endpoint, health)))
@@ -138,6 +140,8 @@ pub struct KeyView<'a> {
     scopes: &'a BTreeSet<Scope>,
     tenant: Option<&'a TenantId>,
     created_at: Timestamp,
+    /// The id of the key that made it; `null` if it was made by invoking the function directly.
+    made_by: Option<&'a KeyId>,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
 }
@@ -152,6 +156,7 @@ impl<'a> KeyView<'a> {
             scopes: &stored.scopes,
             tenant: stored.tenant.as_ref(),
             created_at: stored.created_at,
+            made_by: stored.made_by.as_ref(),
             expires_at: stored.valid_until,
             revoked_at: stored.revoked_at,
         }
@@ -178,7 +183,7 @@ mod tests {
             json!(EndpointView::new(&endpoint, &Health::good())),
             json!({
                 "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook",
-                "event_types": ["student.*"], "headers": {"x-api-key": "********"}, "retry_policy": "standard",
+                "url_set_by": "tenant", "event_types": ["student.*"], "headers": {"x-api-key": "********"}, "retry_policy": "standard",
                 "timeout_seconds": 15, "rate_limit": null, "status": "active", "pause": null,
                 "circuit": {"state": "closed", "since": null, "next_probe_at": null}, "version": 4,
                 "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
@@ -197,12 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_admin_sees_no_header_no_secret_and_of_the_url_the_beginning() {
+    fn a_key_that_cannot_change_an_endpoint_sees_no_header_no_secret_and_the_beginning_of_the_url() {
         let url = EndpointUrl::from_stored("https://example.com/hook/T0/hidden?token=hidden").unwrap();
         let secrets = samples::endpoint().secrets.with_signatures(samples::both(), [9; 32], samples::NOW);
         let endpoint = Endpoint { url, secrets, ..samples::endpoint() };
         let seen =
-            |scope| json!(SeenEndpoint::by(&Caller { scope, ..samples::caller(None) }, &endpoint, &Health::good()));
+            |scope| json!(SeenEndpoint::by(&Caller::without_key("k".into(), None, scope), &endpoint, &Health::good()));
         let summary = json!({
             "id": "ep_aeaqcaibaeaqcaib", "tenant": "acme", "name": "first", "url": "https://example.com/hook/…?…",
             "event_types": ["student.*"], "status": "active", "pause": null, "version": 4,
@@ -210,7 +215,8 @@ mod tests {
             "created_at": "2023-11-14T22:13:20.000Z", "updated_at": "2023-11-14T22:13:20.000Z",
         });
         assert_eq!([Scope::Ingest, Scope::Ops].map(seen), [summary.clone(), summary]);
-        assert_eq!(seen(Scope::Admin), json!(EndpointView::new(&endpoint, &Health::good())));
+        let whole = json!(EndpointView::new(&endpoint, &Health::good()));
+        assert_eq!([Scope::Endpoints, Scope::Admin].map(seen), [whole.clone(), whole]);
         assert_eq!(seen(Scope::Admin)["url"], "https://example.com/hook/T0/hidden?token=hidden");
     }
 
@@ -243,12 +249,13 @@ mod tests {
             scopes: [Scope::Ops, Scope::Ingest].into(),
             digest: key.digest(),
             created_at: samples::NOW,
+            made_by: Some(KeyId::generate([3; 10])),
             valid_until: None,
             revoked_at: None,
         };
         let mut shown = json!({
             "id": "aeaqcaibaeaqcaib", "name": "ci", "scopes": ["ingest", "ops"], "tenant": null,
-            "created_at": "2026-01-31T09:30:00.050Z", "expires_at": null, "revoked_at": null,
+            "created_at": "2026-01-31T09:30:00.050Z", "made_by": "ambqgaydambqgayd", "expires_at": null, "revoked_at": null,
         });
         assert_eq!(json!(KeyView::new(&stored)), shown);
         shown["key"] = json!(key.reveal());

@@ -29,7 +29,7 @@ pub enum Call {
 
 /// The calls of the URL.
 pub const ROUTES: [Route<Infallible, Call>; 1] =
-    [Route::key(Method::Post, "/v1/events", Scope::Ingest, Call::PostEvent)];
+    [Route::key(Method::Post, "/v1/events", &[Scope::Ingest], Call::PostEvent)];
 
 /// The answer goes out so long before the invocation is ended: a caller that gets none does not know which id to repeat.
 const ANSWER_BEFORE_END: Duration = Duration::from_secs(3);
@@ -80,11 +80,13 @@ async fn route(app: &App, request: &Request, invocation: &Invocation) -> Result<
 }
 
 /// Who posts: the holder of an API key, or whoever Lambda says has signed the request.
-async fn caller(app: &App, request: &Request, scope: Scope) -> Result<Caller, Problem> {
+async fn caller(app: &App, request: &Request, scopes: &[Scope]) -> Result<Caller, Problem> {
     match (app.auth, &request.identity) {
-        (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, scope).await,
-        (IngestAuth::Iam, Some(identity)) => Ok(Caller { name: identity.arn.clone(), tenant: None, scope }),
-        (IngestAuth::Iam, None) => Err(Problem::new(403, "Sign the request with AWS Signature Version 4.")),
+        (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, scopes).await,
+        (IngestAuth::Iam, Some(identity)) if !identity.arn.is_empty() => {
+            Ok(Caller::without_key(identity.arn.clone(), None, Scope::Ingest))
+        }
+        (IngestAuth::Iam, _) => Err(Problem::new(403, "Sign the request with AWS Signature Version 4.")),
     }
 }
 

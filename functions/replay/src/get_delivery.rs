@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn caller(scope: Scope) -> Caller {
-        Caller { name: "k".into(), tenant: None, scope }
+        Caller::without_key("k".into(), None, scope)
     }
 
     fn event(body: &[u8]) -> Event {

@@ -48,10 +48,8 @@ mod tests {
             let tenant = tenant.map(|tenant| tenant.parse().unwrap());
             Job::new(JobKey::generate(tenant.as_ref(), now, [1; 10]), JobKind::Replay, now, Duration::from_secs(9))
         };
-        let caller = |tenant: Option<&str>| Caller {
-            name: "k".into(),
-            tenant: tenant.map(|tenant| tenant.parse().unwrap()),
-            scope: Scope::Ops,
+        let caller = |tenant: Option<&str>| {
+            Caller::without_key("k".into(), tenant.map(|tenant| tenant.parse().unwrap()), Scope::Ops)
         };
         for (owner, asks, visible) in [
             (None, None, true),

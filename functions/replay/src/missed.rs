@@ -83,7 +83,7 @@ pub(crate) async fn answer(
     let admitted = app.missed.admit(&endpoint.id, &signed.id, invocation.writer(), now).await?;
     admitted.map_err(|refusal| not_admitted(refusal, now))?;
     if body.replay {
-        let caller = Caller { name: name.clone(), tenant: Some(endpoint.tenant), scope: Scope::Ops };
+        let caller = Caller::without_key(name.clone(), Some(endpoint.tenant), Scope::Ops);
         let ordered = create_replay::of_failed(app, &caller, endpoint.id, body.since, invocation).await;
         return ordered.map_err(in_own_fields);
     }

@@ -27,6 +27,7 @@ pub mod nesting;
 mod number;
 pub mod operational;
 pub mod outcome;
+pub mod posted_by;
 pub mod rate_limit;
 pub mod retry;
 pub mod routing;

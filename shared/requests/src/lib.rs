@@ -31,4 +31,4 @@ pub use self::proof::{Signed, proved, signed};
 pub use self::replay_order::{MatchingOrder, ReplayOrder};
 pub use self::resume::Missed;
 pub use self::rotation::RotationOrder;
-pub use self::rules::Rules;
+pub use self::rules::{Rules, set_by};

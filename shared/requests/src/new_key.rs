@@ -34,9 +34,11 @@ impl NewKey {
         let name = body.required("name", name);
         let scopes = body.required("scopes", scopes);
         let tenant = body.optional("tenant", fields::tenant);
-        let valid_until = body.optional("expires_at", |value| expiry(value, now));
+        let valid_until = body.optional("expires_at", |value| expiry(value, caller, now));
         body.end()?;
-        Ok(Self { name: name?, scopes: scopes?, tenant: owner(caller, tenant?)?, valid_until: valid_until? })
+        // A key outlives none of those that it comes from: to end a key ends what it made.
+        let valid_until = valid_until?.or(caller.valid_until);
+        Ok(Self { name: name?, scopes: scopes?, tenant: owner(caller, tenant?)?, valid_until })
     }
 
     /// Reads the payload of a direct invocation: a key with the scope `admin` for the whole stack, and no other. Any
@@ -74,14 +76,22 @@ fn name(value: &Value<'_>) -> Result<String, Mistakes> {
 fn scopes(value: &Value<'_>) -> Result<BTreeSet<Scope>, Mistakes> {
     let scopes: Vec<Scope> = value.list(Value::parsed)?;
     if scopes.is_empty() {
-        return Err(value.wrong(Invalid::rule("must be one or more of ingest, ops and admin")));
+        return Err(value.wrong(Invalid::rule("must be one or more of ingest, ops, endpoints and admin")));
     }
     Ok(scopes.into_iter().collect())
 }
 
-fn expiry(value: &Value<'_>, now: Timestamp) -> Result<Timestamp, Mistakes> {
+fn expiry(value: &Value<'_>, caller: &Caller, now: Timestamp) -> Result<Timestamp, Mistakes> {
     let end: Timestamp = value.parsed()?;
-    if end <= now { Err(value.wrong(Invalid::rule("must be in the future"))) } else { Ok(end) }
+    if end <= now {
+        return Err(value.wrong(Invalid::rule("must be in the future")));
+    }
+    match caller.valid_until {
+        Some(last) if end > last => {
+            Err(value.wrong(Invalid::from(format!("must be at most {last}, when the key that makes this one expires"))))
+        }
+        _ => Ok(end),
+    }
 }
 
 /// Whose keys a request is about: `None` for those of the whole stack, which only such a key may touch.
@@ -158,6 +168,29 @@ mod tests {
         let end = NOW.plus(std::time::Duration::from_secs(1));
         let key = read(&json!({"name": "n", "scopes": ["ingest"], "expires_at": end}), None).unwrap();
         assert_eq!((key.valid_until, key.scopes), (Some(end), BTreeSet::from([Scope::Ingest])));
+    }
+
+    #[test]
+    fn a_key_expires_no_later_than_the_key_that_makes_it() {
+        let second = |seconds| NOW.plus(std::time::Duration::from_secs(seconds));
+        let maker = Caller { valid_until: Some(second(10)), ..samples::caller(None) };
+        for (asked, expected) in [
+            (Value::Null, Ok(Some(second(10)))),
+            (json!(second(9)), Ok(Some(second(9)))),
+            (json!(second(10)), Ok(Some(second(10)))),
+            (json!(second(11)), Err((400, "expires_at".to_owned()))),
+        ] {
+            let mut body = json!({"name": "n", "scopes": ["ingest"]});
+            if !asked.is_null() {
+                body["expires_at"] = asked.clone();
+            }
+            let key = NewKey::read(&samples::request(body.to_string()), &maker, NOW);
+            let read = key.map(|key| key.valid_until).map_err(|problem| {
+                let (status, field) = samples::named(&problem);
+                (status, field.to_owned())
+            });
+            assert_eq!(read, expected, "{asked}");
+        }
     }
 
     #[test]

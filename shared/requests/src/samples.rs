@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::api_key::Scope;
-use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::endpoint::{Endpoint, EndpointStatus, SetBy};
 use pombo_domain::headers::CustomHeaders;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::retry::RetryPolicy;
@@ -31,11 +31,16 @@ pub fn request(body: impl Into<Vec<u8>>) -> Request {
 }
 
 pub fn caller(tenant: Option<&str>) -> Caller {
-    Caller { name: "k".into(), tenant: tenant.map(|tenant| tenant.parse().unwrap()), scope: Scope::Admin }
+    Caller::without_key("k".into(), tenant.map(|tenant| tenant.parse().unwrap()), Scope::Admin)
 }
 
 pub fn rules() -> Rules {
-    Rules { addresses: AddressPolicy::production(), retention: Duration::from_secs(30 * 86_400), longest_timeout: 30 }
+    Rules {
+        addresses: AddressPolicy::production(),
+        retention: Duration::from_secs(30 * 86_400),
+        longest_timeout: 30,
+        keys_per_tenant: 100,
+    }
 }
 
 /// A secret that begins with this byte.
@@ -53,6 +58,7 @@ pub fn endpoint() -> Endpoint {
         tenant: "acme".parse().unwrap(),
         name: "first".into(),
         url: EndpointUrl::parse("https://example.com/hook", &AddressPolicy::production()).unwrap(),
+        url_set_by: SetBy::Tenant,
         event_types: vec!["student.*".parse().unwrap()],
         headers: CustomHeaders::new(BTreeMap::from([("x-api-key".into(), "the receiver's own".into())])).unwrap(),
         retry_policy: RetryPolicy::Standard,

@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::request::Request;
 
-/// How long a key is trusted before it is read again: a revoked one is refused within a minute everywhere.
+/// How long a key is trusted before it is read again. A revoked key is refused everywhere within a minute.
 const TRUSTED_FOR: Duration = Duration::from_secs(30);
 
 /// The most keys remembered; beyond that all are forgotten, which costs a read each.
@@ -24,18 +24,25 @@ const MOST_REMEMBERED: usize = 1000;
 #[derive(Debug)]
 pub struct Authenticator {
     keys: ApiKeysTable,
-    remembered: Mutex<Remembered>,
+    /// `None` when each call reads its key.
+    remembered: Option<Mutex<Remembered>>,
 }
 
 impl Authenticator {
     /// With the keys of this table.
     #[must_use]
     pub fn new(keys: ApiKeysTable) -> Self {
-        Self { keys, remembered: Mutex::default() }
+        Self { keys, remembered: Some(Mutex::default()) }
     }
 
-    /// The caller of a request, if its key is valid and has the scope; 401 or 403 otherwise.
-    pub async fn authenticate(&self, request: &Request, needed: Scope) -> Result<Caller, Problem> {
+    /// The same, but each call reads its key: a revoked key is refused from the next call on.
+    #[must_use]
+    pub fn without_memory(self) -> Self {
+        Self { remembered: None, ..self }
+    }
+
+    /// The caller of a request, if its key is valid and has one of the scopes; 401 or 403 otherwise.
+    pub async fn authenticate(&self, request: &Request, needed: &[Scope]) -> Result<Caller, Problem> {
         const UNAUTHORIZED: &str = "Send a valid API key: Authorization: Bearer pk_…";
         let key: ApiKey = request
             .header("authorization")
@@ -44,29 +51,33 @@ impl Authenticator {
             .ok_or_else(|| Problem::new(401, UNAUTHORIZED))?;
         let stored = self.stored(&key).await?.filter(|stored| stored.accepts(&key, clock::now()));
         let stored = stored.ok_or_else(|| Problem::new(401, UNAUTHORIZED))?;
-        if !stored.allows(needed) {
-            return Err(Problem::new(403, format!("This API key lacks the scope {needed}.")));
+        let caller = Caller::with_key(stored);
+        if needed.iter().any(|scope| caller.allows(*scope)) {
+            return Ok(caller);
         }
-        let scope = stored.scopes.last().copied().unwrap_or(needed);
-        Ok(Caller { name: stored.key_id.to_string(), tenant: stored.tenant, scope })
+        let scopes: Vec<_> = needed.iter().map(Scope::to_string).collect();
+        Err(Problem::new(403, format!("This API key lacks the scope {}.", scopes.join(" or "))))
     }
 
-    /// The stored key with the id of `key`, which need not be `key`: whoever asks compares them.
+    /// The stored key with the id of `key`, which need not be `key`: the caller of this function compares them.
     async fn stored(&self, key: &ApiKey) -> Result<Option<StoredKey>, Problem> {
-        // The time before the read: what is revoked while it is on its way is trusted no longer than what was before.
+        // The time before the read: a key that is revoked during the read is trusted no longer than one revoked before.
         let now = Moment::now();
-        if let Some(stored) = self.remembered().fresh(&key.id, now) {
-            return Ok(Some(stored));
+        let known = self.remembered.as_ref().and_then(|remembered| lock(remembered).fresh(&key.id, now));
+        if known.is_some() {
+            return Ok(known);
         }
         let stored = self.keys.get(&key.id).await?;
-        self.remembered().update(&key.id, stored.clone(), now);
+        if let Some(remembered) = &self.remembered {
+            lock(remembered).update(&key.id, stored.clone(), now);
+        }
         Ok(stored)
     }
+}
 
-    fn remembered(&self) -> MutexGuard<'_, Remembered> {
-        // The map is whole between any two of its calls, so a panic elsewhere leaves nothing to mistrust.
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered> {
+    // The map is whole between any two of its calls, so a panic elsewhere leaves nothing to mistrust.
+    remembered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A time by both clocks. Between two invocations a process is frozen, and the monotonic clock may stand still with it; the
@@ -123,6 +134,7 @@ mod tests {
             scopes: [Scope::Ingest].into(),
             digest: key.digest(),
             created_at: Timestamp::from_seconds(1),
+            made_by: None,
             valid_until: None,
             revoked_at: None,
         }

@@ -1,22 +1,53 @@
 //! Who calls, and for whom.
 
-use pombo_domain::api_key::Scope;
-use pombo_domain::ids::TenantId;
+use std::collections::BTreeSet;
+
+use pombo_domain::api_key::{Scope, StoredKey};
+use pombo_domain::ids::{KeyId, TenantId};
+use pombo_domain::time::Timestamp;
 
 use crate::problem::Problem;
 
-/// Whoever a request comes from.
+/// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The key, or the signed identity, for the log.
+    /// The key's id, or the signed identity.
     pub name: String,
     /// The only tenant the caller may act for; `None` for the whole stack.
     pub tenant: Option<TenantId>,
-    /// The highest scope.
-    pub scope: Scope,
+    /// What the caller may do; see [`Caller::allows`].
+    pub scopes: BTreeSet<Scope>,
+    /// The key, if the caller has one.
+    pub key_id: Option<KeyId>,
+    /// When the key expires.
+    pub valid_until: Option<Timestamp>,
 }
 
 impl Caller {
+    /// A caller without an API key: one who proved something else.
+    #[must_use]
+    pub fn without_key(name: String, tenant: Option<TenantId>, scope: Scope) -> Self {
+        Self { name, tenant, scopes: [scope].into(), key_id: None, valid_until: None }
+    }
+
+    /// The holder of a key.
+    #[must_use]
+    pub fn with_key(key: StoredKey) -> Self {
+        Self {
+            name: key.key_id.to_string(),
+            tenant: key.tenant,
+            scopes: key.scopes,
+            key_id: Some(key.key_id),
+            valid_until: key.valid_until,
+        }
+    }
+
+    /// Whether the caller may do what needs `scope`.
+    #[must_use]
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|held| held.includes(scope))
+    }
+
     /// The tenant that a request is about: the one it names, else the caller's own, else `default`. A caller that is
     /// bound to a tenant may name no other.
     pub fn tenant_for(&self, named: Option<TenantId>) -> Result<TenantId, Problem> {
@@ -49,14 +80,10 @@ impl Caller {
         Problem { detail, ..problem }
     }
 
-    /// Whether the caller manages endpoints, and so may see the whole of their URLs. Another scope, also one that is added
-    /// later, does not open them by itself.
+    /// Whether the caller manages endpoints, and so may see the whole of their URLs.
     #[must_use]
-    pub const fn manages_endpoints(&self) -> bool {
-        match self.scope {
-            Scope::Admin => true,
-            Scope::Ops | Scope::Ingest => false,
-        }
+    pub fn manages_endpoints(&self) -> bool {
+        self.allows(Scope::Endpoints)
     }
 
     /// Whether the caller may see what belongs to `tenant`. What it may not see does not exist for it.
@@ -71,7 +98,7 @@ mod tests {
     use super::*;
 
     fn caller(tenant: Option<&str>) -> Caller {
-        Caller { name: "k".into(), tenant: tenant.map(|tenant| tenant.parse().unwrap()), scope: Scope::Ops }
+        Caller::without_key("k".into(), tenant.map(|tenant| tenant.parse().unwrap()), Scope::Ops)
     }
 
     #[test]

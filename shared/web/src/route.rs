@@ -10,8 +10,8 @@ use crate::request::{Method, Request};
 pub enum Access<O, K> {
     /// No API key: the call is for anybody, or asks for another proof itself.
     Open(O),
-    /// An API key with this scope.
-    Key(Scope, K),
+    /// An API key with one of these scopes, or with one that includes it.
+    Key(&'static [Scope], K),
 }
 
 /// A call that a URL serves.
@@ -32,10 +32,10 @@ impl<O, K> Route<O, K> {
         Self { method, path, access: Access::Open(call) }
     }
 
-    /// A call that takes a key with this scope.
+    /// A call that takes a key with one of these scopes.
     #[must_use]
-    pub const fn key(method: Method, path: &'static str, scope: Scope, call: K) -> Self {
-        Self { method, path, access: Access::Key(scope, call) }
+    pub const fn key(method: Method, path: &'static str, scopes: &'static [Scope], call: K) -> Self {
+        Self { method, path, access: Access::Key(scopes, call) }
     }
 
     /// What stands for `{id}` in a path of this route: nothing when the route has none. `None` for another path.
@@ -77,19 +77,19 @@ mod tests {
 
     const ROUTES: [Route<&str, &str>; 4] = [
         Route::open(Method::Get, "/", "page"),
-        Route::key(Method::Get, "/v1/things", Scope::Ops, "list"),
-        Route::key(Method::Get, "/v1/things/{id}", Scope::Ops, "get"),
-        Route::key(Method::Post, "/v1/things/{id}/stop", Scope::Admin, "stop"),
+        Route::key(Method::Get, "/v1/things", &[Scope::Ops], "list"),
+        Route::key(Method::Get, "/v1/things/{id}", &[Scope::Ops], "get"),
+        Route::key(Method::Post, "/v1/things/{id}/stop", &[Scope::Admin], "stop"),
     ];
 
     #[test]
     fn a_request_is_the_call_of_its_method_and_path() {
         for (method, path, expected) in [
             (Method::Get, "", Some((Access::Open("page"), ""))),
-            (Method::Get, "/v1/things", Some((Access::Key(Scope::Ops, "list"), ""))),
-            (Method::Get, "/v1/things/a", Some((Access::Key(Scope::Ops, "get"), "a"))),
-            (Method::Get, "/v1/things/{id}", Some((Access::Key(Scope::Ops, "get"), "{id}"))),
-            (Method::Post, "/v1/things/a/stop", Some((Access::Key(Scope::Admin, "stop"), "a"))),
+            (Method::Get, "/v1/things", Some((Access::Key(&[Scope::Ops], "list"), ""))),
+            (Method::Get, "/v1/things/a", Some((Access::Key(&[Scope::Ops], "get"), "a"))),
+            (Method::Get, "/v1/things/{id}", Some((Access::Key(&[Scope::Ops], "get"), "{id}"))),
+            (Method::Post, "/v1/things/a/stop", Some((Access::Key(&[Scope::Admin], "stop"), "a"))),
             (Method::Post, "/v1/things/a", None),
             (Method::Post, "", None),
             (Method::Get, "/v1/things/a/stop", None),

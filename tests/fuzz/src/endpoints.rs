@@ -26,7 +26,12 @@ const NOW: Timestamp = Timestamp::from_millis(1_769_851_800_050);
 const DAY: Duration = Duration::from_secs(86_400);
 
 static RULES: LazyLock<Rules> =
-    LazyLock::new(|| Rules { addresses: AddressPolicy::production(), retention: DAY * 30, longest_timeout: 30 });
+    LazyLock::new(|| Rules {
+        addresses: AddressPolicy::production(),
+        retention: DAY * 30,
+        longest_timeout: 30,
+        keys_per_tenant: 100,
+    });
 
 /// One body of each call, and one of each field.
 pub fn seeds() -> Vec<String> {
@@ -67,7 +72,7 @@ pub fn hold_for(text: &str) {
     };
     for tenant in [None, Some("acme")] {
         let tenant = tenant.map(|tenant| tenant.parse().expect("a tenant"));
-        registered(text, &request, &Caller { name: "k".to_owned(), tenant, scope: Scope::Admin });
+        registered(text, &request, &Caller::without_key("k".to_owned(), tenant, Scope::Admin));
     }
     patched(text, &request);
     match RotationOrder::read(&request) {

@@ -178,7 +178,7 @@ fn times(text: &str) {
 }
 
 fn secrets(text: &str) {
-    if let Some(key) = verbatim::<ApiKey>(text, 72, ApiKey::reveal) {
+    if let Some(key) = verbatim::<ApiKey>(text, 78, ApiKey::reveal) {
         let secret = &text[text.len() - 52..];
         assert!(!format!("{key:?}").contains(secret) && !key.digest().contains(secret));
     }

@@ -144,7 +144,7 @@ async fn endpoints_and_keys(stack: &'static Stack) {
 
     let key = stack.key(&["ops"], Some(&hook.tenant)).await;
     done(&api, Method::GET, &format!("/v1/keys?tenant={}", hook.tenant), None).await;
-    done(&api, Method::DELETE, &format!("/v1/keys/{}", key.split('_').nth(1).unwrap()), None).await;
+    done(&api, Method::DELETE, &format!("/v1/keys/{}?with_made=true", key.split('_').nth(1).unwrap()), None).await;
 }
 
 /// Retries by the queue and by Scheduler, an endpoint with a rate limit, and names and ports that nobody answers at.

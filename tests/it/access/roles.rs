@@ -51,7 +51,7 @@ fn key_of(table: &str, item: &Value) -> Option<String> {
         "RoutingTable" => "tenant",
         "EndpointsTable" | "DeliveriesTable" => "endpoint_id",
         "EventsTable" => "event_key",
-        "ApiKeysTable" => "key_id",
+        "ApiKeysTable" => "partition",
         "JobsTable" => "owner",
         _ => panic!("{table} is no table of the stack"),
     };

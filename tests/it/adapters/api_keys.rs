@@ -1,15 +1,18 @@
-//! API keys: by id, and in a list by time.
+//! API keys: by id, in a list by time, on their owner's ring, and by the key that made them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use pombo_aws::api_keys::ApiKeysTable;
+use pombo_aws::api_keys::{ApiKeysTable, NewKeyItems, Revocation, Written};
 use pombo_aws::clock;
-use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
-use pombo_domain::ids::TenantId;
+use pombo_domain::api_key::{ApiKey, KeyRing, Scope, StoredKey};
+use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Backend, unique};
 
 use super::{FAR, some_time};
+
+const RETENTION: Duration = Duration::from_secs(86_400);
 
 async fn table(on: &Backend) -> ApiKeysTable {
     let name = on.resource("ApiKeysTable");
@@ -25,36 +28,102 @@ fn key(tenant: Option<&TenantId>, created_at: Timestamp) -> StoredKey {
         scopes: BTreeSet::from([Scope::Ingest, Scope::Admin]),
         digest: key.digest(),
         created_at,
+        made_by: None,
         valid_until: None,
         revoked_at: None,
     }
 }
 
-fn place(key: &StoredKey) -> (Timestamp, &pombo_domain::ids::KeyId) {
+fn tenant() -> TenantId {
+    unique("t").parse().unwrap()
+}
+
+fn place(key: &StoredKey) -> (Timestamp, &KeyId) {
     (key.created_at, &key.key_id)
 }
 
+/// Creates a key on this ring.
+async fn create_on(table: &ApiKeysTable, key: &StoredKey, ring: &KeyRing) -> Written {
+    let new = NewKeyItems { key, ring, retention: RETENTION };
+    table.create(new, &unique("token")).await.unwrap()
+}
+
+/// Creates a key on its owner's ring as it is, until no other call comes between.
+async fn create(table: &ApiKeysTable, key: &StoredKey) -> Written {
+    loop {
+        let ring = table.ring(key.tenant.as_ref()).await.unwrap().with(key, clock::now(), usize::MAX).unwrap();
+        match create_on(table, key, &ring).await {
+            Written::Conflict => {}
+            done => return done,
+        }
+    }
+}
+
+async fn revoke(table: &ApiKeysTable, key: &StoredKey) -> Written {
+    let ring = table.ring(key.tenant.as_ref()).await.unwrap().without(&key.key_id, clock::now());
+    let revocation = Revocation { key, ring: &ring, retention: RETENTION };
+    table.revoke(revocation, &unique("token")).await.unwrap()
+}
+
 async fn every_field_survives_a_round_trip_and_a_revocation_replaces_the_key(on: &Backend) {
-    let table = table(on).await;
-    let tenant = unique("t").parse().unwrap();
-    let key = StoredKey { valid_until: Some(FAR), ..key(Some(&tenant), clock::now()) };
+    let (table, tenant) = (table(on).await, tenant());
+    let maker = key(Some(&tenant), clock::now());
+    create(&table, &maker).await;
+    let key =
+        StoredKey { valid_until: Some(FAR), made_by: Some(maker.key_id.clone()), ..key(Some(&tenant), clock::now()) };
     assert_eq!(table.get(&key.key_id).await.unwrap(), None);
-    table.put(&key).await.unwrap();
+    assert_eq!(create(&table, &key).await, Written::Stored);
     assert_eq!(table.get(&key.key_id).await.unwrap(), Some(key.clone()));
+    assert_eq!(table.ring(Some(&tenant)).await.unwrap().keys.len(), 2);
     let revoked = StoredKey { revoked_at: Some(clock::now()), ..key };
-    table.put(&revoked).await.unwrap();
+    assert_eq!(revoke(&table, &revoked).await, Written::Stored);
     assert_eq!(table.get(&revoked.key_id).await.unwrap(), Some(revoked.clone()));
-    assert_eq!(table.list(Some(&tenant), None, 10).await.unwrap(), [revoked]);
+    assert_eq!(table.ring(Some(&tenant)).await.unwrap().keys.len(), 1);
+    assert_eq!(table.list(Some(&tenant), None, 10).await.unwrap(), [revoked.clone(), maker]);
+    let again = StoredKey { revoked_at: Some(FAR), ..revoked.clone() };
+    assert_eq!(revoke(&table, &again).await, Written::Conflict, "it stays revoked since when it was");
+    assert_eq!(table.get(&revoked.key_id).await.unwrap(), Some(revoked));
+}
+
+async fn of_two_changes_of_one_ring_one_is_stored(on: &Backend) {
+    let (table, tenant) = (table(on).await, tenant());
+    let (one, two) = (key(Some(&tenant), clock::now()), key(Some(&tenant), clock::now()));
+    let seen = table.ring(Some(&tenant)).await.unwrap();
+    let ring = |key| seen.with(key, clock::now(), 100).unwrap();
+    assert_eq!(create_on(&table, &one, &ring(&one)).await, Written::Stored);
+    assert_eq!(create_on(&table, &two, &ring(&two)).await, Written::Conflict);
+    assert_eq!(table.get(&two.key_id).await.unwrap(), None, "nothing of the second is written");
+    assert_eq!(table.ring(Some(&tenant)).await.unwrap(), ring(&one));
+}
+
+async fn a_key_knows_what_it_made_and_makes_none_once_revoked(on: &Backend) {
+    let (table, tenant) = (table(on).await, tenant());
+    let maker = key(None, clock::now());
+    create(&table, &maker).await;
+    let made = |owner| StoredKey { made_by: Some(maker.key_id.clone()), ..key(owner, clock::now()) };
+    let (one, two) = (made(Some(&tenant)), made(None));
+    for key in [&one, &two] {
+        assert_eq!(create(&table, key).await, Written::Stored);
+    }
+    let expected = BTreeSet::from([one.key_id.clone(), two.key_id.clone()]);
+    let found = || async { BTreeSet::from_iter(table.made_by(&maker.key_id).await.unwrap()) };
+    assert_eq!(found().await, expected);
+    assert_eq!(table.made_by(&one.key_id).await.unwrap(), []);
+    let revoked = StoredKey { revoked_at: Some(clock::now()), ..maker.clone() };
+    while revoke(&table, &revoked).await == Written::Conflict {}
+    let late = made(Some(&tenant));
+    assert_eq!(create(&table, &late).await, Written::MakerRevoked);
+    assert_eq!((table.get(&late.key_id).await.unwrap(), found().await), (None, expected));
 }
 
 async fn a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat(on: &Backend) {
     let table = table(on).await;
-    let (tenant, time) = (unique("t").parse().unwrap(), some_time());
+    let (tenant, time) = (tenant(), some_time());
     let mut keys = Vec::new();
     // Two of them were made in the same millisecond.
     for millis in [1, 3, 2, 3, 0] {
         let key = key(Some(&tenant), Timestamp::from_millis(time.as_millis() + millis));
-        table.put(&key).await.unwrap();
+        create(&table, &key).await;
         keys.push(key);
     }
     keys.sort_by(|a, b| place(b).cmp(&place(a)));
@@ -75,20 +144,20 @@ async fn a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat(on: &Backe
 
 async fn a_page_begins_behind_a_key_that_is_not_there(on: &Backend) {
     let table = table(on).await;
-    let (tenant, time) = (unique("t").parse().unwrap(), some_time());
+    let (tenant, time) = (tenant(), some_time());
     let [older, gone, newer] =
         [0, 1, 2].map(|millis| key(Some(&tenant), Timestamp::from_millis(time.as_millis() + millis)));
-    table.put(&older).await.unwrap();
-    table.put(&newer).await.unwrap();
+    create(&table, &older).await;
+    create(&table, &newer).await;
     assert_eq!(table.list(Some(&tenant), Some(place(&gone)), 10).await.unwrap(), [older]);
 }
 
 async fn a_tenant_s_keys_and_those_of_the_stack_are_listed_apart(on: &Backend) {
     let table = table(on).await;
-    let (tenant, other) = (unique("t").parse().unwrap(), unique("t").parse().unwrap());
+    let (tenant, other) = (tenant(), tenant());
     let (one, everybody_s) = (key(Some(&tenant), FAR), key(None, FAR));
-    table.put(&one).await.unwrap();
-    table.put(&everybody_s).await.unwrap();
+    create(&table, &one).await;
+    create(&table, &everybody_s).await;
     assert_eq!(table.list(Some(&tenant), None, 10).await.unwrap(), std::slice::from_ref(&one));
     assert_eq!(table.list(Some(&other), None, 10).await.unwrap(), []);
     // The stack's list holds what other tests made.
@@ -99,6 +168,8 @@ async fn a_tenant_s_keys_and_those_of_the_stack_are_listed_apart(on: &Backend) {
 
 on_dynamodb! {
     every_field_survives_a_round_trip_and_a_revocation_replaces_the_key,
+    of_two_changes_of_one_ring_one_is_stored,
+    a_key_knows_what_it_made_and_makes_none_once_revoked,
     a_list_is_newest_first_in_pages_that_neither_skip_nor_repeat,
     a_page_begins_behind_a_key_that_is_not_there,
     a_tenant_s_keys_and_those_of_the_stack_are_listed_apart,

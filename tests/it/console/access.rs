@@ -15,7 +15,8 @@ async fn a_key_opens_what_its_scopes_say_and_the_page_says_what_it_does_not() {
         ("", "This key is not valid"),
         ("pk_x", "This key is not valid"),
         (&format!("{}x", &stack.local.keys.ops[..stack.local.keys.ops.len() - 1]), "This key is not valid"),
-        (&stack.local.keys.ingest, "may post events and nothing else"),
+        (&stack.local.keys.ingest, "lacks the scope ops"),
+        (&stack.key(&["endpoints"], None).await, "lacks the scope ops"),
     ] {
         operator.fill("API key", key).await;
         operator.press("Enter").await;
@@ -32,7 +33,13 @@ async fn a_key_opens_what_its_scopes_say_and_the_page_says_what_it_does_not() {
     operator.go("/endpoints/ep_aaaaaaaaaaaaaaaa").await;
     operator.sees("Not found").await;
     operator.go("/endpoints/new").await;
-    operator.sees("To register endpoints takes the scope admin").await;
+    operator.sees("To register endpoints takes the scope endpoints").await;
+
+    operator.click("button", "Sign out").await;
+    operator.sign_in(&stack.key(&["ops", "endpoints"], None).await).await;
+    operator.sees("Signed in, ops, endpoints").await;
+    operator.go("/endpoints/new").await;
+    operator.until("Boolean(finders.control('URL'))").await;
 
     let bound = stack.key(&["ops"], Some("somebody")).await;
     operator.click("button", "Sign out").await;

@@ -8,6 +8,7 @@ mod browser;
 mod held;
 mod injection;
 mod journeys;
+mod keys;
 mod names;
 mod operator;
 mod reasons;

@@ -17,7 +17,7 @@ const MOST_WRITES: usize = 100;
 const MOST_KEYS: usize = 100;
 const LONGEST_TOKEN: usize = 36;
 /// The attributes that are a key of a table or of an index.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "accepted_key",
     "created_key",
     "due_at",
@@ -25,10 +25,11 @@ const KEYS: [&str; 17] = [
     "endpoint_id",
     "endpoint_status",
     "event_key",
-    "key_id",
     "list",
     "list_key",
     "owner",
+    "partition",
+    "row",
     "sort_key",
     "stack_status",
     "status",
@@ -97,10 +98,11 @@ fn transaction(request: &Value) -> Checked {
         item(written)?;
         bytes += size_of_map(written);
         // Ours put whole items, so the keys of the table and those of its indexes are all there: the same ones, the same item.
-        let key: Vec<_> = ["endpoint_id", "sort_key", "event_key", "tenant", "owner", "created_key", "key_id"]
-            .iter()
-            .map(|name| written[name].to_string())
-            .collect();
+        let key: Vec<_> =
+            ["endpoint_id", "sort_key", "event_key", "tenant", "owner", "created_key", "partition", "row"]
+                .iter()
+                .map(|name| written[name].to_string())
+                .collect();
         if !seen.insert((write["TableName"].to_string(), key)) {
             return Err(invalid(format!("a transaction writes an item of {} twice", write["TableName"])));
         }

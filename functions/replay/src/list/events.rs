@@ -105,7 +105,7 @@ mod tests {
             identity: None,
         };
         let tenant = tenant.map(|tenant| tenant.parse().unwrap());
-        EventRequest::read(&request, &Caller { name: "k".into(), tenant, scope: Scope::Ops })
+        EventRequest::read(&request, &Caller::without_key("k".into(), tenant, Scope::Ops))
     }
 
     fn position() -> EventPosition {

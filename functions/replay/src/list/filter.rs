@@ -221,7 +221,7 @@ mod tests {
 
     fn caller(tenant: Option<&str>) -> Caller {
         let tenant = tenant.map(|tenant| tenant.parse().unwrap());
-        Caller { name: "k".into(), tenant, scope: api_key::Scope::Ops }
+        Caller::without_key("k".into(), tenant, api_key::Scope::Ops)
     }
 
     fn query_of(query: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {

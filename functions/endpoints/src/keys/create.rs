@@ -1,0 +1,98 @@
+//! `POST /v1/keys`.
+
+use pombo_aws::api_keys::{NewKeyItems, Written};
+use pombo_aws::clock;
+use pombo_domain::api_key::{ApiKey, RingIsFull, StoredKey};
+use pombo_domain::ids::{KeyId, base32};
+use pombo_domain::time::Timestamp;
+use pombo_requests::NewKey;
+use pombo_web::{Caller, Problem, Request, Response};
+
+use crate::App;
+use crate::change::Repeats;
+use crate::settings::random;
+use crate::view::KeyView;
+
+/// Makes a key for a caller.
+pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+    let now = clock::now();
+    let new = NewKey::read(request, caller, now)?;
+    let (stored, key) = store(app, new, caller.key_id.clone(), now).await?;
+    tracing::info!(made = %stored.key_id, key = caller.name, "API key {} made.", stored.key_id);
+    Ok(Response::json(201, &KeyView::with_key(&stored, &key)))
+}
+
+/// Makes a key and stores it. A key that no other key makes is made by invoking the function directly, which is the way
+/// back in, so the limit does not hold for it.
+pub async fn store(
+    app: &App,
+    new: NewKey,
+    made_by: Option<KeyId>,
+    now: Timestamp,
+) -> Result<(StoredKey, ApiKey), Problem> {
+    let key = ApiKey::generate(random()?, random()?);
+    let limit = if made_by.is_some() { app.rules.keys_per_tenant } else { usize::MAX };
+    let stored = StoredKey {
+        key_id: key.id.clone(),
+        name: new.name,
+        tenant: new.tenant,
+        scopes: new.scopes,
+        digest: key.digest(),
+        created_at: now,
+        made_by,
+        valid_until: new.valid_until,
+        revoked_at: None,
+    };
+    let mut repeats = Repeats::of("keys");
+    loop {
+        let ring = app.keys.ring(stored.tenant.as_ref()).await?;
+        let ring = ring.with(&stored, now, limit).map_err(|full| too_many(&stored, full))?;
+        let new = NewKeyItems { key: &stored, ring: &ring, retention: app.rules.retention };
+        match app.keys.create(new, &base32(&random::<16>()?)).await? {
+            Written::Stored => return Ok((stored, key)),
+            Written::MakerRevoked => return Err(Problem::new(401, "The API key was revoked before it made this one.")),
+            Written::Conflict => repeats.wait().await?,
+        }
+        // A try that was still in progress when it was given up may have come through.
+        if app.keys.get(&stored.key_id).await?.is_some() {
+            return Ok((stored, key));
+        }
+    }
+}
+
+fn too_many(key: &StoredKey, RingIsFull(in_use): RingIsFull) -> Problem {
+    let owner = key.tenant.as_ref().map_or("The whole stack".to_owned(), |tenant| format!("The tenant {tenant}"));
+    let detail = format!(
+        "{owner} has {in_use} API keys in use, and no more are allowed. Revoke one, or raise the stack's parameter \
+         MaxKeysPerTenant."
+    );
+    Problem::new(409, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::samples::NOW;
+
+    #[test]
+    fn a_full_ring_names_its_owner_the_number_and_the_parameter() {
+        for (tenant, owner) in [(None, "The whole stack has 7 "), (Some("acme"), "The tenant acme has 7 ")] {
+            let key = StoredKey {
+                key_id: KeyId::generate([1; 10]),
+                name: "n".into(),
+                tenant: tenant.map(|tenant| tenant.parse().unwrap()),
+                scopes: BTreeSet::new(),
+                digest: String::new(),
+                created_at: NOW,
+                made_by: None,
+                valid_until: None,
+                revoked_at: None,
+            };
+            let problem = too_many(&key, RingIsFull(7));
+            assert!(problem.status == 409 && problem.detail.starts_with(owner), "{problem:?}");
+            assert!(problem.detail.contains("MaxKeysPerTenant"));
+        }
+    }
+}

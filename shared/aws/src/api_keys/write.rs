@@ -1,0 +1,126 @@
+//! The two transactions that change keys.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem};
+use pombo_domain::api_key::{KeyRing, StoredKey};
+use pombo_domain::ids::TenantId;
+
+use super::{ApiKeysTable, KEY_ROW, MADE_PREFIX, RING_ROW, ring_partition, to_item};
+use crate::effect::effect;
+use crate::error::AwsError;
+use crate::item::{Item, number, put_versioned, text};
+
+const CALL: &str = "dynamodb:TransactWriteItems ApiKeys";
+
+/// Holds for a key that is stored and not revoked.
+const LIVE: &str = "attribute_exists(#digest) AND attribute_not_exists(#revoked_at)";
+
+/// What is written for a new key.
+#[derive(Debug, Clone, Copy)]
+pub struct NewKeyItems<'a> {
+    /// The key.
+    pub key: &'a StoredKey,
+    /// The owner's ring with the key on it.
+    pub ring: &'a KeyRing,
+    /// How long a key is kept after its end.
+    pub retention: Duration,
+}
+
+/// What is written when a key is revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct Revocation<'a> {
+    /// The key, revoked.
+    pub key: &'a StoredKey,
+    /// The owner's ring without the key.
+    pub ring: &'a KeyRing,
+    /// How long a key is kept after its end.
+    pub retention: Duration,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Everything is written.
+    Stored,
+    /// Another call came between: read again and repeat.
+    Conflict,
+    /// The key that makes this one is revoked. Nothing is written.
+    MakerRevoked,
+}
+
+impl ApiKeysTable {
+    /// Writes a new key. `token` is unique to the caller's request: a repeat of the same write within ten minutes is the
+    /// same transaction.
+    pub async fn create(&self, new: NewKeyItems<'_>, token: &str) -> Result<Written, AwsError> {
+        let key =
+            self.put(to_item(CALL, new.key, new.retention)?, "attribute_not_exists(#partition)", &["partition"])?;
+        let mut writes = vec![key, self.put_ring(new.key.tenant.as_ref(), new.ring)?];
+        if let Some(maker) = &new.key.made_by {
+            // What the key makes expires no later than the key, so then nothing is left to be found by this row.
+            let expires_at = new.key.valid_until.map(|end| number(end.plus(new.retention).as_seconds()));
+            let mut made = Item::from([
+                ("partition".into(), text(maker)),
+                ("row".into(), text(format!("{MADE_PREFIX}{}", new.key.key_id))),
+            ]);
+            made.extend(expires_at.map(|at| ("expires_at".to_owned(), at)));
+            writes.push(self.put(made, "attribute_not_exists(#partition)", &["partition"])?);
+            let live = ConditionCheck::builder()
+                .table_name(&self.table)
+                .key("partition", text(maker))
+                .key("row", text(KEY_ROW))
+                .condition_expression(LIVE)
+                .expression_attribute_names("#digest", "digest")
+                .expression_attribute_names("#revoked_at", "revoked_at")
+                .build()
+                .map_err(|error| AwsError::unreadable(CALL, error))?;
+            writes.push(TransactWriteItem::builder().condition_check(live).build());
+        }
+        self.write(writes, token).await
+    }
+
+    /// Writes that a key is revoked; a conflict if it is revoked already. The same token as for [`ApiKeysTable::create`].
+    pub async fn revoke(&self, revocation: Revocation<'_>, token: &str) -> Result<Written, AwsError> {
+        let item = to_item(CALL, revocation.key, revocation.retention)?;
+        let key = self.put(item, LIVE, &["digest", "revoked_at"])?;
+        self.write(vec![key, self.put_ring(revocation.key.tenant.as_ref(), revocation.ring)?], token).await
+    }
+
+    fn put(&self, item: Item, condition: &str, names: &[&str]) -> Result<TransactWriteItem, AwsError> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).condition_expression(condition);
+        let put = names.iter().fold(put, |put, name| put.expression_attribute_names(format!("#{name}"), *name));
+        let put = put.build().map_err(|error| AwsError::unreadable(CALL, error))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// The ring in the place of the version before it.
+    fn put_ring(&self, owner: Option<&TenantId>, ring: &KeyRing) -> Result<TransactWriteItem, AwsError> {
+        let mut item: Item = serde_dynamo::to_item(ring).map_err(|error| AwsError::unreadable(CALL, error))?;
+        item.insert("partition".into(), text(ring_partition(owner)));
+        item.insert("row".into(), text(RING_ROW));
+        let seen = Some(ring.version.saturating_sub(1)).filter(|version| *version > 0);
+        put_versioned(&self.table, item, "partition", "version", seen)
+    }
+
+    async fn write(&self, writes: Vec<TransactWriteItem>, token: &str) -> Result<Written, AwsError> {
+        let request = self.client.transact_write_items().set_transact_items(Some(writes)).client_request_token(token);
+        let error = match effect(CALL, request.send()).await {
+            Ok(_) => return Ok(Written::Stored),
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                let codes: Vec<_> = cancelled.cancellation_reasons().iter().map(|reason| reason.code()).collect();
+                // The condition on the maker, where there is one, is the fourth.
+                if codes.get(3) == Some(&Some("ConditionalCheckFailed")) {
+                    return Ok(Written::MakerRevoked);
+                }
+                let lost = |code: &Option<&str>| matches!(code, Some("ConditionalCheckFailed" | "TransactionConflict"));
+                if codes.iter().any(lost) { Ok(Written::Conflict) } else { Err(AwsError::new(CALL, error)) }
+            }
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(Written::Conflict),
+            _ => Err(AwsError::new(CALL, error)),
+        }
+    }
+}
