@@ -1,8 +1,8 @@
 //! The emulator's process: started on a port, waited for until it answers, and gone when its owner is.
 //!
-//! It is unauthenticated and runs any code it is given, so it is bound to 127.0.0.1. Its environment is written here in
-//! full and not inherited, because each function's process inherits it in turn: a developer's AWS credentials and proxies
-//! have no business there.
+//! It is unauthenticated and runs any code it is given, so it is bound to 127.0.0.1, and `guard.py` refuses what web pages
+//! send. Its environment is written here in full and not inherited, because each function's process inherits it in turn: a
+//! developer's AWS credentials and proxies have no business there.
 
 use std::{
     fs::{self, File},
@@ -105,6 +105,7 @@ impl Emulator {
         let launcher = scratch.join("launcher.py");
         fs::write(&keeper, include_str!("keeper.py"))?;
         fs::write(&launcher, include_str!("launcher.py"))?;
+        fs::write(scratch.join("guard.py"), include_str!("guard.py"))?;
         let log = paths::log(&options.name, port);
         let output = File::create(&log).with_context(|| format!("could not write {}", log.display()))?;
 

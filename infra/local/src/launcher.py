@@ -1,4 +1,5 @@
-"""Starts the emulator, with three corrections that matter where roles are enforced, and one that makes it quick.
+"""Starts the emulator behind a guard against web pages, with three corrections that matter where roles are enforced, and one
+that makes it quick.
 
 It asks a role for the action that a call is named after; SQS's batch calls have none, and AWS asks for that of the single
 call. It takes every schedule to be in the group `default`. And it checks signatures, which a proxy before it, that has its own
@@ -10,7 +11,8 @@ is kept.
 
 from functools import lru_cache
 
-from ministack.app import main
+import guard
+from ministack import app
 from ministack.core import iam_actions, sigv4
 from ministack.services import dynamodb
 
@@ -44,4 +46,6 @@ tokens_of = lru_cache(maxsize=1024)(dynamodb._tokenize)
 dynamodb._tokenize = lambda expression: list(tokens_of(expression))
 dynamodb._condition_syntax_error = lru_cache(maxsize=1024)(dynamodb._condition_syntax_error)
 sigv4.header_signature_failure = lambda *_request, **_options: None
-main()
+app.app = guard.guarded(app.app)
+guard.guard_runtime_api()
+app.main()
