@@ -33,6 +33,7 @@ mod messages;
 mod metrics;
 mod missed;
 mod operational;
+mod pages;
 mod pauses;
 mod ping;
 mod probes;

@@ -44,7 +44,7 @@ impl<'a> Demo<'a> {
     /// Shows it, from the registration to the retried delivery.
     pub(crate) async fn show(stack: &'a LocalStack, progress: Progress) -> Result<Self> {
         let (arrived, arrivals) = mpsc::unbounded_channel();
-        let receiver = Receiver::start_with(move |received| {
+        let receiver = Receiver::start_without_pages(move |received| {
             let _ = arrived.send(received.clone());
             answer(received)
         })?;

@@ -24,6 +24,7 @@ mod fingerprint;
 mod functions;
 mod guide;
 mod keys;
+mod page;
 mod paths;
 mod process;
 mod progress;

@@ -5,8 +5,8 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     fmt,
+    io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -21,7 +21,10 @@ use hyper_util::rt::TokioIo;
 use standardwebhooks::Webhook;
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::exchange::{Answer, Received, Signature};
+use crate::{
+    exchange::{Answer, Received, Signature},
+    page,
+};
 
 /// A running receiver; it ends when it is dropped.
 pub struct Receiver {
@@ -35,6 +38,8 @@ type Responder = Box<dyn Fn(&Received) -> Answer + Send + Sync>;
 
 struct Shared {
     responder: Responder,
+    /// The address to which no page may send, if pages are refused.
+    refuses_pages_at: Option<String>,
     state: Mutex<State>,
 }
 
@@ -61,10 +66,23 @@ impl Receiver {
     /// # Errors
     /// When it cannot listen.
     pub fn start_with(responder: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        Self::listen(Box::new(responder), false)
+    }
+
+    /// The same for a receiver on a developer's machine: what a web page may have sent is answered `403` and forgotten.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn start_without_pages(responder: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Result<Self> {
+        Self::listen(Box::new(responder), true)
+    }
+
+    fn listen(responder: Responder, refuses_pages: bool) -> Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("the receiver cannot listen")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { responder: Box::new(responder), state: Mutex::default() });
+        let refuses_pages_at = refuses_pages.then(|| address.to_string());
+        let shared = Arc::new(Shared { responder, refuses_pages_at, state: Mutex::default() });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = Arc::clone(&shared);
@@ -182,38 +200,24 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// The connection is closed when this is an error.
-#[derive(Debug)]
-struct HangUp;
-
-impl fmt::Display for HangUp {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("hung up")
-    }
-}
-
-impl std::error::Error for HangUp {}
-
-impl From<Infallible> for HangUp {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<Full<Bytes>>, HangUp> {
+/// An error closes the connection without an answer.
+async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
-    let Ok(body) = body.collect().await else { return Err(HangUp) };
+    if shared.refuses_pages_at.as_ref().is_some_and(|address| page::may_have_sent(&head.headers, address)) {
+        return Response::builder().status(403).body(Full::default()).map_err(io::Error::other);
+    }
+    let Ok(body) = body.collect().await else { return Err(ErrorKind::ConnectionAborted.into()) };
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let answer = shared.take(head.method.to_string(), path.to_owned(), head.headers, body.to_bytes());
     tokio::time::sleep(answer.delay).await;
     if answer.hang_up {
-        return Err(HangUp);
+        return Err(ErrorKind::ConnectionAborted.into());
     }
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
         response = response.header(name, value);
     }
-    response.body(Full::new(Bytes::from(answer.body))).map_err(|_| HangUp)
+    response.body(Full::new(Bytes::from(answer.body))).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -6,9 +6,14 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
     time::Duration,
 };
 
+use aws_sdk_lambda::{
+    primitives::Blob,
+    types::{FunctionCode, InvocationType, Runtime},
+};
 use local::{Emulator, EmulatorOptions, Progress};
 
 /// A Function URL's id, of the two shapes that the emulator knows. No function has it, so the emulator answers 404.
@@ -21,10 +26,14 @@ async fn emulator(name: &str) -> Emulator {
 
 /// The status of the answer to a request with these header lines, and the whole answer in lower case.
 fn ask(emulator: &Emulator, request: &str, headers: &[String]) -> (u16, String) {
-    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, emulator.port())).unwrap();
+    ask_at(emulator.port(), request, headers)
+}
+
+fn ask_at(port: u16, request: &str, headers: &[String]) -> (u16, String) {
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut lines = vec![format!("{request} HTTP/1.1"), "connection: close".to_owned()];
-    lines.extend(headers.iter().map(|line| line.replace("PORT", &emulator.port().to_string())));
+    lines.extend(headers.iter().map(|line| line.replace("PORT", &port.to_string())));
     let upgrades = lines.iter().any(|line| line.starts_with("upgrade"));
     if upgrades {
         lines.remove(1);
@@ -176,4 +185,49 @@ async fn requests_that_two_readers_might_read_differently_are_refused() {
         assert!(matches!(status, 400 | 403), "{request} with {headers:?}: {answer}");
         assert!(status == 400 || answer.contains("refused: "), "{request} with {headers:?}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn pages_do_not_reach_the_runtime_api_of_a_function() {
+    let emulator = emulator("guard-runtime").await;
+    let address = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guard-runtime-address");
+    let _ = std::fs::remove_file(&address);
+    start_function(&emulator, &format!("echo \"$AWS_LAMBDA_RUNTIME_API\" > '{}'\nsleep 60\n", address.display())).await;
+    let mut port = None;
+    for _ in 0..600 {
+        let text = std::fs::read_to_string(&address).unwrap_or_default();
+        port = text.trim().rsplit_once(':').map(|(_, port)| port.parse().unwrap());
+        if port.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let port = port.expect("the function did not start");
+    for host in HERE.into_iter().chain(ELSEWHERE) {
+        for (origin, site) in [(None, None), (Some("http://127.0.0.1:1"), None), (None, Some("cross-site"))] {
+            let (status, answer) = ask_at(port, "GET /other", &headers(host, origin, site));
+            let expected = if HERE.contains(&host) && origin.is_none() && site.is_none() { 404 } else { 403 };
+            assert_eq!(status, expected, "{host:?}, {origin:?}, {site:?}: {answer}");
+        }
+    }
+    // A request as a page would send it does not take the event from the function.
+    let next = "GET /2018-06-01/runtime/invocation/next";
+    assert_eq!(ask_at(port, next, &headers("127.0.0.1:PORT", None, Some("cross-site"))).0, 403);
+    let (status, event) = ask_at(port, next, &headers("127.0.0.1:PORT", None, None));
+    assert!(status == 200 && event.contains(r#"{"for": "the function"}"#), "{event}");
+}
+
+/// Makes a function of a shell script, and invokes it without waiting for an answer.
+async fn start_function(emulator: &Emulator, script: &str) {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("bootstrap", zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
+    archive.write_all(format!("#!/bin/sh\n{script}").as_bytes()).unwrap();
+    let code = FunctionCode::builder().zip_file(Blob::new(archive.finish().unwrap().into_inner())).build();
+    let lambda = aws_sdk_lambda::Client::new(&local::sdk_config(&emulator.url()).await);
+    let function = lambda.create_function().function_name("guarded").handler("bootstrap").code(code);
+    let role = "arn:aws:iam::000000000000:role/guarded";
+    function.role(role).runtime(Runtime::Providedal2023).timeout(60).send().await.unwrap();
+    let payload = Blob::new(r#"{"for": "the function"}"#);
+    let invoke = lambda.invoke().function_name("guarded").invocation_type(InvocationType::Event);
+    invoke.payload(payload).send().await.unwrap();
 }

@@ -50,6 +50,11 @@ pub struct Tab {
 impl Browser {
     /// Starts Debian's Chromium, or the one that `CHROMIUM` names, when there is a seat for it.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let seat = SEATS.acquire().await.unwrap();
         let profile = crate::console::artefacts().join(unique("profile"));
         std::fs::create_dir_all(&profile).unwrap();
@@ -68,7 +73,8 @@ impl Browser {
                 "--disable-component-update",
                 "--force-color-profile=srgb",
                 "--lang=en-GB",
-            ]);
+            ])
+            .args(arguments);
         // What it leaves behind goes with the profile.
         command.env("TMPDIR", &profile).arg(format!("--user-data-dir={}", profile.display()));
         // Its sandbox does not start for root, as whom a CI runs.

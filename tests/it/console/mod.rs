@@ -4,13 +4,13 @@
 
 mod access;
 mod axe;
-mod browser;
+pub mod browser;
 mod held;
 mod injection;
 mod journeys;
 mod keys;
 mod names;
-mod operator;
+pub mod operator;
 mod reasons;
 mod times;
 mod truth;
