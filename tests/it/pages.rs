@@ -103,6 +103,7 @@ async fn a_page_reads_and_changes_nothing_on_the_aws_apis() {
     let stack = Stack::calm().await;
     let port = stack.local.emulator().unwrap().port();
     let elsewhere = site.address().port();
+    let mut harm = Vec::new();
     for (name, url) in [
         // Another server on this machine, by its address and by a name; and a name that was pointed at this machine, at
         // another port and at the emulator's own, where the page is the answer to a refused request.
@@ -120,9 +121,12 @@ async fn a_page_reads_and_changes_nothing_on_the_aws_apis() {
         let own = url.split('/').nth(2).unwrap().split(':').next().unwrap();
         let hosts = json!([format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("{own}:{port}")]);
         let read = tab.eval(&format!("({ATTACK})({}, {hosts})", json!(tag))).await;
-        assert_eq!(read, json!([]), "a page at {url} has read something");
-        assert_eq!(made(stack, &tag).await, Vec::<String>::new(), "a page at {url} has changed something");
+        let made = made(stack, &tag).await;
+        if read != json!([]) || !made.is_empty() {
+            harm.push(format!("a page at {url} has made {made:?} and read {read}"));
+        }
     }
+    assert!(harm.is_empty(), "{}", harm.join("\n"));
 }
 
 #[scenario(chromium)]
