@@ -162,4 +162,75 @@ mod tests {
             assert!(!mentions(&workspace().join(build)), "{build}");
         }
     }
+    /// The files of the workspace whose names end so, but for what is built or installed.
+    fn files(ending: &str) -> Vec<PathBuf> {
+        let (mut left, mut found) = (vec![workspace()], Vec::new());
+        while let Some(directory) = left.pop() {
+            for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if path.is_dir() && !["target", ".git", ".aws-sam", "node_modules"].contains(&name.as_str()) {
+                    left.push(path);
+                } else if name.ends_with(ending) {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+
+    /// The requirements of a list: each with its continued lines, without comments and options.
+    fn requirements(list: &str) -> Vec<String> {
+        let joined = list.replace("\\\n", " ");
+        let lines = joined.lines().map(str::trim);
+        lines.filter(|line| line.starts_with(|first: char| first.is_alphanumeric())).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_python_package_that_is_installed_has_a_version_and_hashes() {
+        let mut lists = 0;
+        for input in files(".in") {
+            let list = input.with_extension("txt");
+            let text = fs::read_to_string(&list).unwrap_or_else(|_| panic!("{}: run .ci/lock", list.display()));
+            let locked = requirements(&text);
+            for wanted in requirements(&fs::read_to_string(&input).unwrap()) {
+                let (package, rest) = wanted.split_once("==").unwrap_or_else(|| panic!("{wanted} has no version"));
+                let (package, version) = (package.split('[').next().unwrap(), rest.split(' ').next().unwrap());
+                let start = format!("{package}=={version}");
+                let is_locked = locked.iter().any(|line| line.split(' ').next() == Some(start.as_str()));
+                assert!(is_locked, "{} has no {start}: run .ci/lock", name(&list));
+            }
+            lists += 1;
+        }
+        assert!(lists >= 10, "only {lists} lists were found: this looks in the wrong place");
+
+        let mut packages = 0;
+        for list in files(".txt") {
+            for requirement in requirements(&fs::read_to_string(&list).unwrap()) {
+                if requirement.contains("==") || list.file_stem().unwrap().to_string_lossy().contains("requirements") {
+                    let has_hash = requirement.contains("==") && requirement.contains(" --hash=sha256:");
+                    assert!(has_hash, "{}: {requirement} has no version and hash", name(&list));
+                    assert!(list.with_extension("in").is_file(), "{} has no .in file", name(&list));
+                    packages += 1;
+                }
+            }
+        }
+        assert!(packages > 200, "only {packages} packages were found: this looks in the wrong place");
+    }
+
+    #[test]
+    fn nothing_is_installed_with_pip_but_by_its_hash() {
+        let texts = ["run", "lock", "drills", "fuzz", "audit"].map(|script| workspace().join(".ci").join(script));
+        let mut installs = 0;
+        for path in texts.into_iter().chain([workspace().join("README.md")]) {
+            for line in fs::read_to_string(&path)
+                .unwrap()
+                .lines()
+                .filter(|line| line.contains("pip\" install") || line.contains("pip install -"))
+            {
+                assert!(line.contains("--require-hashes"), "{}: {line}", name(&path));
+                installs += 1;
+            }
+        }
+        assert_eq!(installs, 3, "the lines that install look different now: look for them again");
+    }
 }

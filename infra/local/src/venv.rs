@@ -1,5 +1,8 @@
 //! Python environments, made once under the target directory from a pinned list and used by every process after that; for
 //! a list that brings Node.js, with packages from npm.
+//!
+//! A list has the hash of every file that may be installed (`.ci/lock` writes it), and pip takes nothing else. Nothing of a
+//! package runs while it is installed, except where a list says that a package has to be built.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -17,7 +20,7 @@ use crate::{fingerprint::fingerprint, paths, process, progress::Progress};
 pub struct Requirements {
     /// What it is, for the reader.
     pub what: &'static str,
-    /// Python packages, pinned, as pip's requirements.
+    /// Python packages, all that are needed, pinned and with hashes, as pip's requirements.
     pub list: &'static str,
     /// Packages from npm; the list must bring `npm` itself.
     pub npm: Option<Npm>,
@@ -93,17 +96,16 @@ async fn install(wanted: &Requirements, directory: &Path) -> Result<()> {
     let list = directory.join("requirements.txt");
     fs::write(&list, wanted.list)?;
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    let installed = process::run(
-        {
-            pip.arg(list);
-            pip
-        },
-        false,
-    )
-    .await?;
-    match installed {
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.args(["--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(list);
+    match process::run(pip, false).await? {
         Some(pip) if pip.status.success() => Ok(()),
+        Some(pip) if pip.stderr.contains("hash") || pip.stderr.contains("HASH") => bail!(
+            "{} was not installed, because a file is not the one whose hash is in the list: check where pip gets its \
+             packages from (`python3 -m pip config list`), then run this again (pip: {})",
+            wanted.what,
+            pip.stderr.trim()
+        ),
         Some(pip) => bail!(
             "{} could not be installed from PyPI: check the network, then run this again (pip: {})",
             wanted.what,
@@ -139,6 +141,46 @@ async fn lock(path: PathBuf) -> Result<File> {
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("could not lock {}", path.display()));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::io::Write;
+
+    use super::*;
+
+    /// Writes a package that pip would install; gives its URL.
+    fn package() -> String {
+        let path = paths::scratch().join("venv_probe-1.0-py3-none-any.whl");
+        fs::create_dir_all(paths::scratch()).unwrap();
+        let mut wheel = zip::ZipWriter::new(File::create(&path).unwrap());
+        for (name, text) in [
+            ("METADATA", "Metadata-Version: 2.1\nName: venv-probe\nVersion: 1.0\n"),
+            ("WHEEL", "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+            ("RECORD", ""),
+        ] {
+            let options = zip::write::SimpleFileOptions::default();
+            wheel.start_file(format!("venv_probe-1.0.dist-info/{name}"), options).unwrap();
+            wheel.write_all(text.as_bytes()).unwrap();
+        }
+        wheel.finish().unwrap();
+        format!("venv-probe @ file://{}", path.display())
+    }
+
+    #[tokio::test]
+    async fn a_file_without_its_hash_in_the_list_is_not_installed() {
+        let package = package();
+        for list in [package.clone(), format!("{package} --hash=sha256:{}", "0".repeat(64))] {
+            let directory = paths::scratch().join(format!("venv-probe-{}", list.len()));
+            let list: &'static str = list.leak();
+            let error = install(&Requirements { what: "the probe", list, npm: None }, &directory).await;
+            let error = error.expect_err("it was installed").to_string();
+            assert!(error.starts_with("the probe was not installed, because a file is not the one"), "{error}");
+            fs::remove_dir_all(directory).unwrap();
         }
     }
 }
