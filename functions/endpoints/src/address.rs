@@ -183,7 +183,10 @@ mod tests {
         let policy = AddressPolicy::production().of_stack_at("https://abc.lambda-url.us-east-1.on.aws/").unwrap();
         let url = "https://ABC.lambda-url.us-east-1.on.aws:443/v1/events";
         let error = fields::public_url(url, &policy).unwrap_err();
-        assert!(error.field == "url" && error.rule.contains("each delivery would come back as a call of Pombo"), "{error:?}");
+        assert!(
+            error.field == "url" && error.rule.contains("each delivery would come back as a call of Pombo"),
+            "{error:?}"
+        );
         let stored = EndpointUrl::from_stored(url).unwrap();
         assert_eq!(judged(&stored, &policy, answers(&["93.184.215.14"])).await, Err(error));
     }
