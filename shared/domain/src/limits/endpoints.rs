@@ -172,7 +172,7 @@ mod tests {
             endpoint_id: id(*number),
             version: 1,
             // A paused one counts.
-            active: number % 2 == 0,
+            active: number.is_multiple_of(2),
             patterns: Vec::new(),
             unknown: Vec::new(),
         };
