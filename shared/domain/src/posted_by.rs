@@ -21,7 +21,7 @@ impl PostedBy {
     }
 
     /// The signer of a request, by its ARN. Role and user names may be longer; their first characters are kept. The
-    /// session of a role is left out: CloudTrail has it.
+    /// session of a role is left out: `CloudTrail` has it.
     ///
     /// `arn:aws:sts::123456789012:assumed-role/enrolments/i-0abc` is `role/enrolments`.
     #[must_use]
