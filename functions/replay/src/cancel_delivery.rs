@@ -41,14 +41,14 @@ pub(crate) async fn answer(
         };
         if record.status == Status::Cancelled {
             // The order may have been carried out before, and its answer lost.
-            return Ok(Response::json(200, &DeliveryView::of(record)));
+            return Ok(Response::json(200, &DeliveryView::of(record, caller)));
         }
         let cancelled = cancelled(&record, now)?;
         let rev = seen.as_ref().map(|record| record.rev);
         match app.protocol.deliveries.put(rev, cancelled, invocation.writer()).await? {
             Put::Stored(record) => {
                 tracing::info!(delivery = id, caller = caller.name, "Delivery {id} cancelled.");
-                return Ok(Response::json(200, &DeliveryView::of(*record)));
+                return Ok(Response::json(200, &DeliveryView::of(*record, caller)));
             }
             Put::Conflict(standing) => seen = standing.map(|record| *record),
         }

@@ -65,7 +65,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
         // An id may be used again when its first event has expired.
         let event = event.filter(|event| event.accepted_at == key.accepted_at);
         let urls = urls(caller, endpoint.as_ref());
-        return Ok(whole(DeliveryView::with(record, urls), urls, endpoint.as_ref(), event.as_ref()));
+        return Ok(whole(DeliveryView::with(record, caller, urls), urls, endpoint.as_ref(), event.as_ref()));
     }
     let known = endpoint.filter(|(endpoint, _)| visible(&endpoint.tenant)).ok_or_else(unknown)?;
     let event = pending::event_of(app, &known.0, &key, now).await?.ok_or_else(unknown)?;
@@ -194,7 +194,10 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_seconds(1_700_000_000 + seconds);
         let health = Health { open: Some(Open::new(at(0), "d", at(30))), ..Health::good() };
         let known = (Endpoint { status: EndpointStatus::Active, ..endpoint() }, health);
-        let held = DeliveryView::of(Record::begin(event.delivery_to(endpoint().id), event.new_delivery()).held("me"));
+        let held = DeliveryView::of(
+            Record::begin(event.delivery_to(endpoint().id), event.new_delivery()).held("me"),
+            &caller(Scope::Ops),
+        );
         let body: Value = serde_json::from_str(&whole(held, Urls::Whole, Some(&known), None).body).unwrap();
         assert_eq!(body["held"], json!({"cause": "circuit", "next_probe_at": at(30)}));
         let circuit = json!({"state": "open", "since": at(0), "next_probe_at": at(30)});

@@ -58,7 +58,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
         fanned_out.iter().chain(&others(&event, routing)).map(|id| event.delivery_to(id.clone())).collect();
     let mut records = app.protocol.deliveries.get_many(&keys).await?;
     let deliveries = keys.into_iter().enumerate().filter_map(|(place, key)| match records.remove(&key) {
-        Some(record) => Some(DeliveryView::of(record)),
+        Some(record) => Some(DeliveryView::of(record, caller)),
         None => (place < fanned_out.len()).then(|| DeliveryView::pending(&event, key)),
     });
     let mut deliveries: Vec<_> = deliveries.collect();

@@ -40,7 +40,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
         page.take(candidates, |key| {
             let record = records.remove(&key);
             let record = record.filter(|record| filter.shows(record, now) && caller.sees(&record.tenant));
-            (key, record.map(DeliveryView::of))
+            (key, record.map(|record| DeliveryView::of(record, caller)))
         });
     }
     let mut page = page.filled();

@@ -10,6 +10,7 @@ use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::outcome::{Answer, Attempt, Outcome, Trigger};
 use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
+use pombo_web::Caller;
 use serde::Serialize;
 
 use crate::held::Held;
@@ -96,12 +97,22 @@ struct AttemptView {
 
 impl DeliveryView {
     /// From its record, as a row of a list.
-    pub(crate) fn of(record: Record) -> Self {
-        Self::with(record, Urls::Hidden)
+    pub(crate) fn of(record: Record, caller: &Caller) -> Self {
+        Self::with(record, caller, Urls::Hidden)
     }
 
-    /// From its record.
-    pub(crate) fn with(record: Record, urls: Urls) -> Self {
+    /// From its record. A caller that is bound to a tenant does not see what the receiver's name resolved to.
+    pub(crate) fn with(record: Record, caller: &Caller, urls: Urls) -> Self {
+        let mut view = Self::whole(record, urls);
+        if caller.tenant.is_some() {
+            for attempt in &mut view.attempts {
+                attempt.outcome = attempt.outcome.clone().without_addresses();
+            }
+        }
+        view
+    }
+
+    fn whole(record: Record, urls: Urls) -> Self {
         let next_attempt_at = record.next.filter(|_| record.status == Status::Retrying).map(|next| next.at);
         Self {
             id: record.key.to_string(),
@@ -123,7 +134,7 @@ impl DeliveryView {
 
     /// A delivery on its event's fan-out list that has no record yet: its first message is on its way.
     pub(crate) fn pending(event: &Event, key: DeliveryKey) -> Self {
-        Self::of(Record::begin(key, event.new_delivery()))
+        Self::whole(Record::begin(key, event.new_delivery()), Urls::Hidden)
     }
 
     /// The endpoint of a held delivery; `None` for any other delivery.
@@ -179,11 +190,36 @@ impl AttemptView {
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::address::{AddressPolicy, EndpointUrl};
+    use pombo_domain::api_key::Scope;
     use pombo_domain::delivery::{NewDelivery, Step};
-    use pombo_domain::outcome::SentTo;
+    use pombo_domain::outcome::{RefusedBy, SentTo};
     use pombo_domain::retry::{Decision, Next, Route};
 
     use super::*;
+
+    fn caller(tenant: Option<&str>) -> Caller {
+        Caller::without_key("k".into(), tenant.map(|tenant| tenant.parse().unwrap()), Scope::Ops)
+    }
+
+    #[test]
+    fn a_tenant_does_not_see_what_its_receivers_name_resolved_to() {
+        let policy = AddressPolicy::production();
+        let refusal = policy.judge_resolved("db.example.com", &["10.1.2.3".parse().unwrap()]).unwrap_err();
+        let literal = EndpointUrl::parse("https://10.1.2.3/", &policy).unwrap_err();
+        let outcome = |refusal, by, tenant| {
+            let attempt = Attempt { outcome: Outcome::refused(refusal, by), ..failed_attempt(1) };
+            let record = Record { attempts: vec![attempt], ..record() };
+            serde_json::to_value(DeliveryView::of(record, &caller(tenant))).unwrap()["attempts"][0]["outcome"].take()
+        };
+        let seen = outcome(&refusal, RefusedBy::Addresses, None);
+        assert!(seen["detail"].as_str().unwrap().contains("10.1.2.3"), "{seen}");
+        let seen = outcome(&refusal, RefusedBy::Addresses, Some("acme"));
+        assert_eq!((&seen["kind"], &seen["rule"]), (&"refused".into(), &"not-public".into()));
+        assert_eq!(seen["detail"], "the receiver's name has an address that is not public");
+        let seen = outcome(&literal, RefusedBy::Url, Some("acme"));
+        assert_eq!(seen["rule"], "private-use", "it wrote the address itself");
+    }
 
     fn record() -> Record {
         let key = DeliveryKey {
@@ -216,7 +252,7 @@ mod tests {
     fn a_retrying_delivery_shows_its_attempts_and_when_the_next_is_due() {
         let next = Next { at: Timestamp::from_seconds(1_700_000_061), route: Route::Scheduler };
         let record = record().record_attempt("me", failed_attempt(1), Decision::Retry(next)).unwrap();
-        insta::assert_json_snapshot!(DeliveryView::of(record), @r#"
+        insta::assert_json_snapshot!(DeliveryView::of(record, &caller(None)), @r#"
         {
           "id": "ZXBfYWFhYWFhYWFhYWFhYWFhYS8yMDIzLTExLTE0VDIyOjEzOjIwLjAwMFojZXZ0XzE",
           "endpoint_id": "ep_aaaaaaaaaaaaaaaa",
@@ -284,7 +320,7 @@ mod tests {
             let attempt = Attempt { sent_to, ..failed_attempt(number) };
             record = record.record_attempt("me", attempt, Decision::Retry(next)).unwrap();
         }
-        let mut view = DeliveryView::with(record, Urls::Whole);
+        let mut view = DeliveryView::with(record, &caller(None), Urls::Whole);
         view.compare_to_version(5);
         let shown = serde_json::to_value(view).unwrap();
         for (place, version, url, changed) in
@@ -310,8 +346,8 @@ mod tests {
             let view = AttemptView::of(attempt.clone(), &sent_to, urls);
             assert_eq!((view.url.as_deref(), view.location.as_deref()), (url, location), "{urls:?}");
         }
-        let listed =
-            serde_json::to_string(&DeliveryView::of(Record { attempts: vec![attempt], urls: sent_to, ..record() }));
+        let listed = DeliveryView::of(Record { attempts: vec![attempt], urls: sent_to, ..record() }, &caller(None));
+        let listed = serde_json::to_string(&listed);
         assert!(!listed.unwrap().contains("token"), "a row of a list");
     }
 
@@ -322,7 +358,7 @@ mod tests {
         for attempt in 1..=14 {
             record = record.record_attempt("me", failed_attempt(attempt), Decision::Retry(next)).unwrap();
         }
-        let view = DeliveryView::of(record).shortened();
+        let view = DeliveryView::of(record, &caller(None)).shortened();
         assert_eq!((view.attempts.len(), view.attempts[0].attempt, view.older_attempts), (1, 14, 13));
     }
 }

@@ -92,6 +92,19 @@ impl Outcome {
         Self::Refused { rule: refusal.rule.id().to_owned(), by, detail: Detail::new(refusal) }
     }
 
+    /// The outcome for a reader who must not learn what names resolve to in a private network.
+    #[must_use]
+    pub fn without_addresses(self) -> Self {
+        match self {
+            Self::Refused { by: RefusedBy::Addresses, .. } => Self::Refused {
+                rule: "not-public".to_owned(),
+                by: RefusedBy::Addresses,
+                detail: "the receiver's name has an address that is not public".into(),
+            },
+            other => other,
+        }
+    }
+
     /// Whether the receiver took the event.
     #[must_use]
     pub const fn is_success(&self) -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::job::{Look, Ordered, Selection};
-use pombo_web::{Problem, Response};
+use pombo_web::{Caller, Problem, Response};
 use serde::Serialize;
 
 use super::cost::Cost;
@@ -52,6 +52,7 @@ struct Matched {
 /// Answers with what the replay would do.
 pub(super) async fn answer(
     app: &App,
+    caller: &Caller,
     selection: Selection,
     endpoint: Option<&Endpoint>,
     ordered: Ordered,
@@ -69,7 +70,7 @@ pub(super) async fn answer(
             if samples.len() < MOST_SHOWN {
                 let begin = || Some(Record::begin(row.delivery.clone(), found.known.new.remove(&row.delivery)?));
                 let record = found.known.records.remove(&row.delivery);
-                samples.extend(record.or_else(begin).map(DeliveryView::of));
+                samples.extend(record.or_else(begin).map(|record| DeliveryView::of(record, caller)));
             }
         }
         rest = found.selection;

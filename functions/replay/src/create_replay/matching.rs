@@ -61,7 +61,7 @@ pub(super) async fn answer(
     };
     let selection = Selection::new(order.filter, order.include, order.rate_per_second, ordered)?;
     if order.dry_run {
-        return dry_run::answer(app, selection, endpoint.as_ref(), ordered, invocation).await;
+        return dry_run::answer(app, caller, selection, endpoint.as_ref(), ordered, invocation).await;
     }
     let left_out = left_out(&selection, ordered);
     let key = JobKey::generate(owner.as_ref(), now, random()?);
