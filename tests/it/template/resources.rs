@@ -6,7 +6,7 @@ use pombo_domain::job::STALLED_AFTER;
 use serde_json::Value;
 
 use super::{FUNCTIONS, Template};
-use pombo_tests::scenario;
+use pombo_tests::{Stack, scenario, unique};
 
 #[scenario]
 async fn every_table_outlives_the_stack_and_can_be_restored() {
@@ -207,5 +207,46 @@ async fn each_function_writes_json_to_a_log_group_that_does_not_keep_everything(
         let group = template.text(&logging["LogGroup"]);
         assert_eq!((group.as_str(), &logging["LogFormat"]), (format!("{function}LogGroup").as_str(), &"JSON".into()));
         assert_eq!(template.number(&template.properties(&group)["RetentionInDays"]), 7, "{group}");
+    }
+}
+
+/// Asks the emulator, as an account, for a stack with the template's parameters and rules and no resource but a queue.
+async fn create_stack(account: &str, allow_loopback: &str) -> (u16, String) {
+    let template = Template::with(&[]).await.json;
+    let part = serde_json::json!({
+        "Parameters": template["Parameters"],
+        "Rules": template["Rules"],
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+    });
+    let form = [
+        ("Action", "CreateStack"),
+        ("Version", "2010-05-15"),
+        ("StackName", &unique("rules")),
+        ("TemplateBody", &part.to_string()),
+        ("Parameters.member.1.ParameterKey", "AllowLoopback"),
+        ("Parameters.member.1.ParameterValue", allow_loopback),
+    ]
+    .map(|(name, value)| format!("{name}={}", percent_encoded(value)));
+    let credential = format!("AWS4-HMAC-SHA256 Credential={account}/20260101/us-east-1/cloudformation/aws4_request");
+    let url = Stack::calm().await.local.emulator().unwrap().url();
+    let request = reqwest::Client::builder().no_proxy().build().unwrap().post(url).body(form.join("&"));
+    let request =
+        request.header("content-type", "application/x-www-form-urlencoded").header("authorization", credential);
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[scenario]
+async fn endpoints_on_127_0_0_1_are_for_emulators_only() {
+    let (status, answer) = create_stack("123456789012", "true").await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("LoopbackOnThisMachineOnly") && answer.contains("In AWS leave it out"), "{answer}");
+    for (account, allow_loopback) in [("123456789012", "false"), ("000000000000", "true")] {
+        let (status, answer) = create_stack(account, allow_loopback).await;
+        assert_eq!(status, 200, "{account}, {allow_loopback}: {answer}");
     }
 }
