@@ -175,6 +175,34 @@ async fn a_revocation_with_what_was_made_ends_keys_of_any_depth_and_owner() {
 }
 
 #[scenario]
+async fn keys_are_found_behind_keys_that_were_removed_after_their_retention() {
+    let stack = Stack::calm().await;
+    let tenant = unique("t");
+    let dynamodb = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
+    let remove = async |key: &str| {
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let request = dynamodb.delete_item().table_name(stack.resource("ApiKeysTable"));
+        request.key("partition", text(id_of(key))).key("row", text("key")).send().await.unwrap();
+    };
+    for removed in [&[1][..], &[0], &[0, 1]] {
+        let root = stack.key(&["admin"], None).await;
+        let (middle, _) = made_by(stack, &root, &["admin"], None).await;
+        let (last, _) = made_by(stack, &middle, &["admin"], Some(&tenant)).await;
+        for place in removed {
+            remove([&root, &middle][*place]).await;
+        }
+        assert_eq!(status_of(stack, &last).await, 200);
+        let path = format!("/v1/keys/{}?with_made=true", id_of(&root));
+        assert_eq!(stack.local.endpoints().delete(&path).await.unwrap().0, 200);
+        assert_eq!(status_of(stack, &last).await, 401, "{removed:?} removed");
+        // What is done needs no second walk.
+        let again = stack.local.endpoints().delete(&path).await.unwrap();
+        let expected = if removed.contains(&0) { 404 } else { 200 };
+        assert_eq!(again.0, expected, "{again:?}");
+    }
+}
+
+#[scenario]
 async fn keys_that_a_key_makes_while_it_is_revoked_end_with_it() {
     let stack = Stack::calm().await;
     let tenant = unique("t");

@@ -20,7 +20,7 @@ pub async fn create(app: &App, payload: &str) -> Result<Value, Diagnostic> {
     let made = match NewKey::from_invocation(payload) {
         Ok(_) if !app.makes_admin_keys => Err(Problem::new(
             403,
-            "The stack's parameter CreateAdminKey is false: set it to true, make the key, and set it back.",
+            "The template's parameter CreateAdminKey is false: set it to true, make the key, and set it back.",
         )),
         Ok(new) => keys::store(app, new, None, clock::now()).await,
         Err(problem) => Err(problem),

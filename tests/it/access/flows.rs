@@ -142,7 +142,9 @@ async fn endpoints_and_keys(stack: &'static Stack) {
     }
     done(&api, Method::DELETE, &path, None).await;
 
-    let key = stack.key(&["ops"], Some(&hook.tenant)).await;
+    let key = stack.key(&["admin"], Some(&hook.tenant)).await;
+    let made = Some(json!({"name": "made", "scopes": ["ops"]}));
+    done(&Stack::api(&stack.local.urls.endpoints, &key), Method::POST, "/v1/keys", made).await;
     done(&api, Method::GET, &format!("/v1/keys?tenant={}", hook.tenant), None).await;
     done(&api, Method::DELETE, &format!("/v1/keys/{}?with_made=true", key.split('_').nth(1).unwrap()), None).await;
 }
@@ -159,7 +161,8 @@ async fn deliveries_that_fail(stack: &'static Stack) {
     for host in ["127.0.0.1:1", "nobody.pombo-nowhere.com:8443"] {
         let scheme = if host.starts_with("127") { "http" } else { "https" };
         let url = format!("{scheme}://{host}/?token={}", secret(stack, "url"));
-        let patch = json!({"url": url, "name": unique("n")});
+        let headers = json!({"authorization": secret(stack, "moved")});
+        let patch = json!({"url": url, "name": unique("n"), "headers": headers});
         done(&stack.local.endpoints(), Method::PATCH, &format!("/v1/endpoints/{}", closed.endpoint), Some(patch)).await;
         let event = post(&closed).await;
         closed.until_status(&event, "retrying", SOON).await;

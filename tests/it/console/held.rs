@@ -103,10 +103,9 @@ async fn what_a_pause_holds_names_the_pause() {
     let mut held = held.clone();
     held["endpoint"]["status"] = "paused".into();
     held["endpoint"]["since"] = endpoint["pause"]["at"].clone();
-    for (key, said) in [
-        (&hook.stack.local.keys.ops, "which takes a key with the scope endpoints"),
-        (&hook.stack.local.keys.admin, "is resumed."),
-    ] {
+    for (key, said) in
+        [(&hook.stack.local.keys.ops, "which takes the scope endpoints"), (&hook.stack.local.keys.admin, "is resumed.")]
+    {
         let operator = signed_in(&browser, key).await;
         operator.stub(&format!("/v1/deliveries/{id}"), 200, &held.to_string()).await;
         operator.go(&format!("/deliveries/{id}")).await;

@@ -76,7 +76,7 @@ const ROLES: [(&str, &[&str], &[&str]); 5] = [
             "dynamodb:GetItem: RoutingTable EndpointsTable ApiKeysTable",
             "dynamodb:BatchGetItem: EndpointsTable",
             "dynamodb:PutItem: RoutingTable EndpointsTable ApiKeysTable EventsTable JobsTable",
-            "dynamodb:ConditionCheckItem: ApiKeysTable",
+            "dynamodb:ConditionCheckItem dynamodb:DeleteItem: ApiKeysTable",
             "dynamodb:Query: ApiKeysTable ApiKeysTable/index/by_owner EndpointsTable/index/by_status EventsTable/index/by_time",
             "sqs:SendMessage: DeliveriesQueue JobsQueue",
             "logs:CreateLogStream logs:PutLogEvents: EndpointsLogGroup",

@@ -1,8 +1,11 @@
 //! `POST /v1/keys`.
 
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _};
 use pombo_aws::api_keys::{NewKeyItems, Written};
 use pombo_aws::clock;
-use pombo_domain::api_key::{ApiKey, RingIsFull, StoredKey};
+use pombo_domain::api_key::{ApiKey, KeyRing, RingIsFull, StoredKey};
 use pombo_domain::ids::{KeyId, base32};
 use pombo_domain::time::Timestamp;
 use pombo_requests::NewKey;
@@ -12,6 +15,9 @@ use crate::App;
 use crate::change::Repeats;
 use crate::settings::random;
 use crate::view::KeyView;
+
+/// Keys that are read at once.
+const AT_ONCE: usize = 16;
 
 /// Makes a key for a caller.
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
@@ -46,7 +52,13 @@ pub async fn store(
     let mut repeats = Repeats::of("keys");
     loop {
         let ring = app.keys.ring(stored.tenant.as_ref()).await?;
-        let ring = ring.with(&stored, now, limit).map_err(|full| too_many(&stored, full))?;
+        let ring = match ring.with(&stored, now, limit) {
+            Ok(next) => next,
+            Err(_) => without_revoked(app, ring)
+                .await?
+                .with(&stored, now, limit)
+                .map_err(|full| too_many(&stored, full, limit))?,
+        };
         let new = NewKeyItems { key: &stored, ring: &ring, retention: app.rules.retention };
         match app.keys.create(new, &base32(&random::<16>()?)).await? {
             Written::Stored => return Ok((stored, key)),
@@ -60,11 +72,22 @@ pub async fn store(
     }
 }
 
-fn too_many(key: &StoredKey, RingIsFull(in_use): RingIsFull) -> Problem {
-    let owner = key.tenant.as_ref().map_or("The whole stack".to_owned(), |tenant| format!("The tenant {tenant}"));
+/// The ring without keys that were revoked while others changed it: those could stay on it.
+async fn without_revoked(app: &App, ring: KeyRing) -> Result<KeyRing, Problem> {
+    let look = ring.keys.iter().map(|key| async { Ok::<_, Problem>((key.id.clone(), app.keys.get(&key.id).await?)) });
+    let found: BTreeMap<_, _> = futures::stream::iter(look).buffer_unordered(AT_ONCE).try_collect().await?;
+    let is_live = |id: &KeyId| matches!(found.get(id), Some(Some(key)) if key.revoked_at.is_none());
+    Ok(ring.retaining(is_live))
+}
+
+fn too_many(key: &StoredKey, RingIsFull(in_use): RingIsFull, limit: usize) -> Problem {
+    let owner = key
+        .tenant
+        .as_ref()
+        .map_or("The stack, apart from its tenants,".to_owned(), |tenant| format!("The tenant {tenant}"));
     let detail = format!(
-        "{owner} has {in_use} API keys in use, and no more are allowed. Revoke one, or raise the stack's parameter \
-         MaxKeysPerTenant."
+        "{owner} has {in_use} API keys in use, and at most {limit} are allowed. Revoke one, or ask the operator of the stack \
+         to raise the template's parameter MaxKeysPerTenant."
     );
     Problem::new(409, detail)
 }
@@ -78,7 +101,9 @@ mod tests {
 
     #[test]
     fn a_full_ring_names_its_owner_the_number_and_the_parameter() {
-        for (tenant, owner) in [(None, "The whole stack has 7 "), (Some("acme"), "The tenant acme has 7 ")] {
+        for (tenant, owner) in
+            [(None, "The stack, apart from its tenants, has 7 "), (Some("acme"), "The tenant acme has 7 ")]
+        {
             let key = StoredKey {
                 key_id: KeyId::generate([1; 10]),
                 name: "n".into(),
@@ -90,7 +115,7 @@ mod tests {
                 valid_until: None,
                 revoked_at: None,
             };
-            let problem = too_many(&key, RingIsFull(7));
+            let problem = too_many(&key, RingIsFull(7), 7);
             assert!(problem.status == 409 && problem.detail.starts_with(owner), "{problem:?}");
             assert!(problem.detail.contains("MaxKeysPerTenant"));
         }

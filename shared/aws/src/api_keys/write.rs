@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem};
 use pombo_domain::api_key::{KeyRing, StoredKey};
-use pombo_domain::ids::TenantId;
+use pombo_domain::ids::{KeyId, TenantId};
 
 use super::{ApiKeysTable, KEY_ROW, MADE_PREFIX, RING_ROW, ring_partition, to_item};
 use crate::effect::effect;
@@ -85,6 +86,37 @@ impl ApiKeysTable {
         let item = to_item(CALL, revocation.key, revocation.retention)?;
         let key = self.put(item, LIVE, &["digest", "revoked_at"])?;
         self.write(vec![key, self.put_ring(revocation.key.tenant.as_ref(), revocation.ring)?], token).await
+    }
+
+    /// Writes that a key is revoked, and leaves its owner's ring as it is: one write, which calls that change the ring do not
+    /// hold up. A conflict if the key is revoked already, or is part of a transaction at this moment.
+    pub async fn revoke_alone(&self, key: &StoredKey, retention: Duration) -> Result<Written, AwsError> {
+        const CALL: &str = "dynamodb:PutItem ApiKeys";
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(CALL, key, retention)?))
+            .condition_expression(LIVE)
+            .expression_attribute_names("#digest", "digest")
+            .expression_attribute_names("#revoked_at", "revoked_at");
+        match effect(CALL, request.send()).await {
+            Ok(_) => Ok(Written::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    PutItemError::ConditionalCheckFailedException(_) | PutItemError::TransactionConflictException(_),
+                ) => Ok(Written::Conflict),
+                _ => Err(AwsError::new(CALL, error)),
+            },
+        }
+    }
+
+    /// Removes the row which says that a key made another one. To be called once that key and all that it made are revoked.
+    pub async fn forget_made(&self, maker: &KeyId, made: &KeyId) -> Result<(), AwsError> {
+        const CALL: &str = "dynamodb:DeleteItem ApiKeys";
+        let request = self.client.delete_item().table_name(&self.table);
+        let request = request.key("partition", text(maker)).key("row", text(format!("{MADE_PREFIX}{made}")));
+        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
     }
 
     fn put(&self, item: Item, condition: &str, names: &[&str]) -> Result<TransactWriteItem, AwsError> {

@@ -66,11 +66,27 @@ impl KeyRing {
         Self { version: self.version + 1, keys }
     }
 
-    /// Whether there is a live admin key now, and none would be left without these keys.
+    /// Whether there is a live admin key now, and none would be left without these keys. A key that expires does not count
+    /// as left if there is one now that does not expire.
     #[must_use]
     pub fn loses_last_admin(&self, without: &BTreeSet<KeyId>, now: Timestamp) -> bool {
-        let admins: Vec<_> = self.live(now).into_iter().filter(|key| key.admin).collect();
+        let mut admins: Vec<_> = self.live(now).into_iter().filter(|key| key.admin).collect();
+        if admins.iter().any(|key| key.valid_until.is_none()) {
+            admins.retain(|key| key.valid_until.is_none());
+        }
         !admins.is_empty() && admins.iter().all(|key| without.contains(&key.id))
+    }
+
+    /// The admin keys that are live now.
+    pub fn live_admins(&self, now: Timestamp) -> impl Iterator<Item = KeyId> {
+        self.live(now).into_iter().filter(|key| key.admin).map(|key| key.id)
+    }
+
+    /// The ring without the keys that `keep` refuses, at the same version.
+    #[must_use]
+    pub fn retaining(mut self, keep: impl Fn(&KeyId) -> bool) -> Self {
+        self.keys.retain(|key| keep(&key.id));
+        self
     }
 
     fn live(&self, now: Timestamp) -> Vec<RingKey> {
@@ -118,8 +134,12 @@ mod tests {
     fn the_last_admin_key_is_the_last_live_one_with_that_scope() {
         let ids = |numbers: &[u8]| numbers.iter().map(|number| KeyId::generate([*number; 10])).collect();
         let two = ring(&[key(1, Scope::Admin, None), key(2, Scope::Admin, Some(101)), key(3, Scope::Ops, None)]);
+        let lasting = ring(&[key(1, Scope::Admin, None), key(2, Scope::Admin, None)]);
+        assert!(!lasting.loses_last_admin(&ids(&[1]), NOW) && lasting.loses_last_admin(&ids(&[1, 2]), NOW));
+        let ending = ring(&[key(1, Scope::Admin, Some(101)), key(2, Scope::Admin, Some(102))]);
+        assert!(!ending.loses_last_admin(&ids(&[1]), NOW) && ending.loses_last_admin(&ids(&[1, 2]), NOW));
         for (without, at, last) in [
-            (&[1][..], 100, false),
+            (&[1][..], 100, true),
             (&[2], 100, false),
             (&[1, 2], 100, true),
             (&[1], 101, true),
