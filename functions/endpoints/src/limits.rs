@@ -1,7 +1,7 @@
 //! The limits on a tenant's endpoints: checked against what the change was decided on, and counted in its transaction.
 //!
 //! The routing record is read first. A change is written only if that version of it still stands, and every change that is
-//! counted replaces it: so of many calls at one time, the one that would be too many finds that it is.
+//! counted replaces it. So if many calls come at once, those over the limit are refused.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};

@@ -39,7 +39,7 @@ pub struct App {
     pub operations: Operations,
     /// What an endpoint may be.
     pub rules: Rules,
-    /// How many a tenant may have.
+    /// Limits on a tenant's endpoints.
     pub limits: EndpointLimits,
     /// Whether a direct invocation makes admin keys.
     pub makes_admin_keys: bool,

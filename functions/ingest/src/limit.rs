@@ -56,8 +56,12 @@ impl Limiter {
             }
             failed => {
                 let error = failed.map_or_else(|_| "no answer in time".to_owned(), said);
-                tracing::warn!(key = name, error, "The events of {name} could not be counted; they are let in.");
-                self.remembered(name, now, |known| known.let_all_in(wanted, now));
+                tracing::warn!(
+                    key = name,
+                    error,
+                    "The events of {name} could not be counted; this process goes on by itself."
+                );
+                self.remembered(name, now, |known| known.go_on(limit, wanted, now));
                 Ok(())
             }
         }
@@ -85,7 +89,7 @@ struct Remembered {
     block: Block,
     /// When the block was reserved.
     since: Moment,
-    /// For how long from when on no more is asked for.
+    /// Pause before the next reservation: its length and start.
     pause: (Duration, Moment),
     /// When the bucket will be full again, as far as this process knows.
     stored: Option<i64>,
@@ -148,8 +152,8 @@ impl Remembered {
         }
     }
 
-    fn let_all_in(&mut self, wanted: u32, now: Moment) {
-        (self.block, self.since) = (Block::without_limit(wanted), now);
+    fn go_on(&mut self, limit: &EventLimit, wanted: u32, now: Moment) {
+        (self.block, self.since) = (Block::unasked(limit, wanted), now);
     }
 }
 
@@ -183,7 +187,7 @@ fn counted_as(name: &str) -> &str {
 fn too_many(limit: &EventLimit, left: Duration) -> Problem {
     let seconds = u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
     let detail = format!(
-        "These are more events than the limit of each API key: {} a second, and {} at once. The event is not stored. Repeat \
+        "These are more events than each caller may post: {} a second, and {} at once. The event is not stored. Repeat \
          the request in {seconds} s, or ask the operator of the stack to raise the template's parameter KeyEventsPerSecond.",
         limit.per_second(),
         limit.burst(),
@@ -241,13 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn while_the_bucket_cannot_be_written_all_come_in_and_it_is_asked_again_after_two_seconds() {
+    fn while_the_bucket_cannot_be_written_the_process_keeps_the_limit_by_itself_and_asks_again_after_two_seconds() {
         let now = Moment::now();
         let mut known = Remembered::nothing(now);
-        known.let_all_in(1, now);
-        for _ in 0..10_000 {
+        known.go_on(&limit(), 1, now);
+        let most = limit().burst().max(2 * limit().per_second());
+        for _ in 0..most {
             assert_eq!(known.look(&limit(), 1, later(now, SECOND, SECOND)), Look::In);
         }
+        assert_ne!(known.look(&limit(), 1, later(now, SECOND, SECOND)), Look::In, "a flood is not let in whole");
         assert!(matches!(known.look(&limit(), 1, later(now, 2 * SECOND, SECOND)), Look::Ask { wanted: 1..=5, .. }));
     }
 

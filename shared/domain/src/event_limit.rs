@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub const BLOCK_LIFETIME: Duration = Duration::from_secs(2);
 
 /// The longest time for which a process refuses what comes, before it asks again whether there is room.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// The burst, unless the stack has its own: what the rate gives in so many seconds.
 const DEFAULT_BURST_SECONDS: u32 = 10;
@@ -134,7 +134,7 @@ impl EventLimit {
     #[must_use]
     pub fn pause(&self, until: Timestamp, wanted: u32, now: Timestamp) -> Duration {
         let more = Duration::from_micros(self.micros(wanted.saturating_sub(1)).unsigned_abs());
-        (now.until(until) + more).min(LONGEST_PAUSE)
+        (now.until(until) + more).min(MAX_PAUSE)
     }
 
     const fn interval_micros(&self) -> i64 {
@@ -167,10 +167,13 @@ impl Block {
         Self { wanted, left: size.saturating_sub(events), came: events }
     }
 
-    /// A block for as many events as come: the bucket cannot be asked.
+    /// A block while the bucket cannot be asked. It lets in as much as the limit would over the block's life, so a flood that
+    /// throttles the bucket is not let in whole, and honest traffic goes on.
     #[must_use]
-    pub const fn without_limit(wanted: u32) -> Self {
-        Self { wanted, left: u32::MAX, came: 0 }
+    pub const fn unasked(limit: &EventLimit, wanted: u32) -> Self {
+        let seconds = BLOCK_LIFETIME.as_secs() as u32;
+        let usual = limit.per_second.saturating_mul(seconds);
+        Self { wanted, left: if usual > limit.burst { usual } else { limit.burst }, came: 0 }
     }
 
     /// Lets so many events in, if the block has them and is not too old.

@@ -1,6 +1,6 @@
 //! What is counted of a tenant's endpoints, in items of their own next to them. See [`pombo_domain::limits`].
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use pombo_domain::ids::TenantId;
 use pombo_domain::limits::{HostEndpoints, Registered};
 use serde::Serialize;
@@ -8,13 +8,13 @@ use serde::de::DeserializeOwned;
 
 use super::EndpointsTable;
 use crate::error::AwsError;
-use crate::item::{Item, text};
+use crate::item::{Item, put_versioned, text};
 
 const WRITE: &str = "dynamodb:TransactWriteItems Endpoints";
 
 impl EndpointsTable {
-    /// The endpoints of a tenant at a host, and how many the tenant has registered today, as they are now: one call. What it
-    /// says holds for a change that replaces a version of the routing record which was read before.
+    /// The endpoints of a tenant at a host, and how many the tenant has registered today, as they are now: one call. A
+    /// change is written only if they have not changed since.
     pub async fn counts(&self, tenant: &TenantId, host: &str) -> Result<(HostEndpoints, Registered), AwsError> {
         const CALL: &str = "dynamodb:BatchGetItem Endpoints";
         let keys = [HostEndpoints::key(tenant, host), Registered::key(tenant)];
@@ -29,7 +29,7 @@ impl EndpointsTable {
         host: &str,
         endpoints: &HostEndpoints,
     ) -> Result<TransactWriteItem, AwsError> {
-        self.put_counted(HostEndpoints::key(tenant, host), endpoints)
+        self.put_counted(HostEndpoints::key(tenant, host), endpoints, endpoints.rev)
     }
 
     /// What is written of the endpoints that were registered today, in the same way.
@@ -38,16 +38,15 @@ impl EndpointsTable {
         tenant: &TenantId,
         registered: &Registered,
     ) -> Result<TransactWriteItem, AwsError> {
-        self.put_counted(Registered::key(tenant), registered)
+        self.put_counted(Registered::key(tenant), registered, registered.rev)
     }
 
-    /// Without a condition: the routing record's version stands for it.
-    fn put_counted(&self, key: String, counted: &impl Serialize) -> Result<TransactWriteItem, AwsError> {
-        let unreadable = |error: &dyn std::fmt::Display| AwsError::unreadable(WRITE, error);
-        let mut item: Item = serde_dynamo::to_item(counted).map_err(|error| unreadable(&error))?;
+    /// In the place of the revision before `rev`.
+    fn put_counted(&self, key: String, counted: &impl Serialize, rev: u64) -> Result<TransactWriteItem, AwsError> {
+        let mut item: Item = serde_dynamo::to_item(counted).map_err(|error| AwsError::unreadable(WRITE, error))?;
         item.insert("endpoint_id".into(), text(key));
-        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
-        Ok(TransactWriteItem::builder().put(put.map_err(|error| unreadable(&error))?).build())
+        let seen = Some(rev.saturating_sub(1)).filter(|rev| *rev > 0);
+        put_versioned(&self.table, item, "rev", "rev", seen)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::item::{Item, Reader, put_versioned};
 const MAX_TRIES: u32 = 30;
 
 /// The longest pause before the next try.
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl JobsTable {
                 return Err(AwsError::new(CALL, error));
             }
             let part = f64::from(clock::random_bits()) / f64::from(u32::MAX);
-            tokio::time::sleep(LONGEST_PAUSE.mul_f64(part)).await;
+            tokio::time::sleep(MAX_PAUSE.mul_f64(part)).await;
         }
         Err(AwsError::unreadable(CALL, "the list of running replays changed many times in a row"))
     }

@@ -1,8 +1,8 @@
 //! How many endpoints a tenant has, has at one host, and has registered today.
 //!
 //! A tenant's endpoints are in its routing record, and every change of one of them replaces the version of that record which
-//! was seen. What is counted beside it is read after the record and written in the same transaction: so it cannot have
-//! changed meanwhile, and needs no version of its own.
+//! was seen. The counts are read after the record and written in the same transaction, each on the condition that it has not
+//! changed since: a reader may see a part of a transaction before the rest.
 
 use std::time::Duration;
 
@@ -51,6 +51,9 @@ impl EndpointLimits {
 /// whatever version of Pombo it was deleted. So no place is ever lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEndpoints {
+    /// Raised by every change; 0 before the first.
+    #[serde(default)]
+    pub rev: u64,
     /// Their ids.
     #[serde(default)]
     pub endpoints: Vec<EndpointId>,
@@ -90,7 +93,7 @@ impl HostEndpoints {
             return Err(LimitReached::EndpointsAtHost { tenant, host, in_use, limit });
         }
         endpoints.push(id.clone());
-        Ok(Self { endpoints, expires_at: None })
+        Ok(Self { rev: self.rev + 1, endpoints, expires_at: None })
     }
 
     /// Without the endpoint.
@@ -98,7 +101,7 @@ impl HostEndpoints {
     pub fn without(&self, id: &EndpointId, routing: &RoutingRecord, now: Timestamp) -> Self {
         let endpoints = self.others(id, routing);
         let expires_at = endpoints.is_empty().then(|| now.plus(EMPTY_KEPT).as_seconds());
-        Self { endpoints, expires_at }
+        Self { rev: self.rev + 1, endpoints, expires_at }
     }
 
     /// Those that the tenant still has, but for one.
@@ -112,6 +115,9 @@ impl HostEndpoints {
 /// that registering and deleting in a loop is bounded too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
+    /// Raised by every change; 0 before the first.
+    #[serde(default)]
+    pub rev: u64,
     /// The day, counted from the Unix epoch.
     pub day: i64,
     /// How many.
@@ -143,7 +149,7 @@ impl Registered {
             let until = Timestamp::from_seconds(start_of(day.saturating_add(1)));
             return Err(LimitReached::Registered { tenant: tenant.clone(), in_use, limit, until });
         }
-        Ok(Self { day, count: in_use + 1, expires_at: start_of(day.saturating_add(2)) })
+        Ok(Self { rev: self.rev + 1, day, count: in_use + 1, expires_at: start_of(day.saturating_add(2)) })
     }
 }
 
@@ -180,7 +186,7 @@ mod tests {
     }
 
     fn at_host(ids: &[u8]) -> HostEndpoints {
-        HostEndpoints { endpoints: ids.iter().map(|number| id(*number)).collect(), expires_at: None }
+        HostEndpoints { rev: 0, endpoints: ids.iter().map(|number| id(*number)).collect(), expires_at: None }
     }
 
     #[test]
@@ -205,17 +211,21 @@ mod tests {
             (&[1, 2], &[1, 2], 2, Some(&[1, 2])),
         ] {
             let next = at_host(known).with(&id(added), host, &routing(routes), &LIMITS);
-            assert_eq!(next.clone().ok(), expected.map(at_host), "{known:?} of {routes:?}");
+            assert_eq!(
+                next.clone().ok().map(|next| next.endpoints),
+                expected.map(|ids| at_host(ids).endpoints),
+                "{known:?} of {routes:?}"
+            );
             if let Err(LimitReached::EndpointsAtHost { host, in_use, limit, .. }) = next {
                 assert_eq!((host.as_str(), in_use, limit), ("example.com", known.len(), 2));
             }
         }
         let left = at_host(&[1, 2]).without(&id(1), &routing(&[1, 2]), NOW);
-        assert_eq!(left, at_host(&[2]));
+        assert_eq!((left.rev, &left.endpoints), (1, &at_host(&[2]).endpoints));
         let empty = left.without(&id(2), &routing(&[2]), NOW);
         assert_eq!((empty.endpoints.len(), empty.expires_at), (0, Some(NOW.as_seconds() + 86_400)));
         let again = empty.with(&id(3), host, &routing(&[]), &LIMITS).unwrap();
-        assert_eq!(again, at_host(&[3]), "what is in use does not expire");
+        assert_eq!(again, HostEndpoints { rev: 3, ..at_host(&[3]) }, "what is in use does not expire");
     }
 
     #[test]
