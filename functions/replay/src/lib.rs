@@ -59,7 +59,9 @@ pub async fn handle(app: &App, event: LambdaEvent<Payload<Box<RawValue>>>) -> Re
     match event.payload.source() {
         Source::Url(request) => Ok(url::answer(app, request, &invocation).await.into()),
         Source::Direct(payload) if is_batch(payload) => {
-            jobs_queue::take(app, serde_json::from_str(payload)?, &invocation).await
+            let batch = serde_json::from_str(payload)
+                .map_err(|error| pombo_domain::text::without_values(&error.to_string()))?;
+            jobs_queue::take(app, batch, &invocation).await
         }
         Source::Direct(_) => {
             tracing::warn!("A payload is neither a request to the Function URL nor a batch of the Jobs queue.");

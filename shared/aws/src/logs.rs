@@ -11,10 +11,14 @@ use std::str::FromStr;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::clock;
 
 /// What is heard, up to the level that is set: our own crates, the runtime with the id of each request, and which
 /// addresses a connection was opened to or taken up again.
@@ -63,6 +67,16 @@ impl LogSettings {
     }
 }
 
+/// The time of a line. Lambda takes a line without one for INFO, and would drop it where the log is set to WARN or ERROR
+/// ("Log-level filtering" in the Developer Guide).
+struct Now;
+
+impl FormatTime for Now {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{}", clock::now())
+    }
+}
+
 /// Sends what the process logs to standard output. Called once, first thing.
 pub fn init() {
     subscriber(LogSettings::from_environment(), std::io::stdout).init();
@@ -73,10 +87,12 @@ pub fn subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let lines = fmt::layer().with_target(false).without_time().with_writer(writer);
+    let lines = fmt::layer().with_target(false).with_timer(Now).with_writer(writer);
     let lines: Box<dyn Layer<Registry> + Send + Sync> =
         if settings.json { lines.json().boxed() } else { lines.boxed() };
     let heard = Targets::new().with_targets(HEARD.map(|target| (target, settings.level)));
+    // Where the id of each request comes from: a span that lower levels would leave out. No line comes from there.
+    let heard = heard.with_target("lambda_runtime::layers::trace", settings.level.max(LevelFilter::INFO));
     tracing_subscriber::registry().with(lines).with(heard)
 }
 
@@ -85,6 +101,7 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex, PoisonError};
 
+    use pombo_domain::time::Timestamp;
     use tracing::level_filters::STATIC_MAX_LEVEL;
 
     use super::*;
@@ -119,7 +136,29 @@ mod tests {
             tracing::trace!(target: "aws_smithy_runtime::client", "theirs, whole");
         });
         let lines = memory.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&lines).into_owned()
+        let lines = String::from_utf8_lossy(&lines).into_owned();
+        lines.lines().map(without_time).collect()
+    }
+
+    /// A line without its time, which is held to the form that Lambda reads.
+    fn without_time(line: &str) -> String {
+        let rest = line.strip_prefix("{\"timestamp\":\"").unwrap();
+        let (time, rest) = rest.split_once("\",").unwrap();
+        assert!(time.parse::<Timestamp>().is_ok(), "{time}");
+        format!("{{{rest}\n")
+    }
+
+    #[test]
+    fn a_line_has_the_id_of_its_request_at_every_level() {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let settings = LogSettings::new(Some("ERROR"), Some("JSON"));
+        tracing::subscriber::with_default(subscriber(settings, move || writer.clone()), || {
+            let runtime = tracing::info_span!(target: "lambda_runtime::layers::trace", "invoke", requestId = "r-1");
+            runtime.in_scope(|| tracing::error!("ours"));
+        });
+        let lines = memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(String::from_utf8_lossy(&lines).contains("\"requestId\":\"r-1\""));
     }
 
     #[test]
