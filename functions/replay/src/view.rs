@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pombo_domain::address::mask_url;
+use pombo_domain::address::{hidden_path, mask_url};
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
@@ -96,12 +96,12 @@ struct AttemptView {
 }
 
 impl DeliveryView {
-    /// From its record, as a row of a list.
+    /// Builds a row of a list from the record.
     pub(crate) fn of(record: Record, caller: &Caller) -> Self {
         Self::with(record, caller, Urls::Hidden)
     }
 
-    /// From its record. A caller that is bound to a tenant does not see what the receiver's name resolved to.
+    /// Builds the view from the record. A caller that is bound to a tenant does not see what the receiver's name resolved to.
     pub(crate) fn with(record: Record, caller: &Caller, urls: Urls) -> Self {
         let mut view = Self::whole(record, urls);
         if caller.tenant.is_some() {
@@ -167,7 +167,13 @@ impl AttemptView {
     /// From the attempt and the record's URLs by version.
     fn of(attempt: Attempt, sent_to: &BTreeMap<u64, String>, urls: Urls) -> Self {
         let endpoint_version = attempt.endpoint_version();
-        let Answer { text, cut, bytes, location, retry_after } = attempt.answer.unwrap_or_default();
+        let Answer { mut text, cut, bytes, location, retry_after } = attempt.answer.unwrap_or_default();
+        if urls != Urls::Whole {
+            // Many receivers repeat the path that they were called at: "Cannot POST /hook/token".
+            for hidden in sent_to.values().filter_map(|url| hidden_path(url)) {
+                text = text.replace(hidden, "…");
+            }
+        }
         Self {
             round: attempt.step.round,
             attempt: attempt.step.attempt,
@@ -335,16 +341,18 @@ mod tests {
     #[test]
     fn an_attempt_shows_as_much_of_the_urls_as_its_reader_may_see() {
         let sent_to = BTreeMap::from([(3, "https://a.example/hook/token".to_owned())]);
-        let answer = Answer { location: Some("/login?next=/hook/token".to_owned()), ..Answer::default() };
+        let (text, location) = ("Cannot POST /hook/token".to_owned(), Some("/login?next=/hook/token".to_owned()));
+        let answer = Answer { text, location, ..Answer::default() };
         let sent = Some(SentTo { version: 3, url: None });
         let attempt = Attempt { answer: Some(answer), sent_to: sent, ..failed_attempt(1) };
-        for (urls, url, location) in [
-            (Urls::Whole, Some("https://a.example/hook/token"), Some("/login?next=/hook/token")),
-            (Urls::Masked, Some("https://a.example/hook/…"), Some("/login?…")),
-            (Urls::Hidden, None, None),
+        for (urls, url, location, said) in [
+            (Urls::Whole, Some("https://a.example/hook/token"), Some("/login?next=/hook/token"), "/hook/token"),
+            (Urls::Masked, Some("https://a.example/hook/…"), Some("/login?…"), "/hook/…"),
+            (Urls::Hidden, None, None, "/hook/…"),
         ] {
             let view = AttemptView::of(attempt.clone(), &sent_to, urls);
             assert_eq!((view.url.as_deref(), view.location.as_deref()), (url, location), "{urls:?}");
+            assert_eq!(view.answer, Some(format!("Cannot POST {said}")), "{urls:?}");
         }
         let listed = DeliveryView::of(Record { attempts: vec![attempt], urls: sent_to, ..record() }, &caller(None));
         let listed = serde_json::to_string(&listed);

@@ -8,6 +8,30 @@ const MAX_SHOWN_SEGMENT: usize = 24;
 /// What stands in the place of that which is not shown.
 const HIDDEN: &str = "…";
 
+/// Maximum length of a first segment with digits that is shown, in bytes: `v2`, `T0`, `hook-12`.
+const MAX_SHOWN_WITH_DIGITS: usize = 12;
+
+/// Whether a segment may be a token: a long one, or one in which letters and digits are mixed.
+fn is_token(segment: &str) -> bool {
+    let has_digits = segment.bytes().any(|byte| byte.is_ascii_digit());
+    segment.len() > if has_digits { MAX_SHOWN_WITH_DIGITS } else { MAX_SHOWN_SEGMENT }
+}
+
+/// The part of a URL that [`mask_url`] leaves out of its path, if it is long enough to be looked for in a text.
+#[must_use]
+pub fn hidden_path(url: &str) -> Option<&str> {
+    const SHORTEST: usize = 5;
+    let path = url.split_once("://").map_or(url, |(_, behind)| behind);
+    let path = &path[path.find('/')? + 1..];
+    let path = path.trim_end_matches(HIDDEN);
+    let hidden = match path.split_once('/') {
+        Some((first, rest)) if !is_token(first) => rest,
+        _ if is_token(path) => path,
+        _ => return None,
+    };
+    (hidden.len() >= SHORTEST).then_some(hidden)
+}
+
 /// Scheme, host and port, and the first segment of the path: `https://hooks.example.com/services/…?…` of
 /// `https://hooks.example.com/services/T0/B0/x?token=y`. The text may be relative, as that of a redirect's `Location`.
 #[must_use]
@@ -26,7 +50,7 @@ pub fn mask_url(text: &str) -> String {
     let slash = usize::from(path.starts_with('/'));
     let segment = path[slash..].find('/').map_or(path.len(), |length| slash + length);
     let (first, rest) = path.split_at(segment);
-    let path = match (first.len() > slash + MAX_SHOWN_SEGMENT, rest) {
+    let path = match (is_token(&first[slash..]), rest) {
         (true, _) => format!("{}{HIDDEN}", &first[..slash]),
         (false, "" | "/") => format!("{first}{rest}"),
         (false, _) => format!("{first}/{HIDDEN}"),
@@ -40,6 +64,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_hidden_path_is_what_the_mask_leaves_out() {
+        for (url, hidden) in [
+            ("https://example.com/services/T0/B0/token", Some("T0/B0/token")),
+            ("https://in.example/kJ3x9QpZ0aVbN7sYt2LmRw", Some("kJ3x9QpZ0aVbN7sYt2LmRw")),
+            ("https://example.com/hook", None),
+            ("https://example.com/a/b", None),
+            ("https://example.com/", None),
+            ("https://example.com", None),
+        ] {
+            assert_eq!(hidden_path(url), hidden, "{url}");
+        }
+    }
 
     #[test]
     fn a_url_is_shown_up_to_the_first_segment_of_its_path() {
@@ -57,6 +95,8 @@ mod tests {
             ("https://[2001:db8::1]/a/b", "https://[2001:db8::1]/a/…"),
             ("https://name:password@example.com/a", "https://example.com/a"),
             ("https://webhook.example/0b0e6b5c-4a7e-4d9b-9f0e-3f7c2d1a5b6c", "https://webhook.example/…"),
+            ("https://in.example/kJ3x9QpZ0aVbN7sYt2LmRw", "https://in.example/…"),
+            ("https://in.example/hook-12", "https://in.example/hook-12"),
             ("https://example.com/a/cut…", "https://example.com/a/…"),
             ("/login?next=/hook/token", "/login?…"),
             ("/a/b", "/a/…"),

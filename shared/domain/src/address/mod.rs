@@ -38,7 +38,7 @@ use ipnet::IpNet;
 use crate::endpoint::SetBy;
 
 pub use domains::{LOCALHOST, SPECIAL_DOMAINS, SpecialDomain};
-pub use mask::mask_url;
+pub use mask::{hidden_path, mask_url};
 pub use own::OwnServer;
 pub use ranges::{GLOBAL_UNICAST, SPECIAL_RANGES, SpecialRange};
 pub use rule::{LOWEST_UNPRIVILEGED_PORT, MAX_URL_BYTES, Refusal, Rule};

@@ -153,6 +153,11 @@ impl EndpointUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// Whether requests to both URLs go to the same scheme, host and port.
+    pub fn is_at_the_server_of(&self, other: &EndpointUrl) -> bool {
+        self.0.origin() == other.0.origin()
+    }
+
     /// The port that is connected to.
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or_default()
