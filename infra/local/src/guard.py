@@ -5,14 +5,14 @@ can send requests to 127.0.0.1, so without this guard any page could run code on
 
 A browser tells three things about a request that no page can change. `Host` is the name in the URL: it unmasks a foreign
 name that was pointed at 127.0.0.1. `Origin` is there when a script or a form sends something. `Sec-Fetch-Site` is there for
-everything else, an image or a link for example; it is `none` only for what the user typed. AWS SDKs and the functions send
-neither `Origin` nor `Sec-Fetch-Site`.
+everything else, an image or a link for example; it is `none` for what the user typed, and for a link in another program. AWS
+SDKs and the functions send neither `Origin` nor `Sec-Fetch-Site`.
 
     request for          allowed
     a Function URL       `Host` is this machine, or `<id>.lambda-url.<region>.localhost`; the function decides the rest,
                          as in AWS, because the console calls another Function URL and links from elsewhere open it
-    anything else        `Host` is this machine, no `Origin`, `Sec-Fetch-Site` is `none` or absent; answers have no CORS
-                         headers
+    anything else        `Host` is this machine, no `Origin`, no `Sec-Fetch-Site`, or `none` with a GET that has no query,
+                         since some AWS APIs act on the query of a GET; answers have no CORS headers
 
 `evil.localhost` is not "this machine": such names lead here too, and a page that has one is as foreign as any other.
 
@@ -70,7 +70,10 @@ def judge(scope):
         return f"the Host {', '.join(hosts)[:200]!r}", scope, False
     if path.startswith(FUNCTION_PATH) and path[len(FUNCTION_PATH) :].split("/")[0]:
         return None, scope, True
-    return sent_by_page(values(scope, b"origin"), values(scope, b"sec-fetch-site")), scope, False
+    sign = sent_by_page(values(scope, b"origin"), values(scope, b"sec-fetch-site"))
+    if not sign and values(scope, b"sec-fetch-site") and (scope.get("method") != "GET" or scope.get("query_string")):
+        sign = "the Sec-Fetch-Site 'none' with more than a plain GET"
+    return sign, scope, False
 
 
 def sent_by_page(origins, sites):
