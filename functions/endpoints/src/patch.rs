@@ -23,7 +23,7 @@ pub async fn patch(app: &App, caller: &Caller, id: &str, request: &Request) -> R
     }
     let key = random()?;
     let patched = |endpoint: &Endpoint, now| {
-        patch.check_for(&endpoint.tenant)?;
+        patch.check_for(endpoint)?;
         let patched = patch.apply(endpoint, key, now);
         Ok(if patched == *endpoint { Wanted::Nothing } else { Wanted::Change(Box::new(patched)) })
     };

@@ -74,6 +74,12 @@ impl CustomHeaders {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The names with every value masked.
     #[must_use]
     pub fn masked(&self) -> BTreeMap<&str, &'static str> {

@@ -7,8 +7,7 @@ use pombo_domain::address::EndpointUrl;
 use pombo_domain::endpoint::{Endpoint, SetBy};
 use pombo_domain::event_type::Pattern;
 use pombo_domain::headers::CustomHeaders;
-use pombo_domain::ids::TenantId;
-use pombo_domain::invalid::InvalidField;
+use pombo_domain::invalid::{Invalid, InvalidField};
 use pombo_domain::rate_limit::{PerSecond, RateLimit};
 use pombo_domain::retry::RetryPolicy;
 use pombo_domain::signature::Schemes;
@@ -67,9 +66,18 @@ impl Patch {
         })
     }
 
-    /// Checks the rules that depend on the endpoint's tenant.
-    pub fn check_for(&self, tenant: &TenantId) -> Result<(), InvalidField> {
-        fields::subscribable(self.event_types.as_deref().unwrap_or_default(), tenant)
+    /// Checks the rules that depend on the endpoint.
+    ///
+    /// Headers are write-only, so they must not follow a URL that leads elsewhere: the new receiver would read them.
+    pub fn check_for(&self, endpoint: &Endpoint) -> Result<(), InvalidField> {
+        fields::subscribable(self.event_types.as_deref().unwrap_or_default(), &endpoint.tenant)?;
+        let leads_elsewhere = self.url.as_ref().is_some_and(|url| !url.is_at_the_server_of(&endpoint.url));
+        if leads_elsewhere && self.headers.is_none() && !endpoint.headers.is_empty() {
+            let rule = "must be sent again when `url` changes to another host or port, since the headers that are there were \
+                        given for the old one; {} sends none";
+            return Err(Invalid::rule(rule).in_field("headers"));
+        }
+        Ok(())
     }
 
     /// The endpoint patched at `now`; should it need a first key for `v1a`, that is made from `key`.
@@ -92,8 +100,8 @@ impl Patch {
         }
     }
 
-    /// Who has set the URL of the patched endpoint. A tenant that sends the URL as it is leaves it as it was set; the
-    /// stack makes it its own.
+    /// Who has set the URL of the patched endpoint. A tenant that sends a public URL as it is leaves it as it was set; the
+    /// stack makes it its own. (A URL in a listed network is refused to a tenant before, as any new one is.)
     fn url_set_by(&self, endpoint: &Endpoint) -> SetBy {
         match &self.url {
             Some(url) if self.set_by == SetBy::Stack || *url != endpoint.url => self.set_by,
@@ -147,6 +155,26 @@ mod tests {
     }
 
     #[test]
+    fn headers_do_not_follow_a_url_to_another_server() {
+        let with_headers = samples::endpoint();
+        let without = Endpoint { headers: CustomHeaders::default(), ..samples::endpoint() };
+        let checked = |body: &str, endpoint: &Endpoint| read(body).unwrap().check_for(endpoint).map_err(|e| e.field);
+        for (body, allowed) in [
+            (r#"{"name":"n"}"#, true),
+            (r#"{"url":"https://example.com/other?a=1"}"#, true),
+            (r#"{"url":"https://example.com:443/other"}"#, true),
+            (r#"{"url":"https://example.org/hook"}"#, false),
+            (r#"{"url":"https://example.com:8443/hook"}"#, false),
+            (r#"{"url":"https://example.org/hook","headers":{}}"#, true),
+            (r#"{"url":"https://example.org/hook","headers":{"x-a":"1"}}"#, true),
+        ] {
+            let expected = if allowed { Ok(()) } else { Err("headers".to_owned()) };
+            assert_eq!(checked(body, &with_headers), expected, "{body}");
+            assert_eq!(checked(body, &without), Ok(()), "{body}");
+        }
+    }
+
+    #[test]
     fn only_the_given_field_changes() {
         let before = samples::endpoint();
         type Edit = fn(Endpoint) -> Endpoint;
@@ -162,6 +190,7 @@ mod tests {
             }),
             (r#"{"url":"https://example.org/"}"#, |endpoint| Endpoint {
                 url: EndpointUrl::from_stored("https://example.org/").unwrap(),
+                url_set_by: SetBy::Stack,
                 ..endpoint
             }),
         ];
@@ -173,7 +202,10 @@ mod tests {
     #[test]
     fn a_subscription_that_its_tenant_can_never_meet_is_refused_where_it_is_given() {
         let field = |body: &str, tenant: &str| {
-            let refused = read(body).unwrap().check_for(&tenant.parse().unwrap()).err();
+            let refused = read(body)
+                .unwrap()
+                .check_for(&Endpoint { tenant: tenant.parse().unwrap(), ..samples::endpoint() })
+                .err();
             refused.map(|error| error.field)
         };
         let news = r#"{"event_types":["*","pombo.delivery.failed"]}"#;
