@@ -74,10 +74,11 @@ async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
 }
 
 /// Each limit: its parameter, function and variable, and the smallest, the largest and the usual value.
-const LIMITS: [(&str, &str, &str, [u64; 3]); 6] = [
+const LIMITS: [(&str, &str, &str, [u64; 3]); 7] = [
     ("MaxEndpointsPerTenant", "EndpointsFunction", "MAX_ENDPOINTS_PER_TENANT", [1, 10_000, 1000]),
-    ("MaxEndpointsPerHost", "EndpointsFunction", "MAX_ENDPOINTS_PER_HOST", [1, 10_000, 100]),
+    ("MaxEndpointsPerHost", "EndpointsFunction", "MAX_ENDPOINTS_PER_HOST", [1, 10_000, 500]),
     ("MaxEndpointsRegisteredPerDay", "EndpointsFunction", "MAX_ENDPOINTS_REGISTERED_PER_DAY", [1, 1_000_000, 5000]),
+    ("MaxKeysPerTenant", "EndpointsFunction", "MAX_KEYS_PER_TENANT", [1, 1000, 200]),
     ("MaxRunningReplays", "ReplayFunction", "MAX_RUNNING_REPLAYS", [1, 100, 20]),
     ("KeyEventsPerSecond", "IngestFunction", "KEY_EVENTS_PER_SECOND", [0, 10_000, 0]),
     ("KeyEventsBurst", "IngestFunction", "KEY_EVENTS_BURST", [0, 100_000, 0]),
