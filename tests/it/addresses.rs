@@ -5,6 +5,7 @@
 mod cases;
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use futures::StreamExt;
@@ -96,6 +97,39 @@ async fn a_listed_network_is_open_and_what_is_beside_it_is_not() {
     ] {
         assert_refused(api.post("/v1/endpoints", &wanted(&tenant, url)).await.unwrap(), rule);
     }
+    let of_tenant = Stack::api(&stack.local.urls.endpoints, &stack.key(&["endpoints"], Some(&tenant)).await);
+    for url in ["https://10.1.2.3/hook", "https://orders.internal/hook"] {
+        let refused = of_tenant.post("/v1/endpoints", &wanted(&tenant, url)).await.unwrap();
+        assert_refused(refused, "must be a public https URL");
+    }
+}
+
+#[scenario]
+async fn a_listed_network_is_closed_to_deliveries_once_a_tenant_has_set_the_url() {
+    const LISTED: &str = "https://10.1.2.3/hook";
+    let stack = Stack::own("closing", &[("AllowLoopback", "false"), ("AllowedCidrs", "10.1.0.0/16")]).await;
+    let tenant = unique("t");
+    let new = json!({"tenant": tenant, "url": LISTED, "event_types": ["*"], "retry_policy": {"delays_seconds": [600]}});
+    let (status, endpoint) = stack.local.endpoints().post("/v1/endpoints", &new).await.unwrap();
+    assert_eq!((status, &endpoint["url_set_by"]), (201, &json!("stack")), "{endpoint}");
+    let id = endpoint["id"].as_str().unwrap();
+    let outcome = async || {
+        let event = stack.post(&json!({"type": "a", "tenant": tenant, "data": {}})).await;
+        eventually("an attempt", Duration::from_secs(30), || async {
+            let delivery = stack.delivery(&tenant, event["id"].as_str().unwrap()).await;
+            delivery["attempts"].as_array()?.first().map(|attempt| attempt["outcome"].clone())
+        })
+        .await
+    };
+    let of_the_stack = outcome().await;
+    assert_ne!(of_the_stack["kind"], "refused", "the request was made, whatever is there: {of_the_stack}");
+    let of_tenant = Stack::api(&stack.local.urls.endpoints, &stack.key(&["endpoints"], Some(&tenant)).await);
+    let (status, patched) = of_tenant.patch(&format!("/v1/endpoints/{id}"), &json!({"url": ACCEPTED})).await.unwrap();
+    assert_eq!((status, &patched["url_set_by"]), (200, &json!("tenant")), "{patched}");
+    // As if the name led there.
+    store(stack, id, LISTED).await;
+    let of_the_tenant = outcome().await;
+    assert_eq!((&of_the_tenant["kind"], &of_the_tenant["by"]), (&json!("refused"), &json!("url")), "{of_the_tenant}");
 }
 
 #[scenario]

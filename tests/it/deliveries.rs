@@ -45,8 +45,9 @@ async fn an_event_is_delivered_signed_and_recorded() {
     // Alone, it comes with its event and its endpoint.
     let fields = alone.as_object_mut().unwrap();
     let (event, endpoint) = (fields.remove("event").unwrap(), fields.remove("endpoint").unwrap());
-    let changed = fields["attempts"][0].as_object_mut().unwrap().remove("endpoint_changed_since");
-    assert_eq!(changed, Some(json!(false)));
+    let attempt = fields["attempts"][0].as_object_mut().unwrap();
+    assert_eq!(attempt.remove("endpoint_changed_since"), Some(json!(false)));
+    assert!(attempt.remove("url").unwrap().as_str().unwrap().ends_with("/hook"), "a list does not show it");
     assert_eq!(event, json!({"data": {"name": "Zoë"}, "timestamp": accepted["accepted_at"]}));
     assert_eq!((&endpoint["id"], &endpoint["status"]), (&json!(hook.endpoint), &json!("active")));
     assert_eq!(alone, delivery);

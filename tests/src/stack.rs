@@ -130,6 +130,9 @@ impl Stack {
             ("DeliveriesVisibilitySeconds", "16"),
             ("SettleSeconds", "2"),
             ("SweepMinutes", "60"),
+            // Receivers are all on one host here.
+            ("MaxEndpointsPerTenant", "10000"),
+            ("MaxEndpointsPerHost", "1000"),
             // No circuit opens where a test is about something else.
             ("CircuitSeconds", "3600"),
         ];

@@ -10,7 +10,7 @@ use crate::upgrade::stand::Stand;
 use pombo_tests::scenario;
 
 /// Of these the values are part of the form.
-const ENUMERATIONS: [&str; 13] = [
+const ENUMERATIONS: [&str; 14] = [
     "by",
     "encoding",
     "include",
@@ -24,6 +24,7 @@ const ENUMERATIONS: [&str; 13] = [
     "status",
     "then",
     "trigger",
+    "url_set_by",
 ];
 /// The names in these maps are data.
 const DATA: [&str; 3] = ["headers", "skipped", "urls"];

@@ -247,19 +247,16 @@ mod tests {
             "l": {"L": [{"S": "ab"}, {"N": "1"}]}, "m": {"M": {"k": {"S": "v"}}},
         });
         assert_eq!(size_of_map(&item), (8 + 2) + (1 + 3) + (1 + 3) + 2 + 2 + (1 + 3 + 3 + 3) + (1 + 3 + 1 + 2));
-        let fits = json!({"Item": {"key_id": {"S": "k"}, "d": text(LARGEST_ITEM - 8)}});
+        let fits = json!({"Item": {"row": {"S": "k"}, "d": text(LARGEST_ITEM - 5)}});
         assert_eq!(check("PutItem", &fits), Ok(()));
-        assert_refused("PutItem", &json!({"Item": {"key_id": {"S": "k"}, "d": text(LARGEST_ITEM - 7)}}));
+        assert_refused("PutItem", &json!({"Item": {"row": {"S": "k"}, "d": text(LARGEST_ITEM - 4)}}));
     }
 
     #[test]
     fn keys_are_neither_empty_nor_too_long() {
-        for bad in [
-            json!({"key_id": text(0)}),
-            json!({"key_id": text(1025)}),
-            json!({"k": text(1), "list_key": text(0)}),
-            json!({}),
-        ] {
+        for bad in
+            [json!({"row": text(0)}), json!({"row": text(1025)}), json!({"k": text(1), "list_key": text(0)}), json!({})]
+        {
             assert_refused("PutItem", &json!({"Item": bad}));
             assert_refused("GetItem", &json!({"Key": bad}));
             assert_refused("UpdateItem", &json!({"Key": bad}));
@@ -271,12 +268,12 @@ mod tests {
         }
         assert_refused("PutItem", &json!({"Item": {"event_key": text(0)}}));
         assert_refused("Query", &json!({"ExclusiveStartKey": {"sort_key": text(0)}}));
-        assert_eq!(check("GetItem", &json!({"Key": {"key_id": text(1024)}})), Ok(()));
+        assert_eq!(check("GetItem", &json!({"Key": {"row": text(1024)}})), Ok(()));
     }
 
     #[test]
     fn numbers_have_up_to_38_digits() {
-        let put = |number: &str| json!({"Item": {"key_id": text(1), "m": {"M": {"l": {"L": [{"N": number}]}}}}});
+        let put = |number: &str| json!({"Item": {"row": text(1), "m": {"M": {"l": {"L": [{"N": number}]}}}}});
         for good in ["0", "-1", "1.5", "1e-130", "12345678901234567890123456789012345678"] {
             assert_eq!(check("PutItem", &put(good)), Ok(()), "{good}");
         }
@@ -288,7 +285,7 @@ mod tests {
     #[test]
     fn a_batch_asks_for_each_of_at_most_a_hundred_items_once() {
         let batch = |ids: Vec<usize>| {
-            let keys: Vec<_> = ids.into_iter().map(|id| json!({"key_id": {"S": id.to_string()}})).collect();
+            let keys: Vec<_> = ids.into_iter().map(|id| json!({"row": {"S": id.to_string()}})).collect();
             json!({"RequestItems": {"t": {"Keys": keys}}})
         };
         assert_eq!(check("BatchGetItem", &batch((0..100).collect())), Ok(()));
@@ -300,7 +297,7 @@ mod tests {
     #[test]
     fn a_transaction_writes_each_of_at_most_a_hundred_items_once_under_a_token() {
         let transaction = |token: &str, sizes: Vec<(usize, usize)>| {
-            let put = |(id, size): (usize, usize)| json!({"Put": {"TableName": "t", "Item": {"key_id": {"S": id.to_string()}, "d": text(size)}}});
+            let put = |(id, size): (usize, usize)| json!({"Put": {"TableName": "t", "Item": {"row": {"S": id.to_string()}, "d": text(size)}}});
             json!({"ClientRequestToken": token, "TransactItems": sizes.into_iter().map(put).collect::<Vec<_>>()})
         };
         let small = |ids: std::ops::Range<usize>| ids.map(|id| (id, 1)).collect::<Vec<_>>();
@@ -344,11 +341,11 @@ mod tests {
         assert_refused("Query", &json!({"Limit": 0}));
         assert_refused("Query", &json!({"IndexName": "by_due", "ConsistentRead": true}));
         let unused = json!({":a": text(1)});
-        assert_refused("PutItem", &json!({"Item": {"key_id": text(1)}, "ExpressionAttributeValues": unused}));
-        assert_refused("UpdateItem", &json!({"Key": {"key_id": text(1)}, "ExpressionAttributeValues": unused}));
-        let put = json!({"Item": {"key_id": text(1)}, "ExpressionAttributeValues": unused});
+        assert_refused("PutItem", &json!({"Item": {"row": text(1)}, "ExpressionAttributeValues": unused}));
+        assert_refused("UpdateItem", &json!({"Key": {"row": text(1)}, "ExpressionAttributeValues": unused}));
+        let put = json!({"Item": {"row": text(1)}, "ExpressionAttributeValues": unused});
         assert_refused("TransactWriteItems", &json!({"ClientRequestToken": "x", "TransactItems": [{"Put": put}]}));
-        let batch = json!({"Keys": [{"key_id": text(1)}], "ProjectionExpression": "#a"});
+        let batch = json!({"Keys": [{"row": text(1)}], "ProjectionExpression": "#a"});
         assert_refused("BatchGetItem", &json!({"RequestItems": {"t": batch}}));
     }
 }
