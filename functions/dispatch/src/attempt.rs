@@ -82,7 +82,7 @@ pub async fn attempt(
     QueuedOutcome { holder: holder.to_owned(), attempt, decision }
 }
 
-/// The log's one line for an attempt. It has nothing in it that a receiver said: see [`Detail`](pombo_domain::outcome::Detail).
+/// Writes the one line of the log for an attempt. The line holds nothing that a receiver said: see [`Detail`](pombo_domain::outcome::Detail).
 pub fn log_attempt(delivery: &DeliveryKey, attempt: &Attempt, redelivered: bool) {
     tracing::info!(
         %delivery, endpoint = %delivery.endpoint_id, event = %delivery.event_id, step = %attempt.step,

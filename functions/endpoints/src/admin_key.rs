@@ -29,7 +29,7 @@ pub async fn create(app: &App, payload: &str) -> Result<Value, Diagnostic> {
         tracing::warn!(reason = problem.detail, "A direct invocation was refused.");
         Diagnostic { error_type: "Refused".to_owned(), error_message: problem.detail }
     })?;
-    // It is rare, and there is no caller to name.
+    // A warning: such a key is rare, and there is no caller to name.
     tracing::warn!(made = %stored.key_id, "API key {} with the scope admin made by direct invocation.", stored.key_id);
     Ok(json!(KeyView::with_key(&stored, &key)))
 }

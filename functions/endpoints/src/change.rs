@@ -185,7 +185,7 @@ async fn start(app: &App, job: &Job, endpoint: &Endpoint) {
 /// Pauses between tries, ever longer and random, so that those who met once do not meet again.
 #[derive(Debug)]
 pub struct Repeats {
-    /// What is being changed, in the plural.
+    /// The name of the things that are changed, in the plural.
     what: &'static str,
     begun: Instant,
     pause: Duration,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{App, admin_key, router};
 
-/// Answers one invocation. Whatever may have come over the URL needs an API key, and never fails the invocation.
+/// Answers one invocation. A payload that may have come over the URL needs an API key, and never fails the invocation.
 pub async fn handle(app: &App, event: LambdaEvent<Payload<Box<RawValue>>>) -> Result<Value, Diagnostic> {
     match event.payload.source() {
         Source::Url(request) => Ok(answer(app, request).await.into()),

@@ -12,7 +12,7 @@ use pombo_web::Problem;
 
 use crate::App;
 
-/// What is written with a new endpoint, if the tenant may have it.
+/// The counts that are written with a new endpoint, if the tenant may have it.
 pub async fn registered(
     app: &App,
     endpoint: &Endpoint,
@@ -31,7 +31,8 @@ pub async fn registered(
     ])
 }
 
-/// What is written with a change that takes the endpoint from its host: to another, where there must be room, or away.
+/// The counts that are written with a change that takes the endpoint from its host: to another host, which must have
+/// room, or away.
 pub async fn moved(
     app: &App,
     current: &Endpoint,

@@ -2,7 +2,7 @@
 //!
 //! The event is of the endpoint's own tenant, with this endpoint alone on its list, whatever it subscribes to. What became of
 //! it is seen on the replay URL, as with any delivery. A test is a question, so it has one attempt, whatever the endpoint's
-//! retry policy; and because it passes an open circuit, an endpoint is tested only so often in a minute.
+//! retry policy; and because it passes an open circuit, an endpoint is tested at most six times a minute.
 
 use pombo_aws::events::PutEvent;
 use pombo_aws::{clock, fan_out};

@@ -39,7 +39,7 @@ impl Limiter {
         Self { limit, buckets, callers: Mutex::default() }
     }
 
-    /// Counts so many events of a call; 429 when they are too many. Each event of a call counts.
+    /// Counts the events of a call, each of them; 429 when there are too many.
     pub async fn admit(&self, caller: &Caller, events: u32) -> Result<(), Problem> {
         let Some(limit) = &self.limit else { return Ok(()) };
         let (name, now) = (counted_as(&caller.name), Moment::now());
@@ -78,12 +78,12 @@ impl Limiter {
     }
 }
 
-/// What went wrong, for the log.
+/// The error, for the log.
 fn said<T>(failed: Result<T, AwsError>) -> String {
     failed.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
-/// What is remembered of a caller.
+/// The state of a caller in this process.
 #[derive(Debug, Clone, Copy)]
 struct Remembered {
     block: Block,
@@ -95,18 +95,18 @@ struct Remembered {
     stored: Option<i64>,
 }
 
-/// What is done with events.
+/// The decision about events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// They come in.
+    /// The events come in.
     In,
-    /// They are refused, and so is all that comes within this time.
+    /// The events are refused, and so are those that come within this time.
     Refused(Duration),
     /// A block is to be reserved.
     Ask {
         /// For how many.
         wanted: u32,
-        /// What stood there last.
+        /// The value that was stored last.
         stored: Option<i64>,
     },
 }

@@ -4,7 +4,7 @@
 //! nobody knows which delivery or job it was about.
 //!
 //! A queue can be looked into only by receiving. The letters are hidden from the sweep while this looks, and put back at the
-//! end, or seen again after [`HIDDEN_SECONDS`] if it dies; those that the sweep has hidden are not seen here meanwhile. The
+//! end, or seen again after [`HIDDEN_SECONDS`] if it dies; those that the sweep has hidden are not seen here until then. The
 //! sweep waits a second for a letter, so that it gets those that somebody who looks again and again has just put back.
 //! Looking raises a letter's count of receives, which nothing depends on: dead letters have no further queue to go to.
 //! Nor are there pages: a look shows what it can, and says about how many it does not show.

@@ -20,7 +20,7 @@ use crate::held::Held;
 pub(crate) enum Urls {
     /// All of them, to a caller that manages endpoints.
     Whole,
-    /// Their beginnings, to anybody else.
+    /// The beginnings of the URLs, to anybody else.
     Masked,
     /// Nothing: in lists, which do not know whether the endpoint still exists, and once it is deleted.
     Hidden,

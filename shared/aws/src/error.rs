@@ -82,7 +82,7 @@ fn causes(mut error: &dyn StdError) -> String {
     texts
 }
 
-/// What somebody else says of a failure, as the log may have it.
+/// The text of a failure by somebody else, in the form that the log may have.
 fn said(text: &str) -> String {
     in_one_line(&without_values(text), MAX_SAID)
 }
@@ -118,7 +118,7 @@ mod tests {
         response
     }
 
-    /// What the log has of it, in any of the ways in which an error may be logged.
+    /// The text of an error in the log, in each of the ways in which an error may be logged.
     fn logged<E: ProvideErrorMetadata + StdError + 'static>(error: SdkError<E>) -> String {
         let error = AwsError::new("dynamodb:GetItem Endpoints", error);
         let (logged, debug) = (error.to_string(), format!("{error:?} {:?}", error.source()));

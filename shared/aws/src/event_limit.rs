@@ -1,7 +1,7 @@
 //! The buckets of callers whose events are limited: an item each in the table of events, under a key that no event has.
 //!
-//! Events are reserved by one conditional write, for which nothing is read first. It adds to whatever stands there, so that
-//! processes that come at the same time do not get into each other's way; only the first after a lull sets the time anew.
+//! Events are reserved by one conditional write, for which nothing is read first. The write adds to the stored value, so that
+//! processes that come at the same time do not get into each other's way; only the first after a lull sets the time again.
 //! Which of the two it is, the caller guesses from what it saw last, and learns from a condition that failed. A write whose
 //! answer was lost is repeated by the SDK: that leaves events unused, and lets none in twice.
 
@@ -28,12 +28,12 @@ pub struct EventLimits {
     table: String,
 }
 
-/// What became of a reservation.
+/// The result of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reserved {
     /// How many events may come in, if there was room for any.
     pub events: Result<u32, NoRoom>,
-    /// What stood there last, for the next call.
+    /// The value that was stored last, for the next call.
     pub stored: Option<i64>,
 }
 
@@ -119,7 +119,7 @@ impl EventLimits {
     }
 }
 
-/// What became of one write, with what stands there then.
+/// The result of one write, with the value that is stored after it.
 enum Written {
     Stored(i64),
     Conflict(Option<i64>),

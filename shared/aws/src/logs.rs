@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock;
 
-/// What is heard, up to the level that is set: our own crates, the runtime with the id of each request, and which
+/// The targets that are logged, up to the level that is set: our own crates, the runtime with the id of each request, and which
 /// addresses a connection was opened to or taken up again.
 const HEARD: [&str; 8] = [
     "dispatch",
@@ -58,7 +58,7 @@ impl LogSettings {
         Self { level: level.min(LOWEST), json }
     }
 
-    /// From the environment variables that Lambda sets. Without them, the level is that of `RUST_LOG`; its directives for
+    /// Reads the environment variables that Lambda sets. Without them, the level is that of `RUST_LOG`; its directives for
     /// single crates are not taken.
     fn from_environment() -> Self {
         let variable = |name| env::var(name).ok();
@@ -82,7 +82,7 @@ pub fn init() {
     subscriber(LogSettings::from_environment(), std::io::stdout).init();
 }
 
-/// What writes the lines. The writer is a value, so that a test can read them.
+/// The subscriber that writes the lines. The writer is a value, so that a test can read them.
 pub fn subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// What a log at this level holds of what these two log.
+    /// The lines of a log at this level.
     fn logged(level: &str) -> String {
         let memory = Memory::default();
         let writer = memory.clone();

@@ -77,7 +77,7 @@ impl MissedRequests {
         item.insert("endpoint_id".into(), text(Requests::key(endpoint)));
         match replace(&self.client, call, &self.table, "endpoint_id", item, seen.rev).await? {
             Replaced::Stored => Ok(Written::Stored),
-            // It has expired meanwhile, if nothing stands there.
+            // If there is no item, it has expired in between.
             Replaced::Conflict(standing) => {
                 let standing = standing.map_or_else(|| Ok(Requests::default()), |item| from_item(call, item))?;
                 Ok(Written::Conflict(standing))

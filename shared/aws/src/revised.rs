@@ -8,11 +8,11 @@ use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, number};
 
-/// What became of a write.
+/// The result of a write.
 pub(crate) enum Replaced {
-    /// It is written.
+    /// The revision is written.
     Stored,
-    /// Another was faster; what stands there, if anything does.
+    /// Another write was faster: the item as it is now, if there is one.
     Conflict(Option<Item>),
 }
 

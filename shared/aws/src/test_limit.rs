@@ -60,7 +60,7 @@ impl TestLimits {
     }
 }
 
-/// What stands there; none while the endpoint was not tested lately.
+/// The stored tests; none if the endpoint was not tested in the last minute.
 fn from_item(call: &str, item: Option<Item>) -> Result<Tests, AwsError> {
     let read = |item| serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error));
     item.map_or_else(|| Ok(Tests::default()), read)

@@ -51,7 +51,7 @@ pub trait Paged: Serialize + DeserializeOwned + PartialEq {
     }
 }
 
-/// What a cursor holds. With other filters it would skip or repeat, so it carries its own.
+/// The contents of a cursor. With other filters a cursor would skip or repeat rows, so it carries its own.
 #[derive(Serialize, Deserialize)]
 struct Cursor<L, P> {
     list: L,

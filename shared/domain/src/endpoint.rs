@@ -74,7 +74,7 @@ pub struct Endpoint {
     /// Where requests go; judged when it was registered, and again with each attempt.
     #[serde(deserialize_with = "EndpointUrl::deserialize_stored")]
     pub url: EndpointUrl,
-    /// Who set `url` last.
+    /// Whose key set `url` last.
     #[serde(default, skip_serializing_if = "SetBy::is_tenant")]
     pub url_set_by: SetBy,
     /// What it subscribes to.

@@ -23,7 +23,7 @@ pub const BLOCK_LIFETIME: Duration = Duration::from_secs(2);
 /// The longest time for which a process refuses what comes, before it asks again whether there is room.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The burst, unless the stack has its own: what the rate gives in so many seconds.
+/// The default burst, in seconds of the rate.
 const DEFAULT_BURST_SECONDS: u32 = 10;
 
 /// Number of blocks that share a burst: one process must not take all of it.
@@ -39,7 +39,7 @@ pub struct EventLimit {
 /// How a block is reserved. The numbers are what is stored: when the bucket will be full, in Unix microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
-    /// The bucket is full: the time is set anew, if nobody was faster.
+    /// The bucket is full: the time is set again, if no other write was faster.
     Start {
         /// How many events.
         events: u32,
@@ -75,7 +75,7 @@ impl Reservation {
 }
 
 impl EventLimit {
-    /// A limit of so many events a second, with a burst; a burst of 0 is ten seconds' worth. There is no limit when
+    /// A limit in events a second, with a burst in events; a burst of 0 is ten seconds' worth. There is no limit when
     /// `per_second` is 0.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Option<Self> {
@@ -151,7 +151,7 @@ impl EventLimit {
     }
 }
 
-/// What a process has reserved for a caller, and how much has come since.
+/// The events that a process has reserved for a caller, and the number that has come since.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Block {
     wanted: u32,
@@ -160,7 +160,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// A block of so many events, for an event or more that are let in at once. Where there was little room, it is smaller
+    /// A block of `size` events, of which some are let in at once. Where there was little room, it is smaller
     /// than what was wanted.
     #[must_use]
     pub const fn new(wanted: u32, size: u32, events: u32) -> Self {
@@ -176,7 +176,7 @@ impl Block {
         Self { wanted, left: if usual > limit.burst { usual } else { limit.burst }, came: 0 }
     }
 
-    /// Lets so many events in, if the block has them and is not too old.
+    /// Lets events in, if the block has that many left and is not too old.
     pub const fn take(&mut self, events: u32, age: Duration) -> bool {
         self.came = self.came.saturating_add(events);
         let has = age.as_millis() < BLOCK_LIFETIME.as_millis() && events <= self.left;
@@ -197,7 +197,7 @@ impl Block {
     #[must_use]
     pub fn next_size(&self, limit: &EventLimit, age: Duration) -> u32 {
         let lifetimes = age.as_secs_f64().max(0.001) / BLOCK_LIFETIME.as_secs_f64();
-        // What is too much for the type becomes its largest number.
+        // A number that is too large for the type becomes the type's largest.
         let comes = (f64::from(self.came) / lifetimes).ceil() as u32;
         comes.min(self.wanted.saturating_mul(2)).clamp(1, limit.largest_block())
     }

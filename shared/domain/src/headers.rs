@@ -94,7 +94,7 @@ impl fmt::Debug for CustomHeaders {
 }
 
 /// Reads stored headers. They were judged when they were given: a rule that was added since must not make an endpoint
-/// unreadable. What could not be sent, or would change the request itself, is refused still.
+/// unreadable. A header that could not be sent, or would change the request itself, is still refused.
 impl<'de> Deserialize<'de> for CustomHeaders {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let headers: BTreeMap<String, String> = BTreeMap::deserialize(deserializer)?;

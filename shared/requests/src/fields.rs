@@ -56,7 +56,7 @@ pub fn public_url(text: &str, policy: &AddressPolicy) -> Result<EndpointUrl, Inv
     EndpointUrl::parse(text, policy).map_err(|refusal| refused(&refusal))
 }
 
-/// What the caller is told of a URL that the policy refuses, for this reason.
+/// The error for a URL that the policy refuses for this reason.
 pub fn refused(refusal: &impl Display) -> InvalidField {
     InvalidField { field: "url".to_owned(), rule: format!("must be a public https URL: {refusal}") }
 }

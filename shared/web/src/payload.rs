@@ -79,7 +79,7 @@ impl UrlEvent {
     }
 }
 
-/// What is wrong with a header, if anything is. Bytes above 0x7f are let through: they stand for themselves in old clients.
+/// The fault of a header, if it has one. Bytes above 0x7f are let through: they stand for themselves in old clients.
 fn wrong_header(name: &str, value: &str) -> Option<InvalidField> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let rule = if name.is_empty() || !name.bytes().all(is_token) {

@@ -26,10 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(14);
 const PATIENCE_FOR_ONE: Duration = Duration::from_secs(6);
 /// How long it is looked for whether the last admin key is among what is revoked. Each revocation looks again.
 const PATIENCE_BEFORE: Duration = Duration::from_secs(3);
-/// Longest pause between two tries. It does not grow: whoever makes keys in a loop must not win by patience.
+/// Longest pause between two tries. The pause does not grow, so that a holder who makes keys in a loop cannot hold a
+/// revocation up.
 const MAX_PAUSE: Duration = Duration::from_millis(30);
 
-/// What a call asks for.
+/// The options of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Order {
     /// Whether the keys that the key made are revoked too.
@@ -97,7 +98,7 @@ enum Step {
 #[derive(Debug)]
 struct Walk {
     steps: Vec<Step>,
-    /// Who made each key that was met.
+    /// The maker of each key that was met.
     makers: BTreeMap<KeyId, Option<KeyId>>,
     /// Rows of each key that are left.
     rows: BTreeMap<KeyId, usize>,

@@ -27,7 +27,7 @@ use crate::item::{Item, text};
 
 /// The row of a key itself.
 const KEY_ROW: &str = "key";
-/// What the rows of the keys that a key made begin with.
+/// Prefix of the rows that name the keys that a key made.
 const MADE_PREFIX: &str = "made#";
 /// The row of an owner's ring.
 const RING_ROW: &str = "ring";

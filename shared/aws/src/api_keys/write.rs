@@ -18,7 +18,7 @@ const CALL: &str = "dynamodb:TransactWriteItems ApiKeys";
 /// Holds for a key that is stored and not revoked.
 const LIVE: &str = "attribute_exists(#digest) AND attribute_not_exists(#revoked_at)";
 
-/// What is written for a new key.
+/// The items of a new key.
 #[derive(Debug, Clone, Copy)]
 pub struct NewKeyItems<'a> {
     /// The key.
@@ -29,7 +29,7 @@ pub struct NewKeyItems<'a> {
     pub retention: Duration,
 }
 
-/// What is written when a key is revoked.
+/// The items that a revocation writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Revocation<'a> {
     /// The key, revoked.
@@ -40,7 +40,7 @@ pub struct Revocation<'a> {
     pub retention: Duration,
 }
 
-/// What became of a transaction.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     /// Everything is written.
@@ -59,7 +59,7 @@ impl ApiKeysTable {
             self.put(to_item(CALL, new.key, new.retention)?, "attribute_not_exists(#partition)", &["partition"])?;
         let mut writes = vec![key, self.put_ring(new.key.tenant.as_ref(), new.ring)?];
         if let Some(maker) = &new.key.made_by {
-            // What the key makes expires no later than the key, so then nothing is left to be found by this row.
+            // All that the new key makes expires no later than the new key. After that, the row leads to nothing.
             let expires_at = new.key.valid_until.map(|end| number(end.plus(new.retention).as_seconds()));
             let mut made = Item::from([
                 ("partition".into(), text(maker)),

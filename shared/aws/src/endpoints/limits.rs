@@ -1,4 +1,4 @@
-//! What is counted of a tenant's endpoints, in items of their own next to them. See [`pombo_domain::limits`].
+//! The counts of a tenant's endpoints, in items next to the endpoints. See [`pombo_domain::limits`].
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use pombo_domain::ids::TenantId;
@@ -22,7 +22,7 @@ impl EndpointsTable {
         Ok((counted(CALL, found.remove(&keys[0]))?, counted(CALL, found.remove(&keys[1]))?))
     }
 
-    /// What is written of the endpoints at a host, as a part of the change that replaces the routing record.
+    /// The write of the endpoints at a host, as a part of the change that replaces the routing record.
     pub fn host_in_transaction(
         &self,
         tenant: &TenantId,
@@ -32,7 +32,7 @@ impl EndpointsTable {
         self.put_counted(HostEndpoints::key(tenant, host), endpoints, endpoints.rev)
     }
 
-    /// What is written of the endpoints that were registered today, in the same way.
+    /// The write of the number of endpoints that were registered today, in the same way.
     pub fn registered_in_transaction(
         &self,
         tenant: &TenantId,
@@ -50,7 +50,7 @@ impl EndpointsTable {
     }
 }
 
-/// What an item says; nothing was counted while there is none.
+/// Reads a count; without an item, nothing was counted.
 fn counted<T: DeserializeOwned + Default>(call: &str, item: Option<Item>) -> Result<T, AwsError> {
     let read = |item| serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error));
     item.map_or_else(|| Ok(T::default()), read)

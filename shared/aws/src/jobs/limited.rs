@@ -21,7 +21,7 @@ const MAX_TRIES: u32 = 30;
 /// The longest pause before the next try.
 const MAX_PAUSE: Duration = Duration::from_millis(200);
 
-/// What became of an order.
+/// The result of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
     /// The job is stored.

@@ -5,7 +5,7 @@
 
 /// Maximum length of a first segment that is shown, in bytes. Tokens are longer: a UUID has 36 characters.
 const MAX_SHOWN_SEGMENT: usize = 24;
-/// What stands in the place of that which is not shown.
+/// Stands in the place of a hidden part.
 const HIDDEN: &str = "…";
 
 /// Maximum length of a first segment with digits that is shown, in bytes: `v2`, `T0`, `hook-12`.

@@ -208,7 +208,7 @@ impl Refusal {
     }
 
     /// The same for a reader who must not learn what names resolve to here: a resolver inside of a private network knows
-    /// names and addresses that are nobody else's business.
+    /// names and addresses that others must not learn.
     #[must_use]
     pub fn without_address(&self) -> String {
         match &self.resolved_from {

@@ -129,7 +129,7 @@ impl EndpointUrl {
         mask_url(self.as_str())
     }
 
-    /// What stands in the place of a deleted endpoint's URL: `https://deleted.invalid/`. No name below `invalid` exists
+    /// The URL that takes the place of a deleted endpoint's: `https://deleted.invalid/`. No name below `invalid` exists
     /// (RFC 2606, section 2).
     pub fn blanked(&self) -> Self {
         let mut url = self.0.clone();

@@ -20,7 +20,7 @@ const DAY: i64 = 86_400;
 /// How long the item of a host without endpoints is kept.
 const EMPTY_KEPT: Duration = Duration::from_secs(86_400);
 
-/// How many endpoints a tenant may have.
+/// Maximum numbers of a tenant's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointLimits {
     /// In all, paused ones included.
