@@ -25,6 +25,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("", "tokio::time::sleep("),
     ("endpoints/src/change.rs", "repeats.wait().await"),
     ("endpoints/src/create.rs", "repeats.wait().await"),
+    ("endpoints/src/keys/make.rs", "repeats.wait().await"),
     // Names are looked up; nobody is changed by that.
     ("dispatch/src/http/resolve.rs", ".await"),
     ("endpoints/src/address.rs", ".await"),
@@ -48,6 +49,16 @@ const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
     ("dispatch/src/endpoint_cache.rs", "None => self.read(id).await"),
     // The endpoint was read for this message a moment ago; its health has changed since.
     ("dispatch/src/probe.rs", "app.endpoints.known(id).await"),
+    // Another call has changed the owner's keys in between, or a key was revoked without its ring.
+    ("endpoints/src/keys/make.rs", "app.keys.get(&stored.key_id).await"),
+    ("endpoints/src/keys/make.rs", "without_revoked(app, ring).await"),
+    ("endpoints/src/keys/make.rs", "app.keys.get(&key.id).await"),
+    ("endpoints/src/keys/make.rs", "buffer_unordered(AT_ONCE)"),
+    ("endpoints/src/keys/revoke.rs", "app.keys.revoke_alone("),
+    ("endpoints/src/keys/revoke.rs", "app.keys.get(&revoked.key_id).await"),
+    ("shared/aws/src/api_keys/write.rs", "match effect(CALL, request.send()).await"),
+    // The key was removed after its retention.
+    ("endpoints/src/keys/revoke.rs", "None => order.with_made"),
 ];
 
 /// Every line of the product that waits for something, but for those without an effect.

@@ -3,10 +3,10 @@
 //! A key that is bound to a tenant makes, lists and revokes keys of that tenant alone. Only a digest of a key is stored:
 //! the answer that creates it is the only one that has it whole.
 
-mod create;
 mod list;
+mod make;
 mod revoke;
 
-pub use self::create::{create, store};
 pub use self::list::list;
+pub use self::make::{create, store};
 pub use self::revoke::revoke;

@@ -54,10 +54,10 @@ pub async fn store(
         let ring = app.keys.ring(stored.tenant.as_ref()).await?;
         let ring = match ring.with(&stored, now, limit) {
             Ok(next) => next,
-            Err(_) => without_revoked(app, ring)
-                .await?
-                .with(&stored, now, limit)
-                .map_err(|full| too_many(&stored, full, limit))?,
+            Err(_) => {
+                let ring = without_revoked(app, ring).await?;
+                ring.with(&stored, now, limit).map_err(|full| too_many(&stored, full, limit))?
+            }
         };
         let new = NewKeyItems { key: &stored, ring: &ring, retention: app.rules.retention };
         match app.keys.create(new, &base32(&random::<16>()?)).await? {
