@@ -10,12 +10,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pombo_aws::AwsError;
+use pombo_aws::clock::Moment;
 use pombo_aws::event_limit::{EventLimits, Reserved};
-use pombo_aws::{AwsError, clock};
 use pombo_domain::event_limit::{Block, EventLimit, NoRoom};
-use pombo_domain::time::Timestamp;
 use pombo_web::{Caller, Problem};
 
 /// How long a request waits for the bucket.
@@ -117,12 +117,12 @@ impl Remembered {
     }
 
     fn look(&mut self, limit: &EventLimit, events: u32, now: Moment) -> Look {
-        let age = self.since.age(now);
+        let age = self.since.until(now);
         if self.block.take(events, age) {
             return Look::In;
         }
         let (pause, from) = self.pause;
-        match pause.saturating_sub(from.age(now)) {
+        match pause.saturating_sub(from.until(now)) {
             Duration::ZERO => Look::Ask { wanted: self.block.next_size(limit, age), stored: self.stored },
             left => Look::Refused(left),
         }
@@ -154,25 +154,6 @@ impl Remembered {
 
     fn go_on(&mut self, limit: &EventLimit, wanted: u32, now: Moment) {
         (self.block, self.since) = (Block::unasked(limit, wanted), now);
-    }
-}
-
-/// A time by both clocks. Between two invocations a process is frozen, and the monotonic clock may stand still with it; the
-/// other one may be set back.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    monotonic: Instant,
-    wall: Timestamp,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: clock::now() }
-    }
-
-    /// How long ago it was, by the clock that says more.
-    fn age(self, now: Self) -> Duration {
-        now.monotonic.saturating_duration_since(self.monotonic).max(self.wall.until(now.wall))
     }
 }
 

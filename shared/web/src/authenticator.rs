@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pombo_aws::api_keys::ApiKeysTable;
-use pombo_aws::clock;
+use pombo_aws::clock::{self, Moment};
 use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
 use pombo_domain::ids::KeyId;
-use pombo_domain::time::Timestamp;
 
 use crate::caller::Caller;
 use crate::problem::Problem;
@@ -80,24 +79,6 @@ fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered> {
     remembered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A time by both clocks. Between two invocations a process is frozen, and the monotonic clock may stand still with it; the
-/// other one may be set back. A key is trusted while neither says that its time is up.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    monotonic: Instant,
-    wall: Timestamp,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: clock::now() }
-    }
-
-    fn until(self, later: Self) -> Duration {
-        later.monotonic.duration_since(self.monotonic).max(self.wall.until(later.wall))
-    }
-}
-
 /// The keys that were read lately. A key that is not there is not remembered: it may be made the next moment.
 #[derive(Debug, Default)]
 struct Remembered(HashMap<KeyId, (StoredKey, Moment)>);
@@ -121,6 +102,8 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::time::Timestamp;
+
     use super::*;
 
     fn key(number: u32) -> StoredKey {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pombo_aws::api_keys::{ApiKeysTable, NewKeyItems, Revocation, Written};
+use pombo_aws::api_keys::{ApiKeysTable, KeyItems, Written};
 use pombo_aws::clock;
 use pombo_domain::api_key::{ApiKey, KeyRing, Scope, StoredKey};
 use pombo_domain::ids::{KeyId, TenantId};
@@ -44,7 +44,7 @@ fn place(key: &StoredKey) -> (Timestamp, &KeyId) {
 
 /// Creates a key on this ring.
 async fn create_on(table: &ApiKeysTable, key: &StoredKey, ring: &KeyRing) -> Written {
-    let new = NewKeyItems { key, ring, retention: RETENTION };
+    let new = KeyItems { key, ring, retention: RETENTION };
     table.create(new, &unique("token")).await.unwrap()
 }
 
@@ -61,7 +61,7 @@ async fn create(table: &ApiKeysTable, key: &StoredKey) -> Written {
 
 async fn revoke(table: &ApiKeysTable, key: &StoredKey) -> Written {
     let ring = table.ring(key.tenant.as_ref()).await.unwrap().without(&key.key_id, clock::now());
-    let revocation = Revocation { key, ring: &ring, retention: RETENTION };
+    let revocation = KeyItems { key, ring: &ring, retention: RETENTION };
     table.revoke(revocation, &unique("token")).await.unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use pombo_aws::api_keys::{NewKeyItems, Written};
+use pombo_aws::api_keys::{KeyItems, Written};
 use pombo_aws::clock;
 use pombo_domain::api_key::{ApiKey, KeyRing, RingIsFull, StoredKey};
 use pombo_domain::ids::{KeyId, base32};
@@ -59,7 +59,7 @@ pub async fn store(
                 ring.with(&stored, now, limit).map_err(|full| too_many(&stored, full, limit))?
             }
         };
-        let new = NewKeyItems { key: &stored, ring: &ring, retention: app.rules.retention };
+        let new = KeyItems { key: &stored, ring: &ring, retention: app.rules.retention };
         match app.keys.create(new, &base32(&random::<16>()?)).await? {
             Written::Stored => return Ok((stored, key)),
             Written::MakerRevoked => return Err(Problem::new(401, "The API key was revoked before it made this one.")),

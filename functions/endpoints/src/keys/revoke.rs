@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use pombo_aws::api_keys::{Revocation, Written};
+use pombo_aws::api_keys::{KeyItems, Written};
 use pombo_aws::clock;
 use pombo_domain::api_key::{Scope, StoredKey};
 use pombo_domain::ids::{KeyId, base32};
@@ -197,7 +197,7 @@ async fn revoke_one(app: &App, mut key: StoredKey, order: Order) -> Result<bool,
         }
         let revoked = StoredKey { revoked_at: Some(now), ..key };
         let next = ring.without(&revoked.key_id, now);
-        let revocation = Revocation { key: &revoked, ring: &next, retention: app.rules.retention };
+        let revocation = KeyItems { key: &revoked, ring: &next, retention: app.rules.retention };
         if app.keys.revoke(revocation, &base32(&random::<16>()?)).await? == Written::Stored {
             return Ok(true);
         }

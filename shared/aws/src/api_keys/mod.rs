@@ -20,7 +20,7 @@ use pombo_domain::api_key::{KeyRing, StoredKey};
 use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
 
-pub use self::write::{NewKeyItems, Revocation, Written};
+pub use self::write::{KeyItems, Written};
 use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, text};

@@ -18,23 +18,12 @@ const CALL: &str = "dynamodb:TransactWriteItems ApiKeys";
 /// Holds for a key that is stored and not revoked.
 const LIVE: &str = "attribute_exists(#digest) AND attribute_not_exists(#revoked_at)";
 
-/// The items of a new key.
+/// A key and its owner's ring as they shall be, written together.
 #[derive(Debug, Clone, Copy)]
-pub struct NewKeyItems<'a> {
-    /// The key.
+pub struct KeyItems<'a> {
+    /// The key: new, or revoked.
     pub key: &'a StoredKey,
-    /// The owner's ring with the key on it.
-    pub ring: &'a KeyRing,
-    /// How long a key is kept after its end.
-    pub retention: Duration,
-}
-
-/// The items that a revocation writes.
-#[derive(Debug, Clone, Copy)]
-pub struct Revocation<'a> {
-    /// The key, revoked.
-    pub key: &'a StoredKey,
-    /// The owner's ring without the key.
+    /// The owner's ring: with the new key, or without the revoked one.
     pub ring: &'a KeyRing,
     /// How long a key is kept after its end.
     pub retention: Duration,
@@ -54,7 +43,7 @@ pub enum Written {
 impl ApiKeysTable {
     /// Writes a new key. `token` is unique to the caller's request: a repeat of the same write within ten minutes is the
     /// same transaction.
-    pub async fn create(&self, new: NewKeyItems<'_>, token: &str) -> Result<Written, AwsError> {
+    pub async fn create(&self, new: KeyItems<'_>, token: &str) -> Result<Written, AwsError> {
         let key =
             self.put(to_item(CALL, new.key, new.retention)?, "attribute_not_exists(#partition)", &["partition"])?;
         let mut writes = vec![key, self.put_ring(new.key.tenant.as_ref(), new.ring)?];
@@ -82,7 +71,7 @@ impl ApiKeysTable {
     }
 
     /// Writes that a key is revoked; a conflict if it is revoked already. The same token as for [`ApiKeysTable::create`].
-    pub async fn revoke(&self, revocation: Revocation<'_>, token: &str) -> Result<Written, AwsError> {
+    pub async fn revoke(&self, revocation: KeyItems<'_>, token: &str) -> Result<Written, AwsError> {
         let item = to_item(CALL, revocation.key, revocation.retention)?;
         let key = self.put(item, LIVE, &["digest", "revoked_at"])?;
         self.write(vec![key, self.put_ring(revocation.key.tenant.as_ref(), revocation.ring)?], token).await
