@@ -22,6 +22,7 @@ async fn what_is_on_its_way_to_a_paused_endpoint_is_held_and_goes_on_when_it_is_
     hook.change("pause").await;
     let held = hook.until_status(&event, "held", SOON).await;
     assert_eq!((&held["attempt"], &held["next_attempt_at"]), (&json!(1), &json!(null)), "its attempts are left unused");
+    assert_eq!(held["held"], json!({"cause": "paused", "next_probe_at": null}), "{held}");
     hook.change("resume").await;
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
     assert_eq!((&delivery["round"], &delivery["attempt"]), (&json!(0), &json!(2)));

@@ -247,14 +247,3 @@ async fn while_a_probe_is_under_way_an_operators_replay_is_held_and_no_other_is_
     tokio::time::sleep(TAKES).await;
     assert_eq!(hook.receiver.count(), before + 1, "one probe");
 }
-
-#[scenario]
-async fn what_is_held_by_a_pause_says_so() {
-    let hook =
-        Hook::new(Stack::calm().await, json!({"retry_policy": {"delays_seconds": [1]}}), |_| Answer::status(500)).await;
-    let event = hook.post().await;
-    hook.until_status(&event, "retrying", SOON).await;
-    hook.change("pause").await;
-    let held = hook.until_status(&event, "held", SOON).await;
-    assert_eq!(held["held"], json!({"cause": "paused", "next_probe_at": null}), "{held}");
-}
