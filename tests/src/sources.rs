@@ -21,6 +21,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     // Start-up: a function that dies there has begun nothing, and what it was started for comes again.
     ("settings.rs", "settings::aws().await"),
     ("shared/aws/src/settings.rs", ".load().await"),
+    // The way of each request, which its effect is around.
+    ("shared/aws/src/connections.rs", "answer.await"),
     // Waits of this process alone.
     ("", "tokio::time::sleep("),
     ("endpoints/src/change.rs", "repeats.wait().await"),

@@ -6,6 +6,7 @@
 pub mod api_keys;
 mod batch;
 pub mod clock;
+pub mod connections;
 pub mod deliveries;
 pub mod effect;
 pub mod endpoints;

@@ -10,6 +10,9 @@ use pombo_domain::address::{AddressPolicy, BadEntry};
 use pombo_domain::health::HealthRules;
 use thiserror::Error;
 
+use crate::clock::Clock;
+use crate::connections::Connections;
+
 /// How long one try of an AWS call may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an AWS call may take with its repeats: a function's time is planned with it.
@@ -78,7 +81,9 @@ pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build()
 }
 
-/// The configuration of every AWS client: region and credentials from the environment, and [`timeouts`].
+/// The configuration of every AWS client: region and credentials from the environment, [`timeouts`], and one pool of
+/// [`Connections`] for all of them.
 pub async fn aws() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts()).load().await
+    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts());
+    defaults.http_client(Connections::new(Clock::system())).load().await
 }
