@@ -5,7 +5,7 @@
 //! the sweep finds the mark. What a message to the Jobs queue does with an event may be done any number of times.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -19,7 +19,7 @@ use pombo_domain::operational::{self, Failures, Happening, Minute};
 use pombo_domain::routing::RoutingRecord;
 use pombo_domain::time::Timestamp;
 
-use crate::clock;
+use crate::clock::{self, Clock, Moment};
 use crate::endpoints::EndpointsTable;
 use crate::error::AwsError;
 use crate::events::EventsTable;
@@ -46,7 +46,16 @@ pub struct Operations {
     jobs_queue: Queue,
     retention: Duration,
     remembered_for: Duration,
-    subscriptions: Mutex<Option<(Arc<RoutingRecord>, Instant)>>,
+    clock: Clock,
+    subscriptions: Mutex<Option<Subscriptions>>,
+}
+
+/// Who subscribes, as this process knows it.
+#[derive(Debug, Clone)]
+struct Subscriptions {
+    routing: Arc<RoutingRecord>,
+    /// What was read is at least as new as this moment.
+    since: Moment,
 }
 
 /// A failed delivery counted in the event of its minute.
@@ -82,8 +91,22 @@ impl Operations {
         jobs_queue: Queue,
         retention: Duration,
     ) -> Self {
-        let remembered_for = REMEMBERED_FOR;
-        Self { routing, endpoints, events, jobs_queue, retention, remembered_for, subscriptions: Mutex::default() }
+        Self {
+            routing,
+            endpoints,
+            events,
+            jobs_queue,
+            retention,
+            remembered_for: REMEMBERED_FOR,
+            clock: Clock::system(),
+            subscriptions: Mutex::default(),
+        }
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The same, but who subscribes is read each time: for changes that are rare.
@@ -178,13 +201,70 @@ impl Operations {
     }
 
     async fn subscriptions(&self) -> Result<Arc<RoutingRecord>, AwsError> {
-        let remembered = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((routing, _)) = remembered.filter(|(_, since)| since.elapsed() < self.remembered_for) {
+        if let Some(routing) = self.remembered() {
             return Ok(routing);
         }
+        let since = self.clock.moment();
         let routing = Arc::new(self.routing.get(&TenantId::pombo()).await?);
-        let remembered = Some((Arc::clone(&routing), Instant::now()));
-        *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner) = remembered;
+        self.remember(Subscriptions { routing: Arc::clone(&routing), since });
         Ok(routing)
+    }
+
+    /// The subscriptions, unless they were read too long ago.
+    fn remembered(&self) -> Option<Arc<RoutingRecord>> {
+        let remembered = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = remembered.as_ref()?;
+        (known.since.until(self.clock.moment()) < self.remembered_for).then(|| Arc::clone(&known.routing))
+    }
+
+    fn remember(&self, known: Subscriptions) {
+        *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::HandClock;
+
+    /// Operations whose clients are never used, and that remember subscriptions since now.
+    fn operations(hands: &HandClock) -> Operations {
+        let config = aws_sdk_dynamodb::Config::builder().behavior_version_latest().build();
+        let dynamodb = aws_sdk_dynamodb::Client::from_conf(config);
+        let sqs = aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::Config::builder().behavior_version_latest().build());
+        let operations = Operations::new(
+            RoutingTable::new(dynamodb.clone(), "routing".into()),
+            EndpointsTable::new(dynamodb.clone(), "endpoints".into()),
+            EventsTable::new(dynamodb, "events".into()),
+            Queue::new(sqs, "jobs".into()),
+            Duration::from_secs(86_400),
+        )
+        .with_clock(hands.clock());
+        let routing = Arc::new(RoutingRecord::empty(TenantId::pombo()));
+        operations.remember(Subscriptions { routing, since: hands.clock().moment() });
+        operations
+    }
+
+    #[test]
+    fn subscriptions_are_remembered_for_ten_seconds_by_whichever_clock_runs() {
+        let (almost, enough) = (Duration::from_millis(9_999), REMEMBERED_FOR);
+        let moves: [(&str, fn(&HandClock, Duration)); 3] = [
+            ("running", HandClock::pass),
+            ("frozen", HandClock::freeze),
+            ("set back", |hands, time| {
+                hands.set_back(Duration::from_secs(3600));
+                hands.pass(time);
+            }),
+        ];
+        for (how, time_passes) in moves {
+            for (time, known) in [(almost, true), (enough, false)] {
+                let hands = HandClock::start();
+                let operations = operations(&hands);
+                time_passes(&hands, time);
+                assert_eq!(operations.remembered().is_some(), known, "{how} for {time:?}");
+            }
+        }
+        let hands = HandClock::start();
+        assert!(operations(&hands).without_memory().remembered().is_none(), "read each time");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pombo_aws::api_keys::ApiKeysTable;
-use pombo_aws::clock::{self, Moment};
+use pombo_aws::clock::{self, Clock, Moment};
 use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
 use pombo_domain::ids::KeyId;
 
@@ -16,7 +16,10 @@ use crate::request::Request;
 /// How long a key is trusted before it is read again. A revoked key is refused everywhere within a minute.
 const TRUSTED_FOR: Duration = Duration::from_secs(30);
 
-/// The most keys remembered; beyond that all are forgotten, which costs a read each.
+/// How long an id that is no key's is remembered. A key that is made under that id is refused for no longer.
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// The most keys remembered, and the most ids of none; beyond that all are forgotten, which costs a read each.
 const MOST_REMEMBERED: usize = 1000;
 
 /// Checks API keys, each read at most once in [`TRUSTED_FOR`].
@@ -25,19 +28,26 @@ pub struct Authenticator {
     keys: ApiKeysTable,
     /// `None` when each call reads its key.
     remembered: Option<Mutex<Remembered>>,
+    clock: Clock,
 }
 
 impl Authenticator {
     /// With the keys of this table.
     #[must_use]
     pub fn new(keys: ApiKeysTable) -> Self {
-        Self { keys, remembered: Some(Mutex::default()) }
+        Self { keys, remembered: Some(Mutex::default()), clock: Clock::system() }
     }
 
     /// The same, but each call reads its key: a revoked key is refused from the next call on.
     #[must_use]
     pub fn without_memory(self) -> Self {
         Self { remembered: None, ..self }
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The caller of a request, if its key is valid and has one of the scopes; 401 or 403 otherwise.
@@ -61,9 +71,8 @@ impl Authenticator {
     /// The stored key with the id of `key`, which need not be `key`: the caller of this function compares them.
     async fn stored(&self, key: &ApiKey) -> Result<Option<StoredKey>, Problem> {
         // The time before the read: a key that is revoked during the read is trusted no longer than one revoked before.
-        let now = Moment::now();
-        let known = self.remembered.as_ref().and_then(|remembered| lock(remembered).fresh(&key.id, now));
-        if known.is_some() {
+        let now = self.clock.moment();
+        if let Some(known) = self.remembered.as_ref().and_then(|remembered| lock(remembered).fresh(&key.id, now)) {
             return Ok(known);
         }
         let stored = self.keys.get(&key.id).await?;
@@ -79,29 +88,50 @@ fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered> {
     remembered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The keys that were read lately. A key that is not there is not remembered: it may be made the next moment.
+/// The keys that were read lately, and the ids under which there was none.
+///
+/// An id that is no key's is remembered for a moment, so that a flood of calls with one wrong key costs few reads. They are
+/// kept apart: a flood of many wrong keys makes no process forget the right ones.
 #[derive(Debug, Default)]
-struct Remembered(HashMap<KeyId, (StoredKey, Moment)>);
+struct Remembered {
+    keys: HashMap<KeyId, (StoredKey, Moment)>,
+    unknown: HashMap<KeyId, Moment>,
+}
 
 impl Remembered {
-    fn fresh(&self, id: &KeyId, now: Moment) -> Option<StoredKey> {
-        let (stored, since) = self.0.get(id)?;
-        (since.until(now) < TRUSTED_FOR).then(|| stored.clone())
+    /// The key with this id as it was read, `Some(None)` if there was none; `None` when it has to be read.
+    fn fresh(&self, id: &KeyId, now: Moment) -> Option<Option<StoredKey>> {
+        if let Some((stored, since)) = self.keys.get(id) {
+            return (since.until(now) < TRUSTED_FOR).then(|| Some(stored.clone()));
+        }
+        let since = self.unknown.get(id)?;
+        (since.until(now) < UNKNOWN_FOR).then_some(None)
     }
 
     fn update(&mut self, id: &KeyId, stored: Option<StoredKey>, read_at: Moment) {
-        if self.0.len() >= MOST_REMEMBERED {
-            self.0.clear();
-        }
         match stored {
-            Some(stored) => self.0.insert(id.clone(), (stored, read_at)),
-            None => self.0.remove(id),
-        };
+            Some(stored) => {
+                self.unknown.remove(id);
+                insert(&mut self.keys, id, (stored, read_at));
+            }
+            None => {
+                self.keys.remove(id);
+                insert(&mut self.unknown, id, read_at);
+            }
+        }
     }
+}
+
+fn insert<T>(map: &mut HashMap<KeyId, T>, id: &KeyId, value: T) {
+    if map.len() >= MOST_REMEMBERED {
+        map.clear();
+    }
+    map.insert(id.clone(), value);
 }
 
 #[cfg(test)]
 mod tests {
+    use pombo_aws::clock::HandClock;
     use pombo_domain::time::Timestamp;
 
     use super::*;
@@ -123,28 +153,43 @@ mod tests {
         }
     }
 
+    /// What is remembered of a key's id `time` after it was read, by clocks that move so.
+    fn after(stored: Option<&StoredKey>, time: Duration, time_passes: fn(&HandClock, Duration)) -> Option<bool> {
+        let (hands, id) = (HandClock::start(), key(1).key_id);
+        let mut remembered = Remembered::default();
+        remembered.update(&id, stored.cloned(), hands.clock().moment());
+        time_passes(&hands, time);
+        remembered.fresh(&id, hands.clock().moment()).map(|known| known.is_some())
+    }
+
+    const MOVES: [(&str, fn(&HandClock, Duration)); 3] = [
+        ("running", HandClock::pass),
+        ("frozen between two invocations", HandClock::freeze),
+        ("set back", |hands, time| {
+            hands.set_back(Duration::from_secs(3600));
+            hands.pass(time);
+        }),
+    ];
+
     #[test]
     fn a_key_is_trusted_for_less_than_a_minute_by_whichever_clock_runs() {
-        let (key, begin) = (key(1), Moment::now());
-        let mut remembered = Remembered::default();
-        remembered.update(&key.key_id, Some(key.clone()), begin);
-        let after = |monotonic: f64, wall: f64| Moment {
-            monotonic: begin.monotonic + Duration::from_secs_f64(monotonic),
-            wall: Timestamp::from_millis(begin.wall.as_millis() + (wall * 1000.0) as i64),
-        };
-        for (monotonic, wall, trusted) in [
-            (0.0, 0.0, true),
-            (29.9, 29.9, true),
-            (30.0, 30.0, false),
-            (59.0, 59.0, false),
-            // Frozen between two invocations.
-            (0.1, 30.0, false),
-            // Set back.
-            (30.0, -3600.0, false),
-            (1.0, -3600.0, true),
-        ] {
-            let found = remembered.fresh(&key.key_id, after(monotonic, wall));
-            assert_eq!(found.is_some(), trusted, "{monotonic} s and {wall} s");
+        for (how, time_passes) in MOVES {
+            for (time, known) in [(0, Some(true)), (29_999, Some(true)), (30_000, None), (59_000, None)] {
+                assert_eq!(
+                    after(Some(&key(1)), Duration::from_millis(time), time_passes),
+                    known,
+                    "{how} for {time} ms"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_no_keys_hides_a_new_key_for_less_than_a_second_by_whichever_clock_runs() {
+        for (how, time_passes) in MOVES {
+            for (time, known) in [(0, Some(false)), (999, Some(false)), (1000, None), (59_000, None)] {
+                assert_eq!(after(None, Duration::from_millis(time), time_passes), known, "{how} for {time} ms");
+            }
         }
     }
 
@@ -152,22 +197,28 @@ mod tests {
     fn what_is_read_again_replaces_what_was_remembered() {
         let (key, now) = (key(1), Moment::now());
         let mut remembered = Remembered::default();
-        remembered.update(&key.key_id, Some(key.clone()), now);
         let revoked = StoredKey { revoked_at: Some(now.wall), ..key.clone() };
-        remembered.update(&key.key_id, Some(revoked.clone()), now);
-        assert_eq!(remembered.fresh(&key.key_id, now), Some(revoked));
-        remembered.update(&key.key_id, None, now);
-        assert_eq!(remembered.fresh(&key.key_id, now), None);
+        for stored in [None, Some(key.clone()), Some(revoked), None, Some(key.clone())] {
+            remembered.update(&key.key_id, stored.clone(), now);
+            assert_eq!(remembered.fresh(&key.key_id, now), Some(stored));
+        }
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound() {
+    fn what_is_remembered_has_a_bound_and_unknown_ids_displace_no_key() {
         let now = Moment::now();
         let mut remembered = Remembered::default();
         for number in 0..=2500 {
             let key = key(number);
             remembered.update(&key.key_id, Some(key.clone()), now);
-            assert!(remembered.0.len() <= MOST_REMEMBERED && remembered.fresh(&key.key_id, now).is_some());
+            assert!(remembered.keys.len() <= MOST_REMEMBERED && remembered.fresh(&key.key_id, now).is_some());
         }
+        let kept = remembered.keys.len();
+        for number in 10_000..=12_500 {
+            let id = key(number).key_id;
+            remembered.update(&id, None, now);
+            assert!(remembered.unknown.len() <= MOST_REMEMBERED && remembered.fresh(&id, now).is_some());
+        }
+        assert_eq!(remembered.keys.len(), kept);
     }
 }
