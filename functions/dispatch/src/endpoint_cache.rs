@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use pombo_aws::AwsError;
+use pombo_aws::clock::{Clock, Moment};
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::health::{Health, HealthRules};
@@ -36,7 +36,8 @@ pub struct Known {
     pub endpoint: Arc<Endpoint>,
     /// Its health.
     pub health: Health,
-    since: Instant,
+    /// What was read of the endpoint is at least as new as this moment.
+    since: Moment,
 }
 
 /// The endpoints that this process knows.
@@ -44,14 +45,15 @@ pub struct Known {
 pub struct EndpointCache {
     table: EndpointsTable,
     rules: HealthRules,
+    clock: Clock,
     remembered: Mutex<HashMap<EndpointId, Known>>,
 }
 
 impl EndpointCache {
     /// Of this table; `rules` say for how long an endpoint may be remembered.
     #[must_use]
-    pub fn new(table: EndpointsTable, rules: HealthRules) -> Self {
-        Self { table, rules, remembered: Mutex::default() }
+    pub fn new(table: EndpointsTable, rules: HealthRules, clock: Clock) -> Self {
+        Self { table, rules, clock, remembered: Mutex::default() }
     }
 
     /// The receiver of a delivery. `at_least` is the endpoint's version that the message knows of.
@@ -80,10 +82,10 @@ impl EndpointCache {
         }
     }
 
-    /// Remembers the health that this process has just written.
+    /// Remembers the health that this process has just written. The endpoint itself was not read again, so it is no newer.
     pub fn learn(&self, id: &EndpointId, health: Health) {
         if let Some(known) = self.lock().get_mut(id) {
-            (known.health, known.since) = (health, Instant::now());
+            known.health = health;
         }
     }
 
@@ -93,20 +95,26 @@ impl EndpointCache {
     }
 
     async fn read(&self, id: &EndpointId) -> Result<Option<Known>, AwsError> {
-        // What is read is at least as new as this moment.
-        let since = Instant::now();
+        let since = self.clock.moment();
         let Some((endpoint, health)) = self.table.get_with_health(id).await? else { return Ok(None) };
         let known = Known { endpoint: Arc::new(endpoint), health, since };
+        self.remember(known.clone());
+        Ok(Some(known))
+    }
+
+    fn remember(&self, known: Known) {
         let mut remembered = self.lock();
         if remembered.len() >= MOST_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(id.clone(), known.clone());
-        Ok(Some(known))
+        remembered.insert(known.endpoint.id.clone(), known);
     }
 
+    /// The endpoint, unless it was read too long ago.
     fn fresh(&self, id: &EndpointId) -> Option<Known> {
-        self.lock().get(id).filter(|known| known.since.elapsed() < self.rules.remembered_for(&known.health)).cloned()
+        let now = self.clock.moment();
+        let is_fresh = |known: &&Known| known.since.until(now) < self.rules.remembered_for(&known.health);
+        self.lock().get(id).filter(is_fresh).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EndpointId, Known>> {

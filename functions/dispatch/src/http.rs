@@ -26,8 +26,10 @@ mod send;
 mod tests;
 mod tls;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pombo_aws::clock::{Clock, Moment};
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::endpoint::SetBy;
 use pombo_domain::hops::{HOPS_HEADER, Hops};
@@ -74,6 +76,9 @@ pub struct HttpSender {
     tenants: Lane,
     /// To URLs that a key for the whole stack has set.
     stacks: Lane,
+    clock: Clock,
+    /// When the last invocation ended.
+    rested_at: Mutex<Option<Moment>>,
 }
 
 /// Requests under one address policy. A connection that was opened under one policy never serves requests under another.
@@ -88,18 +93,42 @@ impl HttpSender {
     ///
     /// # Errors
     /// When the system trusts none.
-    pub fn new(policy: AddressPolicy) -> Result<Self, NoRootCertificates> {
+    pub fn new(policy: AddressPolicy, clock: Clock) -> Result<Self, NoRootCertificates> {
         let tls = tls::tls_config(tls::system_roots()?)?;
-        Ok(Self::with(policy, tls, resolve::system(), LIMITS))
+        Ok(Self::with(policy, tls, resolve::system(), LIMITS, clock))
     }
 
-    fn with(policy: AddressPolicy, tls: rustls::ClientConfig, lookup: Lookup, limits: Limits) -> Self {
+    fn with(policy: AddressPolicy, tls: rustls::ClientConfig, lookup: Lookup, limits: Limits, clock: Clock) -> Self {
         let lane = |set_by| {
             let policy = policy.for_url_set_by(set_by);
             let resolver = Resolver::new(policy.clone(), Lookup::clone(&lookup));
-            Lane { clients: Clients::new(tls.clone(), resolver, limits), policy }
+            Lane { clients: Clients::new(tls.clone(), resolver, limits, clock.clone()), policy }
         };
-        Self { tenants: lane(SetBy::Tenant), stacks: lane(SetBy::Stack) }
+        let (tenants, stacks) = (lane(SetBy::Tenant), lane(SetBy::Stack));
+        Self { tenants, stacks, clock, rested_at: Mutex::default() }
+    }
+
+    /// An invocation begins. After a pause, during which the process may have been frozen, no connection is used that was
+    /// opened before: what became of it in that time is not known here, and a clock that stood still shows no connection as
+    /// idle. A request on a dead connection would hang until its deadline, and the receiver would be charged with that.
+    pub fn wake(&self) {
+        let Some(rested_at) = self.rested_at().take() else { return };
+        let pause = rested_at.until(self.clock.moment());
+        for lane in [&self.tenants, &self.stacks] {
+            if pause > lane.clients.limits().idle {
+                lane.clients.forget_all();
+            }
+        }
+    }
+
+    /// The invocation ends.
+    pub fn rest(&self) {
+        *self.rested_at() = Some(self.clock.moment());
+    }
+
+    fn rested_at(&self) -> MutexGuard<'_, Option<Moment>> {
+        // A panic elsewhere leaves the value whole.
+        self.rested_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     const fn lane(&self, set_by: SetBy) -> &Lane {

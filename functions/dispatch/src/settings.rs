@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pombo_aws::clock::Clock;
 use pombo_aws::endpoints::EndpointsTable;
 use pombo_aws::events::EventsTable;
 use pombo_aws::health::HealthTable;
@@ -50,12 +51,13 @@ impl App {
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let rules = settings::health_rules()?;
+        let (rules, clock) = (settings::health_rules()?, Clock::system());
         let endpoints_table = settings::text("ENDPOINTS_TABLE")?;
+        let endpoints = EndpointsTable::new(dynamodb.clone(), endpoints_table.clone());
         Ok(Self {
             protocol: Protocol::from_environment(&config)?,
             events: EventsTable::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?),
-            endpoints: EndpointCache::new(EndpointsTable::new(dynamodb.clone(), endpoints_table.clone()), rules),
+            endpoints: EndpointCache::new(endpoints, rules, clock.clone()),
             health: HealthTable::new(dynamodb.clone(), endpoints_table.clone()),
             rate_limits: RateLimits::new(dynamodb.clone(), endpoints_table),
             rules,
@@ -63,7 +65,7 @@ impl App {
             jobs_queue: Queue::new(sqs.clone(), settings::text("JOBS_QUEUE_URL")?),
             retention: settings::days("RETENTION_DAYS")?,
             dead_letters: Queue::new(sqs, settings::text("DELIVERIES_DLQ_URL")?),
-            sender: HttpSender::new(settings::addresses()?)?,
+            sender: HttpSender::new(settings::addresses()?, clock)?,
             longest_timeout: settings::seconds("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
         })
     }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pombo_aws::AwsError;
-use pombo_aws::clock::Moment;
+use pombo_aws::clock::{Clock, Moment};
 use pombo_aws::event_limit::{EventLimits, Reserved};
 use pombo_domain::event_limit::{Block, EventLimit, NoRoom};
 use pombo_web::{Caller, Problem};
@@ -29,20 +29,21 @@ const MAX_REMEMBERED: usize = 1000;
 pub struct Limiter {
     limit: Option<EventLimit>,
     buckets: EventLimits,
+    clock: Clock,
     callers: Mutex<HashMap<String, Remembered>>,
 }
 
 impl Limiter {
     /// A limiter with this limit, or without any.
     #[must_use]
-    pub fn new(limit: Option<EventLimit>, buckets: EventLimits) -> Self {
-        Self { limit, buckets, callers: Mutex::default() }
+    pub fn new(limit: Option<EventLimit>, buckets: EventLimits, clock: Clock) -> Self {
+        Self { limit, buckets, clock, callers: Mutex::default() }
     }
 
     /// Counts the events of a call, each of them; 429 when there are too many.
     pub async fn admit(&self, caller: &Caller, events: u32) -> Result<(), Problem> {
         let Some(limit) = &self.limit else { return Ok(()) };
-        let (name, now) = (counted_as(&caller.name), Moment::now());
+        let (name, now) = (counted_as(&caller.name), self.clock.moment());
         let (wanted, stored) = match self.remembered(name, now, |known| known.look(limit, events, now)) {
             Look::In => return Ok(()),
             Look::Refused(left) => return Err(too_many(limit, left)),

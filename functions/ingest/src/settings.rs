@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use pombo_aws::api_keys::ApiKeysTable;
+use pombo_aws::clock::Clock;
 use pombo_aws::event_limit::EventLimits;
 use pombo_aws::events::EventsTable;
 use pombo_aws::queue::Queue;
@@ -60,11 +61,12 @@ impl App {
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
+        let buckets = EventLimits::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?);
         let limit = EventLimit::new(settings::value("KEY_EVENTS_PER_SECOND")?, settings::value("KEY_EVENTS_BURST")?);
         Ok(Self {
             auth: settings::value("INGEST_AUTH")?,
             authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
-            limiter: Limiter::new(limit, EventLimits::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?)),
+            limiter: Limiter::new(limit, buckets, Clock::system()),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
             events: EventsTable::new(dynamodb, settings::text("EVENTS_TABLE")?),
             queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pombo_aws::clock::{Clock, Moment};
 use reqwest::redirect;
 use rustls::ClientConfig;
 use tower_layer::Layer;
@@ -52,8 +53,8 @@ pub struct Known {
     pub client: reqwest::Client,
     opened: Arc<AtomicUsize>,
     resolver: Resolver,
-    made_at: Instant,
-    used_at: Instant,
+    made_at: Moment,
+    used_at: Moment,
 }
 
 impl Known {
@@ -76,14 +77,15 @@ pub struct Clients {
     tls: ClientConfig,
     resolver: Resolver,
     limits: Limits,
+    clock: Clock,
     kept: Mutex<HashMap<String, Known>>,
 }
 
 impl Clients {
     /// None yet.
     #[must_use]
-    pub fn new(tls: ClientConfig, resolver: Resolver, limits: Limits) -> Self {
-        Self { tls, resolver, limits, kept: Mutex::default() }
+    pub fn new(tls: ClientConfig, resolver: Resolver, limits: Limits, clock: Clock) -> Self {
+        Self { tls, resolver, limits, clock, kept: Mutex::default() }
     }
 
     /// The limits of the connections.
@@ -94,17 +96,18 @@ impl Clients {
 
     /// The client of the receiver at `authority`. One whose connections could be too old is replaced; those then close.
     pub fn of(&self, authority: &str) -> reqwest::Result<Known> {
-        let now = Instant::now();
+        let now = self.clock.moment();
         let mut kept = self.kept();
         if let Some(known) = kept.get_mut(authority)
-            && known.made_at.elapsed() < self.limits.age
+            && known.made_at.until(now) < self.limits.age
         {
             known.used_at = now;
             return Ok(known.clone());
         }
         let known = self.make(MOST_IDLE)?;
         if kept.len() >= MOST_KEPT {
-            let longest_unused = kept.iter().min_by_key(|(_, known)| known.used_at).map(|(name, _)| name.clone());
+            let longest_unused =
+                kept.iter().min_by_key(|(_, known)| known.used_at.monotonic).map(|(name, _)| name.clone());
             longest_unused.and_then(|name| kept.remove(&name));
         }
         kept.insert(authority.to_owned(), known.clone());
@@ -121,8 +124,13 @@ impl Clients {
         self.kept().remove(authority);
     }
 
+    /// Drops every client, with the connections that it keeps.
+    pub fn forget_all(&self) {
+        self.kept().clear();
+    }
+
     fn make(&self, idle: usize) -> reqwest::Result<Known> {
-        let opened = Arc::new(AtomicUsize::new(0));
+        let (opened, now) = (Arc::new(AtomicUsize::new(0)), self.clock.moment());
         let resolver = self.resolver.for_one_receiver();
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
@@ -142,7 +150,7 @@ impl Clients {
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .build()?;
-        Ok(Known { client, opened, resolver, made_at: Instant::now(), used_at: Instant::now() })
+        Ok(Known { client, opened, resolver, made_at: now, used_at: now })
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<String, Known>> {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use pombo_aws::clock::Clock;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::endpoint::SetBy;
 use pombo_domain::outcome::{Detail, Outcome, RefusedBy};
@@ -46,7 +47,7 @@ fn sender() -> HttpSender {
 
 fn sender_with(limits: Limits) -> HttpSender {
     let tls = tls_config(RootCertStore::empty()).unwrap();
-    HttpSender::with(AddressPolicy::local(), tls, always(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]), limits)
+    HttpSender::with(AddressPolicy::local(), tls, always(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]), limits, Clock::system())
 }
 
 /// A resolver that gives the same addresses for every name.

@@ -17,7 +17,13 @@ fn asking_nobody() -> HttpSender {
 }
 
 fn resolving(lookup: Lookup) -> HttpSender {
-    HttpSender::with(AddressPolicy::production(), tls_config(RootCertStore::empty()).unwrap(), lookup, LIMITS)
+    HttpSender::with(
+        AddressPolicy::production(),
+        tls_config(RootCertStore::empty()).unwrap(),
+        lookup,
+        LIMITS,
+        Clock::system(),
+    )
 }
 
 /// The id of the rule that refuses to send there.
@@ -91,7 +97,7 @@ async fn the_stack_s_own_ingest_url_is_refused_and_a_listed_network_is_not() {
     let policy = policy.allowing("10.1.0.0/16").unwrap();
     let tls = tls_config(RootCertStore::empty()).unwrap();
     let asked = Arc::new(|_| std::future::ready(Err(std::io::Error::other("asked"))).boxed());
-    let sender = HttpSender::with(policy.clone(), tls, asked, LIMITS);
+    let sender = HttpSender::with(policy.clone(), tls, asked, LIMITS, Clock::system());
     for (url, expected) in [
         ("https://ABC.lambda-url.us-east-1.on.aws:443/v1/events", "own-url"),
         ("https://abc.lambda-url.us-east-1.on.aws./v1/events", "own-url"),

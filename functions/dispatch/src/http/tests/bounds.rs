@@ -226,7 +226,7 @@ async fn exchange(root: &CertificateDer<'static>, url: &EndpointUrl, at_once: us
     let lookup = always(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     // A sender for each, since one would send all its requests on one connection.
     let tls = tls_config(roots).unwrap();
-    let sender = || HttpSender::with(AddressPolicy::local(), tls.clone(), Arc::clone(&lookup), LIMITS);
+    let sender = || HttpSender::with(AddressPolicy::local(), tls.clone(), Arc::clone(&lookup), LIMITS, Clock::system());
     let senders: Vec<_> = (0..at_once).map(|_| sender()).collect();
     let headers = [("content-type", "application/json".to_owned()), ("x-api-key", SENT.to_owned())];
     let body = SENT.repeat(2048 / SENT.len()).into_bytes();

@@ -69,7 +69,7 @@ async fn seen(files: &Files, server: &Server) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(files.authority()).unwrap();
     let lookup = always(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-    let sender = HttpSender::with(AddressPolicy::local(), tls_config(roots).unwrap(), lookup, LIMITS);
+    let sender = HttpSender::with(AddressPolicy::local(), tls_config(roots).unwrap(), lookup, LIMITS, Clock::system());
     let outcome = post(&sender, &format!("https://{NAME}:{}/", running.port), 5 * SECOND).await.outcome;
     match outcome {
         Outcome::Succeeded { .. } => "reached".to_owned(),

@@ -26,7 +26,13 @@ fn in_turn(answers: &[&[&str]]) -> (Lookup, Arc<Mutex<usize>>) {
 }
 
 fn production(lookup: Lookup) -> HttpSender {
-    HttpSender::with(AddressPolicy::production(), tls_config(RootCertStore::empty()).unwrap(), lookup, LIMITS)
+    HttpSender::with(
+        AddressPolicy::production(),
+        tls_config(RootCertStore::empty()).unwrap(),
+        lookup,
+        LIMITS,
+        Clock::system(),
+    )
 }
 
 #[tokio::test]
@@ -118,7 +124,7 @@ async fn a_resolver_that_stands_still_ends_with_the_time_to_connect() {
     let still: Lookup = Arc::new(|_| std::future::pending().boxed());
     let tls = tls_config(RootCertStore::empty()).unwrap();
     let limits = Limits { connect: SECOND / 2, ..LIMITS };
-    let sender = HttpSender::with(AddressPolicy::production(), tls, still, limits);
+    let sender = HttpSender::with(AddressPolicy::production(), tls, still, limits, Clock::system());
     let exchange = post(&sender, &format!("https://{NAME}/"), 2 * SECOND).await;
     let detail = "no connection within 0 seconds: the host's name did not resolve".into();
     assert_eq!(exchange.outcome, Outcome::Connection { detail });

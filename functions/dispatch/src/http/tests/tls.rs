@@ -33,7 +33,7 @@ impl Authority {
     pub fn sender_resolving(&self, lookup: Lookup, limits: Limits) -> HttpSender {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
-        HttpSender::with(AddressPolicy::local(), tls_config(roots).unwrap(), lookup, limits)
+        HttpSender::with(AddressPolicy::local(), tls_config(roots).unwrap(), lookup, limits, Clock::system())
     }
 
     /// The authority's own certificate, for another process.
@@ -124,7 +124,7 @@ async fn a_wrong_certificate_is_a_tls_failure_that_says_what_is_wrong() {
 #[tokio::test]
 async fn the_system_has_certificate_authorities_and_they_do_not_know_a_strangers() {
     let receiver = tls_receiver(Authority::new().acceptor(b"http/1.1", unchanged), answer).await;
-    let sender = HttpSender::new(AddressPolicy::local()).unwrap();
+    let sender = HttpSender::new(AddressPolicy::local(), Clock::system()).unwrap();
     let url = format!("https://localhost:{}/", receiver.address.port());
     assert_eq!(kind(&post(&sender, &url, SECOND).await.outcome), "tls");
 }
