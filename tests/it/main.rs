@@ -21,6 +21,7 @@ mod endpoints;
 mod event_limit;
 mod events;
 mod forged;
+mod frozen;
 mod health;
 mod holes;
 mod hops;

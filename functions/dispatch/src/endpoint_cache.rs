@@ -122,3 +122,65 @@ impl EndpointCache {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use pombo_aws::clock::HandClock;
+    use pombo_domain::time::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let json = json!({
+            "endpoint_id": EndpointId::generate([1; 10]), "tenant": "acme", "name": "", "url": "https://example.com/",
+            "event_types": ["*"], "headers": {}, "retry_policy": "standard", "timeout_seconds": 15, "secrets": [],
+            "status": "active", "version": 1, "created_at": now, "updated_at": now,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn troubled() -> Health {
+        Health { failing_since: Some(Timestamp::from_seconds(1)), ..Health::good() }
+    }
+
+    /// A cache that has just read an endpoint with this health. Its client is never used.
+    fn cache(hands: &HandClock, health: Health) -> EndpointCache {
+        let config = aws_sdk_dynamodb::Config::builder().behavior_version_latest().build();
+        let table = EndpointsTable::new(aws_sdk_dynamodb::Client::from_conf(config), "endpoints".into());
+        let cache = EndpointCache::new(table, HealthRules::DEFAULT, hands.clock());
+        cache.remember(Known { endpoint: Arc::new(endpoint()), health, since: hands.clock().moment() });
+        cache
+    }
+
+    #[test]
+    fn an_endpoint_is_remembered_for_ten_seconds_and_one_in_trouble_for_two_by_whichever_clock_runs() {
+        for (how, time_passes) in HandClock::WAYS {
+            for (health, longest) in [(Health::good(), 10_000), (troubled(), 2_000)] {
+                for (millis, known) in [(0, true), (longest - 1, true), (longest, false), (3_600_000, false)] {
+                    let hands = HandClock::start();
+                    let cache = cache(&hands, health.clone());
+                    time_passes(&hands, Duration::from_millis(millis));
+                    assert_eq!(cache.fresh(&endpoint().id).is_some(), known, "{how} for {millis} ms of {longest}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_no_newer_for_its_health_that_was_written() {
+        let hands = HandClock::start();
+        let (cache, id) = (cache(&hands, Health::good()), endpoint().id);
+        for health in [troubled(), Health::good()] {
+            hands.pass(Duration::from_secs(1));
+            cache.learn(&id, health.clone());
+            assert_eq!(cache.fresh(&id).unwrap().health, health);
+        }
+        hands.pass(Duration::from_secs(8));
+        assert!(cache.fresh(&id).is_none(), "it was read ten seconds ago");
+    }
+}

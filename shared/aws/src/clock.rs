@@ -82,6 +82,16 @@ impl fmt::Debug for Clock {
 pub struct HandClock(Arc<Mutex<Moment>>);
 
 impl HandClock {
+    /// The ways in which time passes between two invocations, each with its name. An age is the same by each of them.
+    pub const WAYS: [(&str, fn(&Self, Duration)); 3] = [
+        ("running", Self::pass),
+        ("frozen", Self::freeze),
+        ("set back", |hands, time| {
+            hands.set_back(Duration::from_secs(86_400));
+            hands.pass(time);
+        }),
+    ];
+
     /// Clocks that show the present moment.
     #[must_use]
     pub fn start() -> Self {

@@ -248,15 +248,7 @@ mod tests {
     #[test]
     fn subscriptions_are_remembered_for_ten_seconds_by_whichever_clock_runs() {
         let (almost, enough) = (Duration::from_millis(9_999), REMEMBERED_FOR);
-        let moves: [(&str, fn(&HandClock, Duration)); 3] = [
-            ("running", HandClock::pass),
-            ("frozen", HandClock::freeze),
-            ("set back", |hands, time| {
-                hands.set_back(Duration::from_secs(3600));
-                hands.pass(time);
-            }),
-        ];
-        for (how, time_passes) in moves {
+        for (how, time_passes) in HandClock::WAYS {
             for (time, known) in [(almost, true), (enough, false)] {
                 let hands = HandClock::start();
                 let operations = operations(&hands);

@@ -162,18 +162,9 @@ mod tests {
         remembered.fresh(&id, hands.clock().moment()).map(|known| known.is_some())
     }
 
-    const MOVES: [(&str, fn(&HandClock, Duration)); 3] = [
-        ("running", HandClock::pass),
-        ("frozen between two invocations", HandClock::freeze),
-        ("set back", |hands, time| {
-            hands.set_back(Duration::from_secs(3600));
-            hands.pass(time);
-        }),
-    ];
-
     #[test]
     fn a_key_is_trusted_for_less_than_a_minute_by_whichever_clock_runs() {
-        for (how, time_passes) in MOVES {
+        for (how, time_passes) in HandClock::WAYS {
             for (time, known) in [(0, Some(true)), (29_999, Some(true)), (30_000, None), (59_000, None)] {
                 assert_eq!(
                     after(Some(&key(1)), Duration::from_millis(time), time_passes),
@@ -186,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_id_that_is_no_keys_hides_a_new_key_for_less_than_a_second_by_whichever_clock_runs() {
-        for (how, time_passes) in MOVES {
+        for (how, time_passes) in HandClock::WAYS {
             for (time, known) in [(0, Some(false)), (999, Some(false)), (1000, None), (59_000, None)] {
                 assert_eq!(after(None, Duration::from_millis(time), time_passes), known, "{how} for {time} ms");
             }

@@ -7,6 +7,7 @@ mod address_table;
 mod answers;
 mod bounds;
 mod broken;
+mod frozen;
 mod heads;
 mod http2;
 mod legacy;

@@ -12,10 +12,10 @@ use super::receiver::{Peer, Receiver, read_request};
 use super::tls::{Authority, NAME, answer, tls_receiver, url};
 use super::*;
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A receiver that answers a request on its first connection, and then does this; later ones it serves well.
-async fn first_then<F>(script: impl Fn(Peer) -> F + Send + Copy + Sync + 'static) -> Receiver
+pub async fn first_then<F>(script: impl Fn(Peer) -> F + Send + Copy + Sync + 'static) -> Receiver
 where
     F: Future<Output = ()> + Send + 'static,
 {
