@@ -77,13 +77,16 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// Moves clocks on by a time.
+pub type TimePasses = fn(&HandClock, Duration);
+
 /// Clocks that stand still until a test moves them. Copies move together.
 #[derive(Debug, Clone)]
 pub struct HandClock(Arc<Mutex<Moment>>);
 
 impl HandClock {
     /// The ways in which time passes between two invocations, each with its name. An age is the same by each of them.
-    pub const WAYS: [(&str, fn(&Self, Duration)); 3] = [
+    pub const WAYS: [(&str, TimePasses); 3] = [
         ("running", Self::pass),
         ("frozen", Self::freeze),
         ("set back", |hands, time| {

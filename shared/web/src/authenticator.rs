@@ -131,7 +131,7 @@ fn insert<T>(map: &mut HashMap<KeyId, T>, id: &KeyId, value: T) {
 
 #[cfg(test)]
 mod tests {
-    use pombo_aws::clock::HandClock;
+    use pombo_aws::clock::{HandClock, TimePasses};
     use pombo_domain::time::Timestamp;
 
     use super::*;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// What is remembered of a key's id `time` after it was read, by clocks that move so.
-    fn after(stored: Option<&StoredKey>, time: Duration, time_passes: fn(&HandClock, Duration)) -> Option<bool> {
+    fn after(stored: Option<&StoredKey>, time: Duration, time_passes: TimePasses) -> Option<bool> {
         let (hands, id) = (HandClock::start(), key(1).key_id);
         let mut remembered = Remembered::default();
         remembered.update(&id, stored.cloned(), hands.clock().moment());

@@ -1,14 +1,15 @@
 //! API keys: by id, in a list by time, on their owner's ring, and by the key that made them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pombo_aws::api_keys::{ApiKeysTable, KeyItems, Written};
-use pombo_aws::clock;
+use pombo_aws::clock::{self, HandClock};
 use pombo_domain::api_key::{ApiKey, KeyRing, Scope, StoredKey};
 use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_tests::{Backend, unique};
+use pombo_web::{Authenticator, Method, Request};
 
 use super::{FAR, some_time};
 
@@ -166,7 +167,42 @@ async fn a_tenant_s_keys_and_those_of_the_stack_are_listed_apart(on: &Backend) {
     assert!(all.iter().all(|key| key.tenant.is_none()));
 }
 
+async fn a_key_that_was_unknown_is_read_again_within_a_second_and_each_time_without_memory(on: &Backend) {
+    let name = on.resource("ApiKeysTable");
+    let table = ApiKeysTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), name);
+    let hands = HandClock::start();
+    let remembering = Authenticator::new(table.clone()).with_clock(hands.clock());
+    let reading = Authenticator::new(table.clone()).with_clock(hands.clock()).without_memory();
+    let secret = ApiKey::generate(clock::random().unwrap(), clock::random().unwrap());
+    let key = StoredKey { key_id: secret.id.clone(), digest: secret.digest(), ..key(Some(&tenant()), clock::now()) };
+    let request = Request {
+        method: Method::Post,
+        path: "/".into(),
+        query: BTreeMap::new(),
+        headers: BTreeMap::from([("authorization".into(), format!("Bearer {}", secret.reveal()))]),
+        body: Vec::new(),
+        identity: None,
+    };
+    let status = async |by: &Authenticator| match by.authenticate(&request, &[Scope::Ingest]).await {
+        Ok(_) => 200,
+        Err(problem) => problem.status,
+    };
+    let reads = || on.calls("GetItem", secret.id.as_str()).len();
+    for expected in [1, 1, 1] {
+        assert_eq!((status(&remembering).await, reads()), (401, expected));
+    }
+    assert_eq!((status(&reading).await, reads()), (401, 2));
+    create(&table, &key).await;
+    assert_eq!((status(&reading).await, reads()), (200, 3), "the endpoints URL takes a new key at once");
+    assert_eq!((status(&remembering).await, reads()), (401, 3));
+    hands.freeze(Duration::from_secs(1));
+    for expected in [4, 4] {
+        assert_eq!((status(&remembering).await, reads()), (200, expected));
+    }
+}
+
 on_dynamodb! {
+    a_key_that_was_unknown_is_read_again_within_a_second_and_each_time_without_memory,
     every_field_survives_a_round_trip_and_a_revocation_replaces_the_key,
     of_two_changes_of_one_ring_one_is_stored,
     a_key_knows_what_it_made_and_makes_none_once_revoked,
