@@ -63,6 +63,33 @@ const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
     ("endpoints/src/keys/revoke.rs", "None => order.with_made"),
 ];
 
+/// Files that use the monotonic clock alone, which may stand still between two invocations. What they measure begins and
+/// ends within one.
+#[cfg(test)]
+const WITHIN_ONE_INVOCATION: &[&str] = &[
+    // How long an answer took, for the log.
+    "endpoints/src/handler.rs",
+    "ingest/src/lib.rs",
+    "/jobs_queue.rs",
+    "/sweep/mod.rs",
+    "replay/src/url.rs",
+    // The deadline of an attempt.
+    "dispatch/src/http.rs",
+    "dispatch/src/http/answer.rs",
+    "dispatch/src/http/send.rs",
+    // How long a call goes on, or tries again.
+    "endpoints/src/change.rs",
+    "endpoints/src/keys/revoke.rs",
+    "/create_replay/dry_run.rs",
+    "/matching/gather.rs",
+    "shared/aws/src/batch.rs",
+    // How old the circuits are that one run of a leg has read.
+    "/create_replay/chosen.rs",
+    "/leg/rows.rs",
+    // Both clocks.
+    "shared/aws/src/clock.rs",
+];
+
 /// Every line of the product that waits for something, but for those without an effect.
 #[must_use]
 pub fn awaits() -> BTreeSet<Line> {
@@ -145,6 +172,23 @@ mod tests {
             }
         }
         assert!(doors > 30, "only {doors} requests were found: this looks in the wrong place");
+    }
+
+    #[test]
+    fn what_may_span_two_invocations_has_no_age_by_the_monotonic_clock_alone() {
+        let mut found = 0;
+        for path in sources() {
+            let uses = |line: &str| line.contains("Instant") && !line.trim_start().starts_with("//");
+            let Some((number, _)) = product(&path).into_iter().find(|(_, line)| uses(line)) else { continue };
+            let file = name(&path);
+            assert!(
+                WITHIN_ONE_INVOCATION.iter().any(|listed| file.ends_with(listed)),
+                "{file}:{number} uses `Instant`. Lambda freezes processes between two invocations: use \
+                 `pombo_aws::clock::Clock`, or list the file if what it measures ends within one."
+            );
+            found += 1;
+        }
+        assert!(found > 10, "only {found} uses were found: this looks in the wrong place");
     }
 
     #[test]
