@@ -27,7 +27,7 @@ const NAME: &str = "local demo";
 const ACCEPTED: &str = "student.created";
 const FAILED_ONCE: &str = "student.graduated";
 
-/// How long a request may take until it comes. A retry waits for its time, and then for Scheduler's next minute.
+/// How long a request may take until it comes. A retry waits for its time, and Scheduler is precise to a minute.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
 const RETRY_WITHIN: Duration = Duration::from_secs(240);
 
@@ -187,7 +187,7 @@ fn scheduled(delivery: &Value) -> Result<String> {
     let due = delivery["next_attempt_at"].as_str().context("the delivery has no next attempt")?;
     let due: Timestamp = due.parse().context("the next attempt's time is not a time")?;
     let left = due.duration_since(Timestamp::now()).max(SignedDuration::ZERO).as_secs();
-    Ok(format!("retry scheduled for {} (in {left} s; Scheduler fires within the minute after)", clock(due)))
+    Ok(format!("retry scheduled for {} (in {left} s; Scheduler may take up to a minute longer)", clock(due)))
 }
 
 fn clock(time: Timestamp) -> String {

@@ -140,9 +140,7 @@ impl Protocol {
     /// Puts a message back until `until`. The caller acknowledges the one it has only after this.
     pub async fn wait(&self, message: DeliveryMessage, until: Timestamp) -> Result<(), AwsError> {
         let now = clock::now();
-        let carrier = waiting_carrier(until, message.hops, now);
-        // Scheduler's input is ids only; the body is read from the event again.
-        let message = if matches!(carrier, Carrier::Schedule(_)) { message.without_body() } else { message };
+        let carrier = waiting_carrier(&message, until, now);
         self.carry(message.waiting_until(until), carrier, until, now).await
     }
 
@@ -153,21 +151,22 @@ impl Protocol {
         due: Timestamp,
         now: Timestamp,
     ) -> Result<(), AwsError> {
-        let delay_seconds = match carrier {
-            Carrier::Queue(delay_seconds) => delay_seconds,
-            Carrier::Schedule(at) => {
-                let name = schedule_name(&message.delivery, message.step, at);
-                match self.scheduler.create(&name, at, &message.to_json()).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => {
-                        tracing::warn!(delivery = %message.delivery, %error, "Scheduler failed; the queue carries the message.");
-                        self.metrics.count(Metric::SchedulesFailed, 1);
-                        return self.send(message.waiting_until(due), fallback_delay(due, now)).await;
-                    }
-                }
-            }
+        let at = match carrier {
+            Carrier::Queue(delay_seconds) => return self.send(message, delay_seconds).await,
+            Carrier::Schedule(at) => at,
         };
-        self.send(message, delay_seconds).await
+        // Scheduler's input is ids and a time; the body is read from the event again. The time is there because Scheduler
+        // may fire early, and because the queue may carry the message for a part of the way.
+        let message = message.without_body().due_at(due);
+        let name = schedule_name(&message.delivery, message.step, due);
+        match self.scheduler.create(&name, at, &message.to_json()).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::warn!(delivery = %message.delivery, %error, "Scheduler failed; the queue carries the message.");
+                self.metrics.count(Metric::SchedulesFailed, 1);
+                self.send(message, fallback_delay(due, now)).await
+            }
+        }
     }
 
     /// Sends a message of the Deliveries queue.

@@ -39,8 +39,8 @@ impl Scheduler {
         Self { client, target }
     }
 
-    /// Creates a one-shot that puts `input` on the queue within the minute after `at`, then deletes itself. One of the
-    /// same name is the same one: its name says what for and when.
+    /// Creates a one-shot that puts `input` on the queue about `at`, then deletes itself. Scheduler is precise to a minute.
+    /// One of the same name is the same one: its name says what for and when.
     pub async fn create(&self, name: &str, at: Timestamp, input: &str) -> Result<(), AwsError> {
         const CALL: &str = "scheduler:CreateSchedule";
         let unreadable = |error| AwsError::unreadable(CALL, error);

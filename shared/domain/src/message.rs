@@ -48,7 +48,7 @@ pub struct DeliveryMessage {
     /// What a delivery's first message says of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventPart>,
-    /// Not to be acted on before this time: the delay was longer than the queue can hold a message.
+    /// Not to be acted on before this time: Scheduler may fire early, and the queue cannot hold a message for long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// How often the message has been put back to wait.
@@ -148,8 +148,14 @@ impl DeliveryMessage {
     /// The same message to be taken again at `time`.
     #[must_use]
     pub fn waiting_until(mut self, time: Timestamp) -> Self {
-        self.not_before = Some(time);
         self.hops = self.hops.saturating_add(1);
+        self.due_at(time)
+    }
+
+    /// The same message, which says that it is due at `time`.
+    #[must_use]
+    pub const fn due_at(mut self, time: Timestamp) -> Self {
+        self.not_before = Some(time);
         self
     }
 

@@ -70,8 +70,8 @@ pub struct CustomDelays {
 pub enum Route {
     /// The queue's own delay: at most 15 minutes, to the second.
     Queue,
-    /// An EventBridge Scheduler one-shot: any distance, fires within the minute after its time. So it takes the place of a
-    /// route that a newer version wrote.
+    /// An EventBridge Scheduler one-shot: any distance, to the minute. So it takes the place of a route that a newer version
+    /// wrote.
     #[serde(other)]
     Scheduler,
 }

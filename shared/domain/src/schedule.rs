@@ -1,8 +1,16 @@
 //! What carries a message until it is due: the queue's own delay, or an EventBridge Scheduler one-shot.
 //!
 //! Sources: SQS `DelaySeconds` is 0 to 900; a Scheduler name is at most 64 characters of `[0-9a-zA-Z-_.]`, unique in its
-//! group, and `at()` has whole seconds without a zone. Scheduler deletes a one-shot only *after* it fired, so a postponed
-//! delivery must not meet the name it fired under: the due second is part of it.
+//! group, and `at()` has whole seconds without a zone. "EventBridge Scheduler schedules have a 60-second precision": a
+//! one-shot may fire up to a minute from its time, and nothing says that it is never the minute before. So a message that
+//! goes by Scheduler says when it is due, and waits in the queue for the rest when it comes early.
+//!
+//! Scheduler deletes a one-shot only *after* it fired, and refuses another of the same name until then. The name stands
+//! for (delivery, attempt, due second), and the message that a one-shot brings must never ask for that name again, or it
+//! would be taken for made and lost. Two rules see to that: a postponed delivery has another due second, and what comes
+//! early waits in the queue, however often it has waited before. So a refusal of the name (`ConflictException`) always
+//! means that another message for the same attempt is still to come, or has come. `at()` is no part of the name: of two
+//! that make the same one-shot, the later may ask for a later second, and the earlier one stands.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,12 +18,16 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::delivery::{DeliveryKey, Step};
-use crate::message::MOST_HOPS;
+use crate::message::{DeliveryMessage, MOST_HOPS};
 use crate::retry::{LONGEST_QUEUE_DELAY, Next, Route};
 use crate::time::Timestamp;
 
-/// What is due sooner than this goes by the queue: Scheduler may not take a time that has passed when it looks at it.
-const SCHEDULERS_NOTICE: Duration = Duration::from_secs(30);
+/// What is due sooner than this goes by the queue, which is exact to a second.
+const TOO_SOON_FOR_SCHEDULER: Duration = Duration::from_secs(30);
+
+/// How far ahead a one-shot's time is at least. Scheduler looks at its schedules by the minute, and does not say what becomes
+/// of a time that has passed when it looks.
+const SCHEDULERS_NOTICE: Duration = Duration::from_secs(60);
 
 /// How a message is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +42,20 @@ pub enum Carrier {
 #[must_use]
 pub fn carrier(next: Next, now: Timestamp) -> Carrier {
     let left = now.until(next.at);
-    if (next.route == Route::Scheduler && left >= SCHEDULERS_NOTICE) || left > LONGEST_QUEUE_DELAY {
-        Carrier::Schedule(Timestamp::from_seconds(next.at.as_seconds_rounded_up()))
+    if (next.route == Route::Scheduler && left >= TOO_SOON_FOR_SCHEDULER) || left > LONGEST_QUEUE_DELAY {
+        let at = next.at.max(now.plus(SCHEDULERS_NOTICE));
+        Carrier::Schedule(Timestamp::from_seconds(at.as_seconds_rounded_up()))
     } else {
         Carrier::Queue(whole_seconds(left))
     }
 }
 
-/// What carries a message that has to wait until `until`, having waited `hops` times.
+/// What carries a message that has to wait until `until`: Scheduler, if it has waited often. One that came before its own
+/// time waits for the rest in the queue: see the [module](self).
 #[must_use]
-pub fn waiting_carrier(until: Timestamp, hops: u32, now: Timestamp) -> Carrier {
-    let route = if hops >= MOST_HOPS { Route::Scheduler } else { Route::Queue };
+pub fn waiting_carrier(message: &DeliveryMessage, until: Timestamp, now: Timestamp) -> Carrier {
+    let came_early = message.not_before == Some(until);
+    let route = if message.hops >= MOST_HOPS && !came_early { Route::Scheduler } else { Route::Queue };
     carrier(Next { at: until, route }, now)
 }
 
@@ -68,10 +83,14 @@ pub fn schedule_name(delivery: &DeliveryKey, step: Step, due: Timestamp) -> Stri
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::ids::EndpointId;
+    use crate::outcome::Outcome;
+    use crate::retry::{Decision, Jitter, RetryPolicy, decide};
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_500);
 
@@ -79,12 +98,26 @@ mod tests {
         Next { at: Timestamp::from_millis(NOW.as_millis() + millis), route }
     }
 
+    fn key(event: &str) -> DeliveryKey {
+        DeliveryKey { endpoint_id: EndpointId::generate([1; 10]), accepted_at: NOW, event_id: event.parse().unwrap() }
+    }
+
+    /// A message that has waited so often.
+    fn message(hops: u32) -> DeliveryMessage {
+        let mut message = DeliveryMessage::by_reference(key("e"), Step::FIRST);
+        message.hops = hops;
+        message
+    }
+
     #[test]
     fn by_route_and_distance() {
         let at = |seconds| Carrier::Schedule(Timestamp::from_seconds(seconds));
         for (millis, route, expected) in [
+            (120_000, Route::Scheduler, at(1_700_000_121)),
+            (60_001, Route::Scheduler, at(1_700_000_061)),
             (60_000, Route::Scheduler, at(1_700_000_061)),
-            (30_000, Route::Scheduler, at(1_700_000_031)),
+            (59_990, Route::Scheduler, at(1_700_000_061)),
+            (30_000, Route::Scheduler, at(1_700_000_061)),
             (29_999, Route::Scheduler, Carrier::Queue(30)),
             (-5, Route::Scheduler, Carrier::Queue(0)),
             (2_500, Route::Queue, Carrier::Queue(3)),
@@ -96,19 +129,43 @@ mod tests {
     }
 
     #[test]
+    fn the_first_retry_of_the_default_policy_goes_by_scheduler_although_its_record_took_a_while() {
+        let failure = Outcome::HttpStatus { status_code: 500 };
+        let decision = decide(&RetryPolicy::Standard, Step::FIRST, &failure, NOW, None, Jitter::NONE);
+        let Decision::Retry(next) = decision else { panic!("{decision:?}") };
+        for written_after in [0, 7, 5_000, 30_000] {
+            let now = NOW.plus(Duration::from_millis(written_after));
+            let Carrier::Schedule(at) = carrier(next, now) else { panic!("{written_after} ms: by the queue") };
+            assert!(now.until(at) >= Duration::from_secs(60) && at >= next.at, "{written_after} ms: {at}");
+        }
+    }
+
+    #[test]
     fn a_message_that_has_waited_a_hundred_times_waits_in_scheduler() {
         let until = NOW.plus(Duration::from_secs(40));
-        assert_eq!(waiting_carrier(until, 99, NOW), Carrier::Queue(40));
-        assert_eq!(waiting_carrier(until, 100, NOW), Carrier::Schedule(Timestamp::from_seconds(1_700_000_041)));
+        assert_eq!(waiting_carrier(&message(99), until, NOW), Carrier::Queue(40));
+        assert_eq!(
+            waiting_carrier(&message(100), until, NOW),
+            Carrier::Schedule(Timestamp::from_seconds(1_700_000_061))
+        );
+    }
+
+    #[test]
+    fn what_comes_early_waits_for_the_rest_in_the_queue_however_often_it_has_waited() {
+        let due = NOW.plus(Duration::from_millis(44_200));
+        for hops in [0, 100, u32::MAX] {
+            assert_eq!(waiting_carrier(&message(hops).due_at(due), due, NOW), Carrier::Queue(45), "{hops} hops");
+        }
+        let other = due.plus(Duration::from_secs(1));
+        let other = waiting_carrier(&message(100).due_at(due), other, NOW);
+        assert!(matches!(other, Carrier::Schedule(_)), "another time is another wait: {other:?}");
+        // No longer than the queue can: that is one which the queue has carried a part of the way.
+        let far = NOW.plus(Duration::from_secs(1000));
+        assert!(matches!(waiting_carrier(&message(1).due_at(far), far, NOW), Carrier::Schedule(_)));
     }
 
     #[test]
     fn names_are_the_same_for_the_same_due_second_and_else_differ() {
-        let key = |event: &str| DeliveryKey {
-            endpoint_id: EndpointId::generate([1; 10]),
-            accepted_at: NOW,
-            event_id: event.parse().unwrap(),
-        };
         let name =
             |event, attempt, due| schedule_name(&key(event), Step { round: 0, attempt }, Timestamp::from_millis(due));
         assert_eq!(name("e", 2, 60_001), name("e", 2, 61_000));
@@ -120,11 +177,21 @@ mod tests {
         #[test]
         fn what_is_sent_is_what_the_services_take(millis in -100_000i64..800_000_000, hops in 0u32..200, attempt in 1u32..21) {
             let due = next(millis, Route::Scheduler).at;
-            for carrier in [carrier(next(millis, Route::Scheduler), NOW), carrier(next(millis, Route::Queue), NOW), waiting_carrier(due, hops, NOW)] {
+            for carrier in [
+                carrier(next(millis, Route::Scheduler), NOW),
+                carrier(next(millis, Route::Queue), NOW),
+                waiting_carrier(&message(hops), due, NOW),
+                waiting_carrier(&message(hops).due_at(due), due, NOW),
+            ] {
                 match carrier {
-                    Carrier::Queue(seconds) => prop_assert!(seconds <= 900),
+                    Carrier::Queue(seconds) => {
+                        prop_assert!(seconds <= 900);
+                        prop_assert!(NOW.plus(Duration::from_secs(seconds.into())) >= due, "sooner than it is due");
+                    }
                     Carrier::Schedule(at) => {
                         prop_assert!(NOW.until(at) >= SCHEDULERS_NOTICE && at >= due);
+                        prop_assert!(due.max(NOW.plus(SCHEDULERS_NOTICE)).until(at) < Duration::from_secs(1), "needlessly late");
+                        prop_assert_eq!(at.as_millis() % 1000, 0);
                         let expression = at.to_at_expression();
                         prop_assert_eq!(expression.len(), "at(2026-01-31T09:30:01)".len());
                         prop_assert!(expression.bytes().all(|b| b.is_ascii_alphanumeric() || b"()-:".contains(&b)));
@@ -132,9 +199,44 @@ mod tests {
                 }
             }
             prop_assert!(fallback_delay(due, NOW) <= 900);
-            let key = DeliveryKey { endpoint_id: EndpointId::generate([1; 10]), accepted_at: NOW, event_id: "e".parse().unwrap() };
-            let name = schedule_name(&key, Step { round: 0, attempt }, due);
+            let name = schedule_name(&key("e"), Step { round: 0, attempt }, due);
             prop_assert!(name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+        }
+
+        /// A message that waits for one time after another. Each one-shot fires up to a minute before its `at()`, and its name
+        /// is taken for ever: a refused name would be a lost message.
+        #[test]
+        fn no_message_asks_for_the_one_shot_that_brought_it_and_none_is_let_through_before_its_time(
+            hops in 90u32..110, waits in prop::collection::vec((1i64..2_000_000, 0u64..60_000), 1..20),
+        ) {
+            let (mut message, mut now, mut names) = (message(hops), NOW, BTreeSet::new());
+            for (millis, fires_early) in waits {
+                let due = Timestamp::from_millis(now.as_millis() + millis);
+                while now < due {
+                    now = match waiting_carrier(&message, due, now) {
+                        Carrier::Queue(seconds) => now.plus(Duration::from_secs(seconds.into())),
+                        Carrier::Schedule(at) => {
+                            prop_assert!(names.insert(schedule_name(&message.delivery, message.step, due)), "lost");
+                            at.minus(Duration::from_millis(fires_early))
+                        }
+                    };
+                    message = message.waiting_until(due);
+                    prop_assert!(message.not_before == Some(due));
+                }
+            }
+        }
+
+        /// Whoever makes sure of an attempt makes its one-shot again, under the same name; either may be the one that stands.
+        #[test]
+        fn a_one_shot_that_is_made_again_fires_no_sooner_than_due_and_at_most_half_a_minute_later(
+            left in 30_000i64..4_000_000, later in 0u64..30_000,
+        ) {
+            let next = next(left, Route::Scheduler);
+            for now in [NOW, NOW.plus(Duration::from_millis(later))] {
+                if let Carrier::Schedule(at) = carrier(next, now) {
+                    prop_assert!(at >= next.at && at <= next.at.plus(Duration::from_secs(31)), "{}", at);
+                }
+            }
         }
     }
 }

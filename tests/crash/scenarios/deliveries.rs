@@ -45,7 +45,7 @@ pub async fn retried_by_the_queue(run: &Run<'_>) {
     run.until(&event, Status::Succeeded).await;
 }
 
-/// A first attempt fails, and Scheduler brings the second.
+/// A first attempt fails, and Scheduler brings the second, a minute early: it waits for the rest in the queue.
 pub async fn retried_by_scheduler(run: &Run<'_>) {
     let endpoint = run.endpoint("/a", json!({})).await;
     let event = run.post_to_retry("e", &endpoint).await;
@@ -189,6 +189,16 @@ pub async fn came_early(run: &Run<'_>) {
     let message = json!({"v": 1, "delivery": event, "round": 0, "attempt": 2, "not_before": far, "hops": 100});
     run.send("DeliveriesQueue", message).await;
     run.ground.until_quiet().await;
+}
+
+/// A message that says no time comes before its record's next attempt is due, and waits.
+pub async fn came_before_due(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({"retry_policy": {"delays_seconds": [10]}})).await;
+    let event = run.post_to_retry("e", &endpoint).await;
+    // Two messages of the second attempt: the retry's, and this one.
+    run.are_together(2);
+    run.send("DeliveriesQueue", json!({"v": 1, "delivery": event, "round": 0, "attempt": 2})).await;
+    run.until(&event, Status::Succeeded).await;
 }
 
 /// A message comes twice at one time: the second waits until the claim of the first has ended.

@@ -146,8 +146,10 @@ async fn the_next_attempt_of_a_retry_is_a_request_that_aws_takes(on: &Backend) {
     assert_eq!(request["FlexibleTimeWindow"]["Mode"], "OFF");
     assert_eq!((&request["Target"]["Arn"], &request["Target"]["RoleArn"]), (&QUEUE_ARN.into(), &ROLE_ARN.into()));
     let message: serde_json::Value = serde_json::from_str(request["Target"]["Input"].as_str().unwrap()).unwrap();
-    let expected = serde_json::json!({"v": 1, "delivery": key.to_string(), "round": 2, "attempt": 4});
-    assert_eq!(message, expected, "ids only");
+    let expected = serde_json::json!({
+        "v": 1, "delivery": key.to_string(), "round": 2, "attempt": 4, "not_before": in_a_day(),
+    });
+    assert_eq!(message, expected, "ids and the time that it is due");
 }
 
 on_scheduler! {
