@@ -203,6 +203,19 @@ mod tests {
         }
     }
 
+    /// What is deployed is built for arm64 and for x86-64, and tested on one of them.
+    #[test]
+    fn no_line_of_what_is_deployed_is_for_one_processor() {
+        let files = rust_files(["functions", "shared"].map(|name| workspace().join(name)).to_vec());
+        assert!(files.len() > 100, "only {} files were found: this looks in the wrong place", files.len());
+        for path in files {
+            for (number, line) in product(&path) {
+                let asks = ["target_arch", "target_feature", "core::arch", "std::arch", "asm!"];
+                assert!(!asks.iter().any(|it| line.contains(it)), "{}:{number} {line}", name(&path));
+            }
+        }
+    }
+
     #[test]
     fn crash_points_are_in_one_file_and_no_default() {
         let mentions = |path: &Path| fs::read_to_string(path).unwrap().contains("crash-points");
