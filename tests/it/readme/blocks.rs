@@ -1,6 +1,7 @@
-//! The blocks of README.md.
+//! The blocks of a page with commands.
 
-const README: &str = include_str!("../../../README.md");
+/// The page that a newcomer begins with.
+pub const README: &str = include_str!("../../../README.md");
 
 /// Kinds of blocks without commands: answers and lists, and programs, which other tests run.
 const WITHOUT_COMMANDS: [&str; 4] = ["text", "python", "js", "rust"];
@@ -40,11 +41,16 @@ impl Block {
 }
 
 /// The blocks with commands, in the order of README.md.
+pub fn commands() -> Vec<Block> {
+    commands_of(README)
+}
+
+/// The blocks with commands, in the order of a page.
 ///
 /// Fails on a block of a kind that is not known, and on one that is only indented: nobody could say whether to paste it.
-pub fn commands() -> Vec<Block> {
+pub fn commands_of(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let (mut above, mut rest) = (String::new(), README);
+    let (mut above, mut rest) = (String::new(), page);
     while let Some((text, opened)) = rest.split_once("```") {
         assert!(text.ends_with('\n'), "a block must begin on a line of its own: {text}");
         let indented = text.lines().find(|line| line.starts_with("    "));
@@ -58,7 +64,7 @@ pub fn commands() -> Vec<Block> {
         match kind {
             "sh" => blocks.push(Block { text: text.to_owned(), above: above.clone() }),
             kind => {
-                assert!(WITHOUT_COMMANDS.contains(&kind), "README.md has a block of an unknown kind, {kind}: {text}")
+                assert!(WITHOUT_COMMANDS.contains(&kind), "a block of an unknown kind, {kind}: {text}")
             }
         }
         let is_command = |line: &&str| ["curl ", "cargo ", "aws ", "sam ", "$ "].iter().any(|it| line.starts_with(it));

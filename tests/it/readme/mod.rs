@@ -5,6 +5,7 @@
 //! that the paragraph above its block announces. Only the blocks that cannot be run here are listed, in [`NOT_RUN`].
 
 mod blocks;
+mod first_hour;
 mod session;
 
 use local::Emulator;
