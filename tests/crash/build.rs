@@ -11,7 +11,7 @@ const MARKER: &[u8] = b"POST /crash-points";
 pub async fn assert_only_ours_have_crash_points() {
     for crash_points in [false, true] {
         let programs = local::programs(crash_points, Progress::Quiet).await.unwrap();
-        assert_eq!(programs.len(), 4);
+        assert_eq!(programs.len(), 5);
         for (function, program) in programs {
             let bytes = fs::read(program).unwrap();
             let has = bytes.windows(MARKER.len()).any(|part| part == MARKER);

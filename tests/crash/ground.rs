@@ -13,6 +13,8 @@ use pombo_aws::jobs::JobsTable;
 use pombo_aws::rate_limit::RateLimits;
 use pombo_aws::routing::RoutingTable;
 use pombo_domain::delivery::DeliveryKey;
+use pombo_domain::job::JobKey;
+use pombo_domain::message::JobMessage;
 use pombo_tests::{Fault, Proxy, SOON, Stack, eventually, unique};
 use serde_json::json;
 
@@ -164,6 +166,10 @@ impl Ground {
         };
         let message = json!({"v": 1, "delivery": delivery, "round": 0, "attempt": 2}).to_string();
         let queue = self.stack.resource("DeliveriesQueue");
+        self.sqs.send_message().queue_url(queue).message_body(message).send().await.unwrap();
+        let job = JobKey::generate(None, clock::now(), [1; 10]);
+        let message = JobMessage::leg(job.to_string(), 1).to_json();
+        let queue = self.stack.resource("JobsQueue");
         self.sqs.send_message().queue_url(queue).message_body(message).send().await.unwrap();
         self.until_quiet().await;
     }

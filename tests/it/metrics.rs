@@ -27,7 +27,7 @@ const WRITTEN: [(&str, &[Metric]); 2] = [
         ],
     ),
     (
-        "ReplayLogGroup",
+        "JobsLogGroup",
         &[
             Metric::MessagesFailed,
             Metric::SweepsCompleted,

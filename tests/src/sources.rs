@@ -134,8 +134,8 @@ fn name(path: &Path) -> String {
 /// The product's source files: the functions, and what they share that makes calls.
 fn sources() -> Vec<PathBuf> {
     let root = workspace();
-    let functions = ["dispatch", "endpoints", "ingest", "replay"].map(|name| root.join("functions").join(name));
-    let shared = ["aws", "web"].map(|name| root.join("shared").join(name));
+    let functions = ["dispatch", "endpoints", "ingest", "jobs", "replay"].map(|name| root.join("functions").join(name));
+    let shared = ["aws", "jobs", "web"].map(|name| root.join("shared").join(name));
     rust_files(functions.into_iter().chain(shared).map(|package| package.join("src")).collect())
 }
 
@@ -221,9 +221,14 @@ mod tests {
         let mentions = |path: &Path| fs::read_to_string(path).unwrap().contains("crash-points");
         let files: Vec<_> = sources().iter().filter(|path| mentions(path)).map(|path| name(path)).collect();
         assert_eq!(files, ["shared/aws/src/effect.rs"]);
-        for manifest in
-            ["functions/dispatch", "functions/endpoints", "functions/ingest", "functions/replay", "shared/aws"]
-        {
+        for manifest in [
+            "functions/dispatch",
+            "functions/endpoints",
+            "functions/ingest",
+            "functions/jobs",
+            "functions/replay",
+            "shared/aws",
+        ] {
             let manifest = fs::read_to_string(workspace().join(manifest).join("Cargo.toml")).unwrap();
             assert!(manifest.contains("\ncrash-points = ["), "{manifest}");
             assert!(!manifest.contains("default = "), "{manifest}");

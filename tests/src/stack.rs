@@ -51,7 +51,7 @@ impl OwnStack {
             return;
         }
         let lambda = aws_sdk_lambda::Client::new(&local.sdk_config().await);
-        for function in ["IngestFunction", "DispatchFunction", "ReplayFunction", "EndpointsFunction"] {
+        for function in ["IngestFunction", "DispatchFunction", "JobsFunction", "ReplayFunction", "EndpointsFunction"] {
             // With the stack alone, the emulator would let the processes live on for five minutes.
             let _ = lambda.delete_function().function_name(self.stack.resource(function)).send().await;
         }
@@ -171,7 +171,7 @@ impl Stack {
     pub async fn log(&self) -> String {
         let file = std::fs::read(self.local.emulator().unwrap().log()).unwrap();
         let mut log = String::from_utf8_lossy(&file).into_owned();
-        for group in ["IngestLogGroup", "DispatchLogGroup", "ReplayLogGroup", "EndpointsLogGroup"] {
+        for group in ["IngestLogGroup", "DispatchLogGroup", "JobsLogGroup", "ReplayLogGroup", "EndpointsLogGroup"] {
             self.append_log(group, &mut log).await;
         }
         log

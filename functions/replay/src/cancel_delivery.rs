@@ -8,10 +8,10 @@ use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::time::Timestamp;
+use pombo_jobs::Invocation;
 use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
 
-use crate::invocation::Invocation;
 use crate::pending;
 use crate::settings::App;
 use crate::view::DeliveryView;
@@ -31,7 +31,7 @@ pub(crate) async fn answer(
     nothing(request)?;
     let unknown = || caller.not_found("delivery");
     let key: DeliveryKey = id.parse().map_err(|_| unknown())?;
-    let mut seen = app.protocol.deliveries.get(&key).await?;
+    let mut seen = app.clients.protocol.deliveries.get(&key).await?;
     for _ in 0..MOST_CONFLICTS {
         let now = clock::now();
         let record = match &seen {
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
         }
         let cancelled = cancelled(&record, now)?;
         let rev = seen.as_ref().map(|record| record.rev);
-        match app.protocol.deliveries.put(rev, cancelled, invocation.writer()).await? {
+        match app.clients.protocol.deliveries.put(rev, cancelled, invocation.writer()).await? {
             Put::Stored(record) => {
                 tracing::info!(delivery = id, caller = caller.name, "Delivery {id} cancelled.");
                 return Ok(Response::json(200, &DeliveryView::of(*record, caller)));
@@ -58,7 +58,7 @@ pub(crate) async fn answer(
 
 /// The delivery that has no record yet: its first message is on its way.
 async fn awaited(app: &App, caller: &Caller, key: &DeliveryKey, now: Timestamp) -> Result<Option<Record>, Problem> {
-    let endpoint = app.endpoints.get(&key.endpoint_id).await?.filter(|endpoint| caller.sees(&endpoint.tenant));
+    let endpoint = app.clients.endpoints.get(&key.endpoint_id).await?.filter(|endpoint| caller.sees(&endpoint.tenant));
     let Some(endpoint) = endpoint else { return Ok(None) };
     let event = pending::event_of(app, &endpoint, key, now).await?;
     Ok(event.map(|event| Record::begin(key.clone(), event.new_delivery())))

@@ -6,11 +6,11 @@
 use pombo_aws::clock;
 use pombo_aws::jobs::PutJob;
 use pombo_domain::job::{JobKind, JobStatus};
+use pombo_jobs::Invocation;
 use pombo_requests::nothing;
 use pombo_web::{Caller, Problem, Request, Response};
 
 use crate::get_replay::find;
-use crate::invocation::Invocation;
 use crate::replay_view::ReplayView;
 use crate::settings::App;
 
@@ -39,7 +39,7 @@ pub(crate) async fn answer(
             return Ok(Response::json(200, &ReplayView::of(job)));
         }
         let stopped = job.stop_requested(clock::now());
-        match app.jobs.put(Some(job.rev), stopped, invocation.writer()).await? {
+        match app.clients.jobs.put(Some(job.rev), stopped, invocation.writer()).await? {
             PutJob::Stored(job) => return Ok(Response::json(200, &ReplayView::of(*job))),
             PutJob::Conflict(Some(standing)) => job = *standing,
             PutJob::Conflict(None) => return Err(Problem::not_found("replay")),

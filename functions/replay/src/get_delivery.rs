@@ -56,12 +56,12 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let key: DeliveryKey = id.parse().map_err(|_| unknown())?;
     let now = clock::now();
     let (record, endpoint) =
-        try_join!(app.protocol.deliveries.get(&key), app.endpoints.get_with_health(&key.endpoint_id))?;
+        try_join!(app.clients.protocol.deliveries.get(&key), app.clients.endpoints.get_with_health(&key.endpoint_id))?;
     if let Some(record) = record {
         if !visible(&record.tenant) || record.expires_at <= now.as_seconds() {
             return Err(unknown());
         }
-        let event = app.events.get(&record.tenant, &key.event_id, now).await?;
+        let event = app.clients.events.get(&record.tenant, &key.event_id, now).await?;
         // An id may be used again when its first event has expired.
         let event = event.filter(|event| event.accepted_at == key.accepted_at);
         let urls = urls(caller, endpoint.as_ref());

@@ -51,12 +51,12 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let tenant = caller.tenant_for(named)?;
     let (tenant, id) = find(caller, tenant, is_named, id)?;
     let unknown = || caller.not_found_in("event", &tenant, is_named);
-    let (event, routing) = try_join!(app.events.get(&tenant, &id, clock::now()), app.routing.get(&tenant))?;
+    let (event, routing) = try_join!(app.clients.events.get(&tenant, &id, clock::now()), app.routing.get(&tenant))?;
     let event = event.ok_or_else(unknown)?;
     let fanned_out = event.fan_out.endpoints();
     let keys: Vec<_> =
         fanned_out.iter().chain(&others(&event, routing)).map(|id| event.delivery_to(id.clone())).collect();
-    let mut records = app.protocol.deliveries.get_many(&keys).await?;
+    let mut records = app.clients.protocol.deliveries.get_many(&keys).await?;
     let deliveries = keys.into_iter().enumerate().filter_map(|(place, key)| match records.remove(&key) {
         Some(record) => Some(DeliveryView::of(record, caller)),
         None => (place < fanned_out.len()).then(|| DeliveryView::pending(&event, key)),

@@ -42,9 +42,9 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     request.only_query(&[])?;
     let unknown = || caller.not_found("endpoint");
     let id: EndpointId = id.parse().map_err(|_| unknown())?;
-    let known = app.endpoints.get_with_health(&id).await?.filter(|(endpoint, _)| caller.sees(&endpoint.tenant));
+    let known = app.clients.endpoints.get_with_health(&id).await?.filter(|(endpoint, _)| caller.sees(&endpoint.tenant));
     let (endpoint, health) = known.ok_or_else(unknown)?;
-    let deliveries = &app.protocol.deliveries;
+    let deliveries = &app.clients.protocol.deliveries;
     let list = |status| List::ByEndpoint(Listing::endpoint_partition(&id, status));
     let (retrying, held, failed) = (list(Status::Retrying), list(Status::Held), list(Status::Failed));
     let now = clock::now();

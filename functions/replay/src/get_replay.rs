@@ -19,7 +19,7 @@ pub(crate) async fn find(app: &App, caller: &Caller, id: &str) -> Result<Job, Pr
     let unknown = || caller.not_found("replay");
     let key: JobKey = id.parse().map_err(|_| unknown())?;
     let now = clock::now();
-    app.jobs.get(&key).await?.filter(|job| is_visible(job, caller) && lives(job, now)).ok_or_else(unknown)
+    app.clients.jobs.get(&key).await?.filter(|job| is_visible(job, caller) && lives(job, now)).ok_or_else(unknown)
 }
 
 /// Whoever is bound to a tenant sees that tenant's jobs.

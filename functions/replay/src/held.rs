@@ -53,7 +53,7 @@ pub(crate) async fn name_causes(app: &App, views: &mut [DeliveryView]) {
     if ids.is_empty() {
         return;
     }
-    let known = match app.endpoints.get_many_with_health(&Vec::from_iter(ids)).await {
+    let known = match app.clients.endpoints.get_many_with_health(&Vec::from_iter(ids)).await {
         Ok(known) => known,
         Err(error) => {
             return tracing::warn!(%error, "Why deliveries are held could not be read; they are shown without.");

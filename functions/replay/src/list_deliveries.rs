@@ -8,12 +8,12 @@ use pombo_domain::cursor::Paged as _;
 use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
+use pombo_jobs::merge::{Part, merge};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::held;
 use crate::list::{self, Filter, Page, Scope};
-use crate::merge::{Part, merge};
 use crate::settings::App;
 use crate::view::DeliveryView;
 
@@ -35,7 +35,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
     let mut page = Page::new(wanted.after.clone(), wanted.limit, wanted.most());
     while page.is_open() {
         let candidates = merge(parts(app, filter, page.position(), wanted.at_once()).await?, wanted.at_once());
-        let mut records = app.protocol.deliveries.get_readable(&candidates.rows).await?;
+        let mut records = app.clients.protocol.deliveries.get_readable(&candidates.rows).await?;
         let now = clock::now();
         page.take(candidates, |key| {
             let record = records.remove(&key);
@@ -52,7 +52,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
 
 /// A misspelled endpoint, or another tenant's, is not one without deliveries.
 async fn check_endpoint(app: &App, caller: &Caller, endpoint_id: &EndpointId) -> Result<(), Problem> {
-    match app.endpoints.get(endpoint_id).await? {
+    match app.clients.endpoints.get(endpoint_id).await? {
         Some(endpoint) if caller.sees(&endpoint.tenant) => Ok(()),
         _ => Err(caller.not_found("endpoint")),
     }
@@ -70,7 +70,7 @@ async fn parts(
     let window = Window { since, until, after: after.cloned(), limit, oldest_first: false };
     let mut parts = Vec::new();
     for stage in filter.stages() {
-        let queries = stage.iter().map(|list| app.protocol.deliveries.list(list, &window));
+        let queries = stage.iter().map(|list| app.clients.protocol.deliveries.list(list, &window));
         let answers = try_join_all(queries).await?;
         parts.extend(answers.into_iter().map(|keys| Part::of(keys, limit)));
     }

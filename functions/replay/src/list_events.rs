@@ -9,11 +9,11 @@ use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
+use pombo_jobs::merge::{Part, merge};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
 
 use crate::list::{EventFilter, EventRequest, Page};
-use crate::merge::{Part, merge};
 use crate::settings::App;
 
 /// An event without its data.
@@ -68,7 +68,7 @@ async fn parts(
     let limit = EventFilter::rows_to_ask(look);
     let (since, until) = (filter.since, filter.until);
     let window = EventWindow { since, until, after: after.cloned(), limit, oldest_first: false };
-    let shards = (0..EVENT_SHARDS).map(|shard| app.events.rows_by_time(&filter.tenant, shard, &window));
+    let shards = (0..EVENT_SHARDS).map(|shard| app.clients.events.rows_by_time(&filter.tenant, shard, &window));
     Ok(try_join_all(shards).await?.into_iter().map(|rows| Part::of(rows, limit)).collect())
 }
 

@@ -42,9 +42,9 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request) -> Res
     let list = Jobs { jobs_of };
     let after = request.page(&list)?;
     let owner = list.jobs_of.as_ref().map(TenantId::as_str);
-    let (keys, more) = app.jobs.list(owner, after.as_ref(), request.limit()?).await?;
+    let (keys, more) = app.clients.jobs.list(owner, after.as_ref(), request.limit()?).await?;
     let cursor = keys.last().filter(|_| more).map(|last| list.cursor(last.clone()));
-    let (jobs, now) = (app.jobs.get_many(&keys).await?, clock::now());
+    let (jobs, now) = (app.clients.jobs.get_many(&keys).await?, clock::now());
     let replays = jobs.into_iter().filter(|job| lives(job, now)).map(ReplayView::of).collect();
     Ok(Response::json(200, &Page { replays, cursor }))
 }

@@ -19,14 +19,14 @@ use pombo_domain::invalid::InvalidField;
 use pombo_domain::missed::NotAdmitted;
 use pombo_domain::time::Timestamp;
 use pombo_domain::webhook_id::WebhookId;
+use pombo_jobs::Invocation;
+use pombo_jobs::merge::Candidates;
 use pombo_requests::{MissedRequest, proved, signed};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::create_replay;
-use crate::invocation::Invocation;
 use crate::list::Page;
-use crate::merge::Candidates;
 use crate::settings::App;
 
 /// The most deliveries of a page.
@@ -77,7 +77,7 @@ pub(crate) async fn answer(
     let now = clock::now();
     let signed = signed(request, now)?;
     let body = MissedRequest::read(request)?;
-    let endpoint = app.endpoints.get(&body.endpoint).await?;
+    let endpoint = app.clients.endpoints.get(&body.endpoint).await?;
     let endpoint = proved(endpoint, &signed, &request.body, now)?;
     name.push_str(endpoint.id.as_str());
     let admitted = app.missed.admit(&endpoint.id, &signed.id, invocation.writer(), now).await?;
@@ -120,8 +120,8 @@ async fn list(app: &App, missed: Missed, after: Option<&str>) -> Result<Response
     while page.is_open() {
         let after = page.position().cloned();
         let window = Window { since: Some(missed.since), until: None, after, limit: PAGE, oldest_first: true };
-        let keys = app.protocol.deliveries.list(&list, &window).await?;
-        let mut records = app.protocol.deliveries.get_many(&keys).await?;
+        let keys = app.clients.protocol.deliveries.list(&list, &window).await?;
+        let mut records = app.clients.protocol.deliveries.get_many(&keys).await?;
         let now = clock::now();
         let more = keys.len() == PAGE;
         page.take(Candidates { rows: keys, more }, |key| {

@@ -19,7 +19,7 @@ pub(crate) async fn event_of(
     key: &DeliveryKey,
     now: Timestamp,
 ) -> Result<Option<Event>, AwsError> {
-    let event = app.events.get(&endpoint.tenant, &key.event_id, now).await?;
+    let event = app.clients.events.get(&endpoint.tenant, &key.event_id, now).await?;
     Ok(event
         .filter(|event| event.accepted_at == key.accepted_at && event.fan_out.endpoints().contains(&key.endpoint_id)))
 }

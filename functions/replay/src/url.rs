@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use pombo_domain::api_key::Scope::Ops;
+use pombo_jobs::Invocation;
 use pombo_web::Method::{Get, Post};
 use pombo_web::route::{self, Access, Route};
 use pombo_web::{Problem, Request, Response, Url, not_served};
 
-use crate::invocation::Invocation;
 use crate::settings::App;
 use crate::{
     cancel_delivery, cancel_replay, create_replay, get_delivery, get_event, get_health, get_replay, list_dead_letters,
@@ -68,7 +68,7 @@ pub const ROUTES: [Route<Open, Call>; 13] = [
 ];
 
 /// Answers one request and logs it.
-pub(crate) async fn answer(app: &App, request: Result<Box<Request>, Problem>, invocation: &Invocation) -> Response {
+pub(crate) async fn answer(app: &App, request: Result<Request, Problem>, invocation: &Invocation) -> Response {
     let started = Instant::now();
     let request = match request {
         Ok(request) => request,

@@ -22,10 +22,11 @@ use crate::clock;
 
 /// The targets that are logged, up to the level that is set: our own crates, the runtime with the id of each request, and which
 /// addresses a connection was opened to or taken up again.
-const HEARD: [&str; 8] = [
+const HEARD: [&str; 9] = [
     "dispatch",
     "endpoints",
     "ingest",
+    "jobs",
     "replay",
     "pombo_",
     "lambda_runtime",

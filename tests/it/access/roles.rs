@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::access::flows::{EVENTS_PER_SECOND, driven};
 
-const FUNCTIONS: [&str; 4] = ["Ingest", "Dispatch", "Replay", "Endpoints"];
+const FUNCTIONS: [&str; 5] = ["Ingest", "Dispatch", "Jobs", "Replay", "Endpoints"];
 
 /// What a call needs: an action on a resource, both as the policies write them, and the partition key that it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

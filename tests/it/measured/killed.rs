@@ -106,7 +106,7 @@ impl Field {
         Self { stack, receiver, tenant, endpoints, deliveries, keys }
     }
 
-    /// Kills the replay function five times, at random among the calls that a job of so many deliveries makes once
+    /// Kills the jobs function five times, at random among the calls that a job of so many deliveries makes once
     /// `begun` says so; counts the kills.
     fn kill_at_random(&self, numbers: &mut Numbers, begun: &Arc<AtomicBool>) -> Arc<AtomicUsize> {
         // A call for each delivery, and a tenth for its message.
@@ -180,7 +180,7 @@ impl Field {
     }
 }
 
-/// Whether the replay function makes the call for a job: no other function does while no event comes in.
+/// Whether the jobs function makes the call for a job: no other function does while no event comes in.
 fn is_a_jobs(call: &Call, jobs: &str, deliveries: &str) -> bool {
     match call.operation.as_str() {
         "PutItem" if call.table() == jobs => true,

@@ -192,7 +192,7 @@ async fn pombos_own_metrics_have_an_alarm_each_but_for_those_that_are_only_count
     assert_eq!(own, expected);
     for function in FUNCTIONS {
         let name = &template.properties(&format!("{function}Function"))["Environment"]["Variables"]["STACK_NAME"];
-        let counts = ["Dispatch", "Replay"].contains(&function);
+        let counts = ["Dispatch", "Jobs", "Replay"].contains(&function);
         assert_eq!(*name, if counts { json!({"Ref": "AWS::StackName"}) } else { Value::Null }, "{function}");
     }
 }

@@ -8,4 +8,4 @@ mod roles;
 use pombo_tests::Template;
 
 /// The functions, each with its role; their own names without the suffix.
-const FUNCTIONS: [&str; 4] = ["Ingest", "Dispatch", "Replay", "Endpoints"];
+const FUNCTIONS: [&str; 5] = ["Ingest", "Dispatch", "Jobs", "Replay", "Endpoints"];

@@ -39,10 +39,10 @@ async fn every_clock_leaves_time_for_the_one_inside_it() {
     let default = |name: &str| template.number(&template.json["Parameters"][name]["Default"]);
     let timeout = |function: &str| template.number(&template.properties(function)["Timeout"]);
     assert_eq!(timeout("DispatchFunction"), default("MaxEndpointTimeoutSeconds") + 35);
-    assert!(Duration::from_secs(timeout("ReplayFunction")) < STALLED_AFTER, "a leg that runs is not stalled");
+    assert!(Duration::from_secs(timeout("JobsFunction")) < STALLED_AFTER, "a leg that runs is not stalled");
     let sources = template.event_sources();
     let pairs: Vec<_> = sources.iter().map(|(queue, (function, _))| (queue.as_str(), function.as_str())).collect();
-    assert_eq!(pairs, [("DeliveriesQueue", "DispatchFunction"), ("JobsQueue", "ReplayFunction")]);
+    assert_eq!(pairs, [("DeliveriesQueue", "DispatchFunction"), ("JobsQueue", "JobsFunction")]);
     for (queue, function) in pairs {
         let visibility = template.number(&template.properties(queue)["VisibilityTimeout"]);
         assert_eq!(visibility, timeout(function) + 30, "{queue}");
@@ -62,7 +62,7 @@ async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
     for (resource, property, expected) in [
         ("DispatchFunction", "Timeout", 101),
         ("DeliveriesQueue", "VisibilityTimeout", 102),
-        ("ReplayFunction", "Timeout", 103),
+        ("JobsFunction", "Timeout", 103),
         ("JobsQueue", "VisibilityTimeout", 104),
     ] {
         assert_eq!(template.number(&template.properties(resource)[property]), expected, "{resource}");

@@ -26,10 +26,11 @@ const SCHEDULES: &str = "scheduler:CreateSchedule arn:${AWS::Partition}:schedule
 const PASS_ROLE: &str = "iam:PassRole SchedulerRole if iam:PassedToService is scheduler.amazonaws.com";
 
 const HEALTH: &str = "dynamodb:PutItem EndpointsTable if dynamodb:LeadingKeys is ep_*#health";
+const MISSED: &str = "dynamodb:PutItem EndpointsTable if dynamodb:LeadingKeys is ep_*#missed";
 const SLOTS: &str = "dynamodb:UpdateItem EndpointsTable if dynamodb:LeadingKeys is ep_*#rate";
 
 /// What each role may do, and what else that has a condition or an ARN of its own.
-const ROLES: [(&str, &[&str], &[&str]); 5] = [
+const ROLES: [(&str, &[&str], &[&str]); 6] = [
     (
         "IngestRole",
         &[
@@ -53,22 +54,36 @@ const ROLES: [(&str, &[&str], &[&str]); 5] = [
         &[SCHEDULES, PASS_ROLE, HEALTH, SLOTS],
     ),
     (
+        "JobsRole",
+        &[
+            "dynamodb:GetItem: RoutingTable EndpointsTable EventsTable DeliveriesTable JobsTable",
+            "dynamodb:BatchGetItem: EndpointsTable EventsTable DeliveriesTable",
+            "dynamodb:Query: DeliveriesTable DeliveriesTable/index/by_endpoint DeliveriesTable/index/by_tenant",
+            "dynamodb:Query: DeliveriesTable/index/by_stack DeliveriesTable/index/by_due JobsTable/index/by_due",
+            "dynamodb:Query: EventsTable/index/by_due EventsTable/index/by_time",
+            "dynamodb:PutItem: RoutingTable EndpointsTable EventsTable DeliveriesTable JobsTable",
+            "dynamodb:UpdateItem: EventsTable",
+            "sqs:SendMessage: DeliveriesQueue JobsQueue",
+            "sqs:ReceiveMessage sqs:DeleteMessage: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue",
+            "sqs:GetQueueAttributes: JobsQueue DeliveriesQueue",
+            "logs:CreateLogStream logs:PutLogEvents: JobsLogGroup",
+        ],
+        &[SCHEDULES, PASS_ROLE],
+    ),
+    (
         "ReplayRole",
         &[
             "dynamodb:GetItem: RoutingTable EndpointsTable EventsTable DeliveriesTable ApiKeysTable JobsTable",
             "dynamodb:BatchGetItem: EndpointsTable EventsTable DeliveriesTable JobsTable",
             "dynamodb:Query: DeliveriesTable DeliveriesTable/index/by_endpoint DeliveriesTable/index/by_tenant",
-            "dynamodb:Query: DeliveriesTable/index/by_stack DeliveriesTable/index/by_due JobsTable/index/by_due",
-            "dynamodb:Query: EventsTable/index/by_due EventsTable/index/by_time JobsTable JobsTable/index/by_time",
-            "dynamodb:PutItem: RoutingTable EndpointsTable EventsTable DeliveriesTable JobsTable",
-            "dynamodb:UpdateItem: EventsTable",
+            "dynamodb:Query: DeliveriesTable/index/by_stack EventsTable/index/by_time JobsTable JobsTable/index/by_time",
+            "dynamodb:PutItem: DeliveriesTable JobsTable",
             "sqs:SendMessage: DeliveriesQueue JobsQueue",
-            "sqs:ReceiveMessage sqs:DeleteMessage: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue",
-            "sqs:GetQueueAttributes: JobsQueue DeliveriesDeadLetterQueue JobsDeadLetterQueue DeliveriesQueue",
-            "sqs:ChangeMessageVisibility: DeliveriesDeadLetterQueue JobsDeadLetterQueue",
+            "sqs:ReceiveMessage sqs:ChangeMessageVisibility: DeliveriesDeadLetterQueue JobsDeadLetterQueue",
+            "sqs:GetQueueAttributes: DeliveriesDeadLetterQueue JobsDeadLetterQueue",
             "logs:CreateLogStream logs:PutLogEvents: ReplayLogGroup",
         ],
-        &[SCHEDULES, PASS_ROLE],
+        &[HEALTH, MISSED],
     ),
     (
         "EndpointsRole",

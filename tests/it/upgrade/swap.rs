@@ -12,7 +12,8 @@ use local::Answer;
 use pombo_tests::{Hook, SOON, Stack, eventually, scenario};
 use serde_json::{Value, json};
 
-const FUNCTIONS: [&str; 4] = ["DispatchFunction", "ReplayFunction", "IngestFunction", "EndpointsFunction"];
+const FUNCTIONS: [&str; 5] =
+    ["DispatchFunction", "JobsFunction", "ReplayFunction", "IngestFunction", "EndpointsFunction"];
 const EVENTS: usize = 12;
 
 /// Puts a new version in a function's place: it differs in a variable that nobody reads.
@@ -89,6 +90,7 @@ async fn functions_replaced_in_mid_flight_lose_nothing() {
                 let (status, job) = stack.local.replay().post("/v1/replays", &json!({"filter": filter})).await.unwrap();
                 assert_eq!(status, 202, "{job}");
                 replace(stack, "ReplayFunction", 1).await;
+                replace(stack, "JobsFunction", 1).await;
             }
             7 => replace(stack, "IngestFunction", 1).await,
             _ => {}

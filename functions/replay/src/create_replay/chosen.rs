@@ -18,15 +18,15 @@ use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
-use pombo_domain::job::{Ask, Asked, Job, JobKey, JobKind, Row, RowResult};
+use pombo_domain::job::{Job, JobKey, JobKind, Row, RowResult};
 use pombo_domain::time::Timestamp;
+use pombo_jobs::leg::{LegError, PageRun, run_page};
+use pombo_jobs::{Invocation, Known, OpenCircuits, Records};
 use pombo_web::{Caller, Problem, Response};
 use serde::Serialize;
 
 use super::{queue_leg, random};
 use crate::held::Held;
-use crate::invocation::Invocation;
-use crate::leg::{self, Known, LegError, OpenCircuits, Records};
 use crate::pending;
 use crate::replay_view::ReplayView;
 use crate::settings::App;
@@ -74,7 +74,7 @@ pub(super) async fn answer(
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
     let now = clock::now();
-    let mut records = app.protocol.deliveries.get_many(&chosen).await?;
+    let mut records = app.clients.protocol.deliveries.get_many(&chosen).await?;
     records.retain(|_, record| record.expires_at > now.as_seconds());
     let read_at = Instant::now();
     let endpoints = endpoints_of(app, &chosen).await?;
@@ -103,7 +103,7 @@ pub(super) async fn answer(
 
 async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<EndpointId, (Endpoint, Health)>, AwsError> {
     let ids: BTreeSet<_> = chosen.iter().map(|key| key.endpoint_id.clone()).collect();
-    let found = app.endpoints.get_many_with_health(&Vec::from_iter(ids)).await?;
+    let found = app.clients.endpoints.get_many_with_health(&Vec::from_iter(ids)).await?;
     Ok(found.into_iter().map(|known| (known.0.id.clone(), known)).collect())
 }
 
@@ -156,20 +156,20 @@ async fn store(
             (None, None) => job.counts.add(RowResult::NotFound),
         }
     }
-    match app.jobs.put(None, job.with_page(page, Duration::ZERO, now), invocation.writer()).await? {
+    match app.clients.jobs.put(None, job.with_page(page, Duration::ZERO, now), invocation.writer()).await? {
         PutJob::Stored(job) => Ok(*job),
         PutJob::Conflict(_) => Err(Problem::conflict()),
     }
 }
 
-/// Runs the job's leg. If that fails, the job stays and its leg runs from the queue; if that message cannot be sent
-/// either, the sweep finds the job stalled.
+/// Runs the job's leg. If that fails, or somebody has changed the job in the meantime, the job stays and its leg runs from
+/// the queue; if that message cannot be sent either, the sweep finds the job stalled.
 async fn run(app: &App, job: Job, known: Known, invocation: &Invocation) -> (Job, Vec<(DeliveryKey, RowResult)>) {
     let id = job.key().to_string();
-    let ask = Ask { what: Asked::Leg(job.leg), message: "" };
-    let leg = leg::run(app, job.clone(), ask, known, invocation.writer());
+    let leg = run_page(&app.clients, job.clone(), "", known, invocation.writer());
     let error = match tokio::time::timeout(invocation.until_answer(), leg).await {
-        Ok(Ok(leg)) => return (leg.job.unwrap_or(job), leg.rows),
+        Ok(Ok(PageRun::Done(leg))) => return (leg.job.unwrap_or(job), leg.rows),
+        Ok(Ok(PageRun::Overtaken(_))) => LegError::Contended(1),
         Ok(Err(error)) => error,
         Err(_) => LegError::OutOfTime,
     };

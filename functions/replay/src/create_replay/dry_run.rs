@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::job::{Look, Ordered, Selection};
+use pombo_jobs::{Invocation, gather};
 use pombo_web::{Caller, Problem, Response};
 use serde::Serialize;
 
 use super::cost::Cost;
 use super::matching::left_out;
 use crate::held;
-use crate::invocation::Invocation;
-use crate::leg::matching::gather;
 use crate::replay_view::SelectionView;
 use crate::settings::App;
 use crate::view::DeliveryView;
@@ -63,7 +62,7 @@ pub(super) async fn answer(
     let mut rest = selection.clone();
     // The last look is for what is still to come.
     while rest.look == Look::First && count < MOST_COUNTED && begun.elapsed() < patience {
-        let mut found = gather(app, &rest, endpoint, ordered, MOST_COUNTED - count).await?;
+        let mut found = gather(&app.clients, &rest, endpoint, ordered, MOST_COUNTED - count).await?;
         for row in &found.rows {
             count += 1;
             new += usize::from(found.known.new.contains_key(&row.delivery));

@@ -5,13 +5,13 @@ use pombo_aws::jobs::{Placed, PutJob};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKey, JobKind, Ordered, Scope, Selection};
+use pombo_jobs::Invocation;
 use pombo_requests::MatchingOrder;
 use pombo_web::{Caller, Problem, Response};
 use serde::Serialize;
 
 use super::dry_run;
 use super::{queue_leg, random};
-use crate::invocation::Invocation;
 use crate::replay_view::ReplayView;
 use crate::settings::App;
 
@@ -50,7 +50,7 @@ pub(super) async fn answer(
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
     let now = clock::now();
-    let ordered = Ordered { at: now, settle: app.settle };
+    let ordered = Ordered { at: now, settle: app.clients.settle };
     let (owner, endpoint) = match &order.filter.scope {
         Scope::Stack => (stack(caller)?, None),
         Scope::Tenant(tenant) => (Some(caller.tenant_for(Some(tenant.clone()))?), None),
@@ -74,11 +74,13 @@ pub(super) async fn answer(
 /// Stores the job, if there is a place for it.
 async fn store(app: &App, job: &Job, ordered_by: OrderedBy, invocation: &Invocation) -> Result<(), Problem> {
     match ordered_by {
-        OrderedBy::Operator => match app.jobs.put_limited(job, app.max_running_replays, invocation.writer()).await? {
-            Placed::Stored => Ok(()),
-            Placed::Refused(reached) => Err(Problem::limit(&reached, job.created_at)),
-        },
-        OrderedBy::Receiver => match app.jobs.put(None, job.clone(), invocation.writer()).await? {
+        OrderedBy::Operator => {
+            match app.clients.jobs.put_limited(job, app.max_running_replays, invocation.writer()).await? {
+                Placed::Stored => Ok(()),
+                Placed::Refused(reached) => Err(Problem::limit(&reached, job.created_at)),
+            }
+        }
+        OrderedBy::Receiver => match app.clients.jobs.put(None, job.clone(), invocation.writer()).await? {
             PutJob::Stored(_) => Ok(()),
             PutJob::Conflict(_) => Err(Problem::conflict()),
         },
@@ -97,7 +99,7 @@ fn stack(caller: &Caller) -> Result<Option<TenantId>, Problem> {
 
 /// The endpoint of a filter, which has to take what it is sent.
 async fn active(app: &App, caller: &Caller, id: &EndpointId) -> Result<Endpoint, Problem> {
-    let endpoint = app.endpoints.get(id).await?.filter(|endpoint| caller.sees(&endpoint.tenant));
+    let endpoint = app.clients.endpoints.get(id).await?.filter(|endpoint| caller.sees(&endpoint.tenant));
     let endpoint = endpoint.filter(|endpoint| endpoint.status != EndpointStatus::Deleted);
     let endpoint = endpoint.ok_or_else(|| caller.not_found("endpoint"))?;
     if endpoint.status == EndpointStatus::Paused {

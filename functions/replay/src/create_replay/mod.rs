@@ -14,12 +14,12 @@ use pombo_aws::clock;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::Job;
 use pombo_domain::time::Timestamp;
+use pombo_jobs::Invocation;
+use pombo_jobs::send::leg_message;
 use pombo_requests::{MatchingOrder, ReplayOrder};
 use pombo_web::{Caller, Problem, Request, Response};
 
 use self::matching::OrderedBy;
-use crate::invocation::Invocation;
-use crate::send::leg_message;
 use crate::settings::App;
 
 /// Orders a replay, or tells what it would do.
@@ -59,7 +59,7 @@ fn random() -> Result<[u8; 10], Problem> {
 /// Queues the leg of a stored job. If that fails, the job stands nevertheless: the sweep finds it stalled.
 async fn queue_leg(app: &App, job: &Job) {
     let id = job.key().to_string();
-    let queued = app.jobs_queue.send(leg_message(id.clone(), job.leg, Duration::ZERO));
+    let queued = app.clients.jobs_queue.send(leg_message(id.clone(), job.leg, Duration::ZERO));
     match tokio::time::timeout(Duration::from_secs(1), queued).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(job = id, %error, "Replay {id} waits for the sweep."),

@@ -1,6 +1,6 @@
 //! A page that is filled look by look, until it is full, the list ends, or enough was looked at.
 
-use crate::merge::Candidates;
+use pombo_jobs::merge::Candidates;
 
 /// Why a page is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use pombo_aws::deliveries::List;
 use pombo_domain::delivery::{DeliveryKey, Listing, NewDelivery, Record, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
+use pombo_jobs::merge::{Part, merge};
 use proptest::prelude::*;
 
 use super::filter::{Filter, Scope, Statuses};
 use super::page::Page;
-use crate::merge::{Part, merge};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const ALL: [Status; 6] =

@@ -6,11 +6,11 @@ use pombo_aws::events::{EventPosition, EventRow};
 use pombo_domain::delivery::shard_of;
 use pombo_domain::event::EVENT_SHARDS;
 use pombo_domain::time::Timestamp;
+use pombo_jobs::merge::{Part, merge};
 use proptest::prelude::*;
 
 use super::events::EventFilter;
 use super::page::Page;
-use crate::merge::{Part, merge};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 

@@ -15,9 +15,9 @@ use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event::EVENT_SHARDS;
 use pombo_domain::job::{Ordered, Row, Scope, Selection, Source, Unrecorded};
 
-use crate::leg::rows::{Known, heads_of};
+use crate::clients::Clients;
 use crate::merge::{Candidates, Part, merge_oldest_first};
-use crate::settings::App;
+use crate::rows::{Known, heads_of};
 
 /// How many windows of a list are looked through in one go, when little of them is wanted.
 const MOST_WINDOWS: usize = 8;
@@ -30,19 +30,19 @@ const LARGEST_EVENT_WINDOW: usize = 200;
 
 /// What was found.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub struct Gathered {
     /// The deliveries that are wanted, oldest first.
-    pub(crate) rows: Vec<Row>,
+    pub rows: Vec<Row>,
     /// What was read of them.
-    pub(crate) known: Known,
+    pub known: Known,
     /// The selection as far as it has come: behind these rows, and behind what was not wanted.
-    pub(crate) selection: Selection,
+    pub selection: Selection,
 }
 
 /// Looks for at most `most` deliveries, in one look of the selection. Finding none need not be the end: the selection
 /// tells. `endpoint` is that of the filter, if it names one.
-pub(crate) async fn gather(
-    app: &App,
+pub async fn gather(
+    clients: &Clients,
     selection: &Selection,
     endpoint: Option<&Endpoint>,
     ordered: Ordered,
@@ -53,10 +53,11 @@ pub(crate) async fn gather(
     let largest = if selects_unrecorded(selection) { LARGEST_EVENT_WINDOW } else { LARGEST_WINDOW };
     for _ in 0..MOST_WINDOWS {
         let limit = (most - found.rows.len()).min(largest);
-        let (Candidates { rows, more }, unwanted) = candidates(app, &found.selection, endpoint, ordered, limit).await?;
+        let (Candidates { rows, more }, unwanted) =
+            candidates(clients, &found.selection, endpoint, ordered, limit).await?;
         let last = rows.last().cloned();
         let open: Vec<_> = rows.into_iter().filter(|key| !unwanted.contains(key)).collect();
-        confirm(app, &open, endpoint, ordered, &mut found).await?;
+        confirm(clients, &open, endpoint, ordered, &mut found).await?;
         if let Some(last) = last {
             found.selection = found.selection.moved_to(last);
         }
@@ -75,7 +76,7 @@ pub(crate) async fn gather(
 /// The next candidates behind the selection's position, oldest first, and which of them are not wanted, by what the list
 /// itself tells.
 async fn candidates(
-    app: &App,
+    clients: &Clients,
     selection: &Selection,
     endpoint: Option<&Endpoint>,
     ordered: Ordered,
@@ -90,7 +91,7 @@ async fn candidates(
             let asked = of_each(limit, EVENT_SHARDS);
             let after = after.map(|key| EventPosition { accepted_at: key.accepted_at, id: key.event_id });
             let window = EventWindow { since, until, after, limit: asked, oldest_first: true };
-            let queries = (0..EVENT_SHARDS).map(|shard| app.events.rows_by_time(&endpoint.tenant, shard, &window));
+            let queries = (0..EVENT_SHARDS).map(|shard| clients.events.rows_by_time(&endpoint.tenant, shard, &window));
             for rows in try_join_all(queries).await? {
                 let exhausted = rows.len() < asked;
                 let mut keys = Vec::with_capacity(rows.len());
@@ -112,7 +113,7 @@ async fn candidates(
             };
             let window = Window { since, until, after, limit: asked, oldest_first: true };
             for stage in stages(selection) {
-                let queries = stage.iter().map(|list| app.protocol.deliveries.list(list, &window));
+                let queries = stage.iter().map(|list| clients.protocol.deliveries.list(list, &window));
                 parts.extend(try_join_all(queries).await?.into_iter().map(|keys| Part::of(keys, asked)));
             }
         }
@@ -158,16 +159,18 @@ fn stages(selection: &Selection) -> Vec<Vec<List>> {
 
 /// Keeps of the candidates those that are wanted.
 async fn confirm(
-    app: &App,
+    clients: &Clients,
     candidates: &[DeliveryKey],
     endpoint: Option<&Endpoint>,
     ordered: Ordered,
     found: &mut Gathered,
 ) -> Result<(), AwsError> {
-    let mut records = app.protocol.deliveries.get_many(candidates).await?;
+    let mut records = clients.protocol.deliveries.get_many(candidates).await?;
     let unrecorded: Vec<_> = candidates.iter().filter(|key| !records.contains_key(key)).cloned().collect();
     let heads = match endpoint {
-        Some(endpoint) if selects_unrecorded(&found.selection) => heads_of(app, &endpoint.tenant, &unrecorded).await?,
+        Some(endpoint) if selects_unrecorded(&found.selection) => {
+            heads_of(clients, &endpoint.tenant, &unrecorded).await?
+        }
         _ => Default::default(),
     };
     let now = clock::now();

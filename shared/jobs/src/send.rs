@@ -22,7 +22,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// Not all messages could be sent.
 #[derive(Debug, Error)]
-pub(crate) enum SendError {
+pub enum SendError {
     /// A call failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
@@ -37,7 +37,7 @@ pub(crate) enum SendError {
 }
 
 /// Sends each message; refused entries are sent again.
-pub(crate) async fn send_all(queue: &Queue, messages: &[Outgoing]) -> Result<(), SendError> {
+pub async fn send_all(queue: &Queue, messages: &[Outgoing]) -> Result<(), SendError> {
     stream::iter(messages.chunks(LARGEST_BATCH).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |batch| send_batch(queue, batch.to_vec()))
         .await
@@ -60,7 +60,7 @@ async fn send_batch(queue: &Queue, mut batch: Vec<Outgoing>) -> Result<(), SendE
 
 /// Puts the next attempt of each record on its way, at the time and by the route that the record says. One that has none
 /// any more is left alone.
-pub(crate) async fn send_next(protocol: &Protocol, records: &[Record], now: Timestamp) -> Result<(), SendError> {
+pub async fn send_next(protocol: &Protocol, records: &[Record], now: Timestamp) -> Result<(), SendError> {
     let (mut queued, mut scheduled) = (Vec::new(), Vec::new());
     for record in records {
         let (Status::Retrying, Some(next)) = (record.status, record.next) else { continue };
@@ -76,12 +76,12 @@ pub(crate) async fn send_next(protocol: &Protocol, records: &[Record], now: Time
 }
 
 /// The message for the attempt behind a record's step.
-pub(crate) fn next_attempt(record: &Record) -> DeliveryMessage {
+pub fn next_attempt(record: &Record) -> DeliveryMessage {
     DeliveryMessage::by_reference(record.key.clone(), record.step.next())
 }
 
 /// A message of the Jobs queue that asks for a leg, after `pause`.
-pub(crate) fn leg_message(job: String, leg: u32, pause: Duration) -> Outgoing {
+pub fn leg_message(job: String, leg: u32, pause: Duration) -> Outgoing {
     let seconds = pause.as_millis().div_ceil(1000);
     Outgoing {
         body: JobMessage::leg(job, leg).to_json(),

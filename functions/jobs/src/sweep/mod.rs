@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use futures::{FutureExt as _, join};
 use pombo_aws::metrics::Metric;
+use pombo_jobs::Invocation;
 
-use crate::invocation::Invocation;
 use crate::settings::App;
 
 /// How long a dead letter is hidden from other readers while a sweep looks at it. What it leaves is back for the next.
@@ -62,7 +62,7 @@ pub(crate) async fn sweep(app: &App, invocation: &Invocation, writer: &str) {
         duration_ms = started.elapsed().as_millis() as u64,
         "Sweep ended."
     );
-    app.protocol.metrics.count_all(&[
+    app.clients.protocol.metrics.count_all(&[
         (Metric::SweepsCompleted, usize::from(whole)),
         (Metric::OverdueDeliveries, overdue.queued + overdue.left),
         (Metric::StalledJobs, stalled.queued + stalled.left),

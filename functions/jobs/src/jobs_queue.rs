@@ -3,21 +3,20 @@
 use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use lambda_runtime::Error;
 use pombo_aws::metrics::Metric;
 use pombo_domain::event::Event;
 use pombo_domain::job::{Ask, Asked, JobKey};
 use pombo_domain::message::{JobMessage, JobWork};
-use serde_json::Value;
+use pombo_jobs::Invocation;
+use pombo_jobs::leg::LegError;
 
-use crate::invocation::Invocation;
-use crate::leg::{self, LegError};
+use crate::leg;
 use crate::publish;
 use crate::settings::App;
 use crate::sweep;
 
 /// Takes a batch. What could not be done comes back as the message again, after the visibility timeout.
-pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) -> Result<Value, Error> {
+pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
     for message in event.records {
         let id = message.message_id.unwrap_or_default();
@@ -42,8 +41,8 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
             response.add_failure(id);
         }
     }
-    app.protocol.metrics.count(Metric::MessagesFailed, response.batch_item_failures.len());
-    Ok(serde_json::to_value(response)?)
+    app.clients.protocol.metrics.count(Metric::MessagesFailed, response.batch_item_failures.len());
+    response
 }
 
 /// Runs a leg and logs its end; whether its message has done its work.
@@ -58,7 +57,7 @@ async fn run_leg(app: &App, job: &str, ask: Ask<'_>, invocation: &Invocation) ->
     };
     let started = Instant::now();
     let writer = invocation.writer_for(ask.message);
-    let run = tokio::time::timeout(invocation.until_answer(), leg::run_stored(app, &key, ask, &writer)).await;
+    let run = tokio::time::timeout(invocation.until_answer(), leg::run(app, &key, ask, &writer)).await;
     let run = run.unwrap_or(Err(LegError::OutOfTime));
     let duration_ms = started.elapsed().as_millis() as u64;
     match &run {

@@ -18,13 +18,13 @@ pub(super) async fn close(
     closed: Health,
     writer: &str,
 ) -> Result<bool, AwsError> {
-    let (now, operations) = (clock::now(), &app.protocol.operations);
+    let (now, operations) = (clock::now(), &app.clients.protocol.operations);
     let open_since = health.open.as_ref().map_or(now, |open| open.since);
     // A mark that is left says that no attempt has succeeded.
     let what = Happening::CircuitClosed { open_since, proven: closed.failing_since.is_none() };
     let event = operations.prepare(endpoint, &what, now).await?;
     let also = event.iter().map(|event| operations.write(event)).collect::<Result<_, _>>()?;
-    if app.health.put(&endpoint.id, health, closed, writer, also).await? == PutHealth::Conflict {
+    if app.clients.health.put(&endpoint.id, health, closed, writer, also).await? == PutHealth::Conflict {
         return Ok(false);
     }
     if let Some(event) = &event {

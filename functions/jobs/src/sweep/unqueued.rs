@@ -24,7 +24,7 @@ pub(super) struct Unqueued {
 /// Publishes what is overdue.
 pub(super) async fn publish_overdue(app: &App) -> Result<Unqueued, AwsError> {
     let now = clock::now();
-    let shards = try_join_all((0..SHARDS).map(|shard| app.events.due(shard, now, MOST_OF_A_SHARD))).await?;
+    let shards = try_join_all((0..SHARDS).map(|shard| app.clients.events.due(shard, now, MOST_OF_A_SHARD))).await?;
     let mut found = Unqueued::default();
     for (tenant, id) in shards.concat() {
         match publish(app, &tenant, &id).await {

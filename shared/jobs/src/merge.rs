@@ -6,7 +6,7 @@ use pombo_aws::events::{EventPosition, EventRow};
 use pombo_domain::delivery::DeliveryKey;
 
 /// What stands at a place in a list, which never changes.
-pub(crate) trait Placed {
+pub trait Placed {
     /// What the list is sorted by.
     type Place: Ord;
 
@@ -33,36 +33,36 @@ impl Placed for EventRow {
 
 /// What one partition gave.
 #[derive(Debug, Clone)]
-pub(crate) struct Part<T> {
+pub struct Part<T> {
     /// What stands behind the position, in the order of the list.
-    pub(crate) rows: Vec<T>,
+    pub rows: Vec<T>,
     /// Whether there is no more behind that.
-    pub(crate) exhausted: bool,
+    pub exhausted: bool,
 }
 
 impl<T> Part<T> {
     /// What a partition gave that was asked for at most so much.
-    pub(crate) const fn of(rows: Vec<T>, asked: usize) -> Self {
+    pub const fn of(rows: Vec<T>, asked: usize) -> Self {
         Self { exhausted: rows.len() < asked, rows }
     }
 }
 
 /// What comes next in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidates<T> {
+pub struct Candidates<T> {
     /// They, in the order of the list.
-    pub(crate) rows: Vec<T>,
+    pub rows: Vec<T>,
     /// Whether there may be more behind them.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 /// The newest at most `limit` of all parts, each once, newest first, as each part is.
-pub(crate) fn merge<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
+pub fn merge<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
     merge_by(parts, limit, |row| Reverse(row.place()))
 }
 
 /// The oldest at most `limit` of all parts, each once, oldest first, as each part is.
-pub(crate) fn merge_oldest_first<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
+pub fn merge_oldest_first<T: Placed>(parts: Vec<Part<T>>, limit: usize) -> Candidates<T> {
     merge_by(parts, limit, T::place)
 }
 

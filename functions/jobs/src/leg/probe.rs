@@ -13,23 +13,20 @@ use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::health::PutHealth;
 use pombo_domain::delivery::Record;
-use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::endpoint::Endpoint;
 use pombo_domain::health::{Health, Open};
 use pombo_domain::job::{Job, Row};
 use pombo_domain::message::DeliveryMessage;
 use pombo_domain::time::Timestamp;
+use pombo_jobs::Records;
 
 use super::circuit;
 use super::held::{Look, look};
 use super::page::Page;
-use super::rows::Records;
 use crate::settings::App;
 
 /// Number of the oldest held deliveries among which the probes take turns.
 const TAKING_TURNS: usize = 8;
-
-/// How often an operator's probe is decided again because the health changed.
-const MAX_CONFLICTS: usize = 5;
 
 /// The pause before a look that is repeated because something changed under it.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
@@ -49,7 +46,7 @@ pub(super) async fn probe(
         Look::Stale => return Ok(Page::Nothing { look_again_in: SHORT_PAUSE }),
         // Deliveries come to be held for some time after the circuit opened. When none has come by then, there is nothing
         // to look after: the circuit closes with its mark left, and the next failure opens it again.
-        Look::Nothing if began >= open.since.plus(app.settle) => {
+        Look::Nothing if began >= open.since.plus(app.clients.settle) => {
             let closed = circuit::close(app, endpoint, health, health.closed_unproven(clock::now()), writer).await?;
             if closed {
                 tracing::info!(endpoint = %endpoint.id, "Nothing is held to probe with; the circuit closed unproven.");
@@ -71,39 +68,19 @@ async fn take_turn(
     writer: &str,
 ) -> Result<Duration, AwsError> {
     let now = clock::now();
-    let turn = health.probed_next_at(now.plus(app.rules.probe_every));
+    let turn = health.probed_next_at(now.plus(app.clients.rules.probe_every));
     let ordered = chosen.and_then(|record| {
-        let (next, ordered_at) = turn.probe_ordered(now, &app.rules)?;
+        let (next, ordered_at) = turn.probe_ordered(now, &app.clients.rules)?;
         Some((next, DeliveryMessage::probe(record.key.clone(), record.step.next(), ordered_at)))
     });
     let (next, message) = ordered.map_or((turn, None), |(next, message)| (next, Some(message)));
-    if app.health.put(&endpoint.id, health, next, writer, Vec::new()).await? == PutHealth::Conflict {
+    if app.clients.health.put(&endpoint.id, health, next, writer, Vec::new()).await? == PutHealth::Conflict {
         return Ok(SHORT_PAUSE);
     }
     if let Some(message) = message {
-        app.protocol.send(message, 0).await?;
+        app.clients.protocol.send(message, 0).await?;
     }
-    Ok(app.rules.probe_every)
-}
-
-/// Sends a held delivery at once, as the probe; `false` when one is under way, or the circuit is no longer open: then the
-/// drain moves the delivery.
-pub(super) async fn at_once(app: &App, record: &Record, writer: &str) -> Result<bool, AwsError> {
-    let id = &record.key.endpoint_id;
-    for _ in 0..MAX_CONFLICTS {
-        let known = app.endpoints.get_with_health(id).await?;
-        let Some((_, health)) = known.filter(|(endpoint, _)| endpoint.status == EndpointStatus::Active) else {
-            return Ok(false);
-        };
-        let Some((next, ordered_at)) = health.probe_ordered(clock::now(), &app.rules) else { return Ok(false) };
-        if app.health.put(id, &health, next, writer, Vec::new()).await? == PutHealth::Conflict {
-            continue;
-        }
-        app.protocol.send(DeliveryMessage::probe(record.key.clone(), record.step.next(), ordered_at), 0).await?;
-        tracing::info!(delivery = %record.key, endpoint = %id, "A replay probes the open circuit.");
-        return Ok(true);
-    }
-    Ok(false)
+    Ok(app.clients.rules.probe_every)
 }
 
 /// The delivery to probe with; none while one of them is being sent.

@@ -11,8 +11,8 @@ use pombo_aws::protocol::outgoing;
 use pombo_aws::queue::LARGEST_BATCH;
 use pombo_domain::delivery::{Record, SHARDS};
 use pombo_domain::time::Timestamp;
+use pombo_jobs::send::{next_attempt, send_all};
 
-use crate::send::{next_attempt, send_all};
 use crate::settings::App;
 
 /// The most deliveries that a sweep queues again from one shard; a thousand from all.
@@ -40,15 +40,15 @@ pub(super) struct Overdue {
 /// Queues what is overdue.
 pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Overdue, AwsError> {
     let before = clock::now().minus(app.overdue);
-    let shards = (0..SHARDS).map(|shard| app.protocol.deliveries.due(shard, before, MOST_OF_A_SHARD));
+    let shards = (0..SHARDS).map(|shard| app.clients.protocol.deliveries.due(shard, before, MOST_OF_A_SHARD));
     let candidates = try_join_all(shards).await?.concat();
     if candidates.is_empty() {
         return Ok(Overdue::default());
     }
-    if app.protocol.queue.length().await? > LONG_QUEUE {
+    if app.clients.protocol.queue.length().await? > LONG_QUEUE {
         return Ok(Overdue { skipped: candidates.len(), queue_too_long: true, ..Overdue::default() });
     }
-    let records = app.protocol.deliveries.get_readable(&candidates).await?;
+    let records = app.clients.protocol.deliveries.get_readable(&candidates).await?;
     let records: Vec<_> = records.into_values().collect();
     let batches = records.chunks(LARGEST_BATCH).map(|batch| queue_batch(app, batch, writer));
     let batches: Vec<_> = stream::iter(batches).buffer_unordered(AT_ONCE).collect().await;
@@ -71,7 +71,7 @@ async fn queue_batch(app: &App, records: &[Record], writer: &str) -> Batch {
     let left = written.iter().filter(|written| written.is_err()).count();
     let written: Vec<_> = written.into_iter().flatten().flatten().collect();
     let messages: Vec<_> = written.iter().map(|record| outgoing(&next_attempt(record), 0)).collect();
-    match send_all(&app.protocol.queue, &messages).await {
+    match send_all(&app.clients.protocol.queue, &messages).await {
         Ok(()) => Batch { queued: messages.len(), left },
         Err(error) => {
             tracing::error!(deliveries = messages.len(), %error, "Overdue deliveries could not be queued; they are seen again in an hour.");
@@ -83,7 +83,7 @@ async fn queue_batch(app: &App, records: &[Record], writer: &str) -> Batch {
 /// Writes down that a record was looked at; gives the record if its message is to be sent.
 async fn postpone(app: &App, record: &Record, writer: &str) -> Result<Option<Record>, AwsError> {
     let Some(postponed) = postponed(record, app.overdue, clock::now()) else { return Ok(None) };
-    match app.protocol.deliveries.put(Some(record.rev), postponed, writer).await {
+    match app.clients.protocol.deliveries.put(Some(record.rev), postponed, writer).await {
         Ok(Put::Stored(stored)) => Ok(Some(*stored)),
         // It has moved: it is stuck no longer.
         Ok(Put::Conflict(_)) => Ok(None),

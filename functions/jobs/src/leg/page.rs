@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use pombo_domain::job::{Row, StopReason};
-
-use super::rows::Known;
+use pombo_jobs::Known;
 
 /// The next page of a job.
 #[derive(Debug)]

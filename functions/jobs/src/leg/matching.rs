@@ -6,8 +6,6 @@
 //! A replay of one endpoint ends when the endpoint is paused or deleted: what it would send would only be held or
 //! cancelled.
 
-mod gather;
-
 use std::time::Duration;
 
 use pombo_aws::AwsError;
@@ -15,8 +13,8 @@ use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::job::{Job, JobKind, LARGEST_PAGE, Look, Ordered, Scope, Selection, StopReason};
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::time::Timestamp;
+use pombo_jobs::{Gathered, gather};
 
-pub(crate) use self::gather::{Gathered, gather};
 use super::drain;
 use super::page::Page;
 use crate::settings::App;
@@ -38,7 +36,7 @@ pub(super) async fn next_page(
     let stay = |page| (JobKind::ReplayMatching(selection.clone()), page);
     let endpoint = match &selection.filter.scope {
         Scope::Tenant(_) | Scope::Stack => None,
-        Scope::Endpoint(id) => match app.endpoints.get(id).await? {
+        Scope::Endpoint(id) => match app.clients.endpoints.get(id).await? {
             Some(endpoint) if endpoint.status == EndpointStatus::Active => Some(endpoint),
             Some(endpoint) if endpoint.status == EndpointStatus::Paused => {
                 return Ok(stay(Page::Stop(StopReason::EndpointPaused)));
@@ -46,14 +44,14 @@ pub(super) async fn next_page(
             Some(_) | None => return Ok(stay(Page::Stop(StopReason::EndpointDeleted))),
         },
     };
-    let ordered = Ordered { at: job.created_at, settle: app.settle };
+    let ordered = Ordered { at: job.created_at, settle: app.clients.settle };
     let (_, settled) = ordered.last_look();
     if selection.look == Look::Last && began < settled {
         return Ok(stay(Page::Nothing { look_again_in: began.until(settled).min(LONGEST_PAUSE) }));
     }
     let spacing = spacing(selection.rate_per_second, endpoint.as_ref());
     let Gathered { rows, known, selection } =
-        gather(app, selection, endpoint.as_ref(), ordered, most_rows(spacing)).await?;
+        gather(&app.clients, selection, endpoint.as_ref(), ordered, most_rows(spacing)).await?;
     let page = match selection.look {
         _ if !rows.is_empty() => Page::Rows { rows, known, spacing },
         Look::Over => Page::End,

@@ -14,7 +14,7 @@ use pombo_domain::health::Health;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKind, Row, RowPlan, RowResult, Seen};
 
-use crate::settings::App;
+use crate::clients::Clients;
 
 /// How many deliveries are changed at one time.
 const AT_ONCE: usize = 16;
@@ -25,29 +25,29 @@ const MOST_CONFLICTS: usize = 10;
 const CIRCUIT_KNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// Records by key.
-pub(crate) type Records = HashMap<DeliveryKey, Record>;
+pub type Records = HashMap<DeliveryKey, Record>;
 
 /// What was read of deliveries.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub struct Known {
     /// Their records.
-    pub(crate) records: Records,
+    pub records: Records,
     /// What the records of those would begin with that have none.
-    pub(crate) new: HashMap<DeliveryKey, NewDelivery>,
+    pub new: HashMap<DeliveryKey, NewDelivery>,
     /// Which circuits are open.
-    pub(crate) circuits: Option<OpenCircuits>,
+    pub circuits: Option<OpenCircuits>,
 }
 
 /// The endpoints whose circuits were open a moment ago.
 #[derive(Debug)]
-pub(crate) struct OpenCircuits {
+pub struct OpenCircuits {
     endpoints: HashSet<EndpointId>,
     read_at: Instant,
 }
 
 impl OpenCircuits {
     /// Of endpoints that were read at `read_at` or later.
-    pub(crate) fn of<'a>(read: impl IntoIterator<Item = &'a (Endpoint, Health)>, read_at: Instant) -> Self {
+    pub fn of<'a>(read: impl IntoIterator<Item = &'a (Endpoint, Health)>, read_at: Instant) -> Self {
         let is_open = |(endpoint, health): &(Endpoint, Health)| {
             (endpoint.status == EndpointStatus::Active && health.open.is_some()).then(|| endpoint.id.clone())
         };
@@ -63,33 +63,33 @@ impl OpenCircuits {
 
 /// What a page came to.
 #[derive(Debug, Default)]
-pub(super) struct Changed {
+pub(crate) struct Changed {
     /// What became of each delivery, in the order of the page.
-    pub(super) results: Vec<(DeliveryKey, RowResult)>,
+    pub(crate) results: Vec<(DeliveryKey, RowResult)>,
     /// The records that were queued or held, by this run or an earlier one.
-    pub(super) to_send: Vec<Record>,
+    pub(crate) to_send: Vec<Record>,
 }
 
 /// Changes the deliveries of a page as the job plans.
-pub(super) async fn change(
-    app: &App,
+pub(crate) async fn change(
+    clients: &Clients,
     job: &Job,
     page: &[Row],
     mut known: Known,
     writer: &str,
 ) -> Result<Changed, AwsError> {
-    let closed = read_rest(app, job, page, &mut known).await?;
+    let closed = read_rest(clients, job, page, &mut known).await?;
     let circuits = known.circuits.as_ref();
     let work = page.iter().enumerate().map(|(place, row)| {
         let record = known.records.remove(&row.delivery);
         let new = known.new.get(&row.delivery);
         let closed = closed.get(&row.delivery.endpoint_id).copied();
         let plan = move |record: Option<&Record>| {
-            let is_open = circuits.is_some_and(|circuits| circuits.holds(&row.delivery.endpoint_id, app.settle));
+            let is_open = circuits.is_some_and(|circuits| circuits.holds(&row.delivery.endpoint_id, clients.settle));
             job.plan(place, row, Seen { record, new, closed, is_open }, clock::now())
         };
         async move {
-            let (result, record) = change_one(app, record, plan, writer).await?;
+            let (result, record) = change_one(clients, record, plan, writer).await?;
             Ok::<_, AwsError>((row.delivery.clone(), result, record))
         }
     });
@@ -104,14 +104,14 @@ pub(super) async fn change(
 
 /// Reads what is not known yet; gives why some endpoints take nothing.
 async fn read_rest(
-    app: &App,
+    clients: &Clients,
     job: &Job,
     page: &[Row],
     known: &mut Known,
 ) -> Result<HashMap<EndpointId, RowResult>, AwsError> {
     let is_known = |key: &DeliveryKey| known.records.contains_key(key) || known.new.contains_key(key);
     let unread: Vec<_> = page.iter().map(|row| &row.delivery).filter(|key| !is_known(key)).cloned().collect();
-    known.records.extend(app.protocol.deliveries.get_many(&unread).await?);
+    known.records.extend(clients.protocol.deliveries.get_many(&unread).await?);
     // A drain asks for the endpoint before each page, and releases what is to be cancelled too.
     let is_read = matches!(job.kind, JobKind::Replay) && known.circuits.is_some();
     if matches!(job.kind, JobKind::Drain { .. }) || is_read {
@@ -120,7 +120,7 @@ async fn read_rest(
     let read_at = Instant::now();
     let ids: BTreeSet<_> = page.iter().map(|row| row.delivery.endpoint_id.clone()).collect();
     let ids: Vec<_> = ids.into_iter().collect();
-    let read = app.endpoints.get_many_with_health(&ids).await?;
+    let read = clients.endpoints.get_many_with_health(&ids).await?;
     known.circuits = Some(OpenCircuits::of(&read, read_at));
     // Of chosen deliveries the caller was told.
     if matches!(job.kind, JobKind::Replay) {
@@ -136,7 +136,7 @@ async fn read_rest(
             .filter(|key| !known.records.contains_key(key) && !known.new.contains_key(key))
             .cloned()
             .collect();
-        let heads = heads_of(app, &endpoint.tenant, &missing).await?;
+        let heads = heads_of(clients, &endpoint.tenant, &missing).await?;
         known.new.extend(heads.into_iter().map(|(key, head)| (key, head.new_delivery(&endpoint.tenant))));
     }
     let closed = endpoints.into_iter().filter_map(|(id, endpoint)| Some((id, why_closed(endpoint.as_ref())?)));
@@ -153,13 +153,13 @@ fn why_closed(endpoint: Option<&Endpoint>) -> Option<RowResult> {
 
 /// The events of deliveries, which are all of one tenant, without their bodies. An id may be used again after its event
 /// has expired; that is another event.
-pub(super) async fn heads_of(
-    app: &App,
+pub(crate) async fn heads_of(
+    clients: &Clients,
     tenant: &TenantId,
     keys: &[DeliveryKey],
 ) -> Result<HashMap<DeliveryKey, EventHead>, AwsError> {
     let ids: BTreeSet<_> = keys.iter().map(|key| key.event_id.clone()).collect();
-    let heads = app.events.heads(tenant, &Vec::from_iter(ids), clock::now()).await?;
+    let heads = clients.events.heads(tenant, &Vec::from_iter(ids), clock::now()).await?;
     let own = keys.iter().filter_map(|key| {
         let head = heads.get(&key.event_id).filter(|head| head.accepted_at == key.accepted_at)?;
         Some((key.clone(), head.clone()))
@@ -169,7 +169,7 @@ pub(super) async fn heads_of(
 
 /// Changes one delivery; gives its record if its next attempt is to be sent.
 async fn change_one(
-    app: &App,
+    clients: &Clients,
     mut record: Option<Record>,
     plan: impl Fn(Option<&Record>) -> RowPlan,
     writer: &str,
@@ -181,7 +181,7 @@ async fn change_one(
             RowPlan::Write(wanted) => *wanted,
         };
         let seen = record.as_ref().map(|record| record.rev);
-        match app.protocol.deliveries.put(seen, wanted, writer).await? {
+        match clients.protocol.deliveries.put(seen, wanted, writer).await? {
             Put::Stored(stored) => return Ok((result_of(Some(&stored)), Some(*stored))),
             Put::Conflict(standing) => record = standing.map(|record| *record),
         }

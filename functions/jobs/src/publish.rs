@@ -33,11 +33,12 @@ pub(crate) enum PublishError {
 pub(crate) async fn publish(app: &App, tenant: &TenantId, id: &EventId) -> Result<bool, PublishError> {
     let Some(event) = closed(app, tenant, id).await? else { return Ok(false) };
     let routing = app.routing.get(tenant).await?;
-    let unsent = fan_out::send(&app.protocol.queue, &event, |endpoint| routing.version_of(endpoint), None).await;
+    let unsent =
+        fan_out::send(&app.clients.protocol.queue, &event, |endpoint| routing.version_of(endpoint), None).await;
     if unsent > 0 {
         return Err(PublishError::Unsent(unsent));
     }
-    app.events.queued(&event).await?;
+    app.clients.events.queued(&event).await?;
     let deliveries = event.fan_out.endpoints().len();
     tracing::info!(event = %id, %tenant, "type" = %event.event_type, deliveries, "Event {id} published.");
     Ok(true)
@@ -46,11 +47,11 @@ pub(crate) async fn publish(app: &App, tenant: &TenantId, id: &EventId) -> Resul
 /// The event as it will stay; `None` when there is nothing to queue.
 async fn closed(app: &App, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, PublishError> {
     for _ in 0..MOST_CONFLICTS {
-        let marked = app.events.marked(tenant, id, clock::now()).await?.filter(|marked| marked.unqueued);
+        let marked = app.clients.events.marked(tenant, id, clock::now()).await?.filter(|marked| marked.unqueued);
         let Some(marked) = marked else { return Ok(None) };
         match marked.open {
             None => return Ok(Some(marked.event)),
-            Some(count) if app.events.close(&marked.event, count).await? => return Ok(Some(marked.event)),
+            Some(count) if app.clients.events.close(&marked.event, count).await? => return Ok(Some(marked.event)),
             Some(_) => {}
         }
     }

@@ -9,8 +9,8 @@ use pombo_aws::jobs::PutJob;
 use pombo_domain::delivery::SHARDS;
 use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::time::Timestamp;
+use pombo_jobs::send::leg_message;
 
-use crate::send::leg_message;
 use crate::settings::App;
 
 /// The most jobs that a sweep queues again from one shard.
@@ -28,7 +28,7 @@ pub(super) struct Stalled {
 /// Queues the legs of stalled jobs again.
 pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Stalled, AwsError> {
     let now = clock::now();
-    let shards = try_join_all((0..SHARDS).map(|shard| app.jobs.due(shard, now, MOST_OF_A_SHARD))).await?;
+    let shards = try_join_all((0..SHARDS).map(|shard| app.clients.jobs.due(shard, now, MOST_OF_A_SHARD))).await?;
     let mut found = Stalled::default();
     for key in shards.concat() {
         match queue_one(app, &key, writer).await {
@@ -47,10 +47,10 @@ pub(super) async fn queue_again(app: &App, writer: &str) -> Result<Stalled, AwsE
 /// Moves the job's timer on, so that the next sweep does not send the leg once more, then sends it.
 async fn queue_one(app: &App, key: &JobKey, writer: &str) -> Result<bool, AwsError> {
     let now = clock::now();
-    let Some(job) = app.jobs.get(key).await?.filter(|job| is_stalled(job, now)) else { return Ok(false) };
-    match app.jobs.put(Some(job.rev), job.queued_again(now), writer).await? {
+    let Some(job) = app.clients.jobs.get(key).await?.filter(|job| is_stalled(job, now)) else { return Ok(false) };
+    match app.clients.jobs.put(Some(job.rev), job.queued_again(now), writer).await? {
         PutJob::Stored(job) => {
-            app.jobs_queue.send(leg_message(key.to_string(), job.leg, Duration::ZERO)).await?;
+            app.clients.jobs_queue.send(leg_message(key.to_string(), job.leg, Duration::ZERO)).await?;
             Ok(true)
         }
         // It has moved: it is stalled no longer.

@@ -12,30 +12,30 @@ const ANSWER_BEFORE_END: Duration = Duration::from_secs(3);
 
 /// One invocation of the function.
 #[derive(Debug, Clone)]
-pub(crate) struct Invocation {
+pub struct Invocation {
     request_id: String,
     answer_by: Timestamp,
 }
 
 impl Invocation {
     /// From what Lambda says of it.
-    pub(crate) fn new(context: &Context) -> Self {
+    pub fn new(context: &Context) -> Self {
         let ends_at = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
         Self { request_id: context.request_id.clone(), answer_by: answer_by(clock::now(), ends_at) }
     }
 
     /// Who writes for a request: unique, so that a condition which fails on our own write is known for a success.
-    pub(crate) fn writer(&self) -> &str {
+    pub fn writer(&self) -> &str {
         &self.request_id
     }
 
     /// Who writes for a message of a batch.
-    pub(crate) fn writer_for(&self, message_id: &str) -> String {
+    pub fn writer_for(&self, message_id: &str) -> String {
         format!("{}/{message_id}", self.request_id)
     }
 
     /// How long until the answer has to go out.
-    pub(crate) fn until_answer(&self) -> Duration {
+    pub fn until_answer(&self) -> Duration {
         clock::now().until(self.answer_by)
     }
 }

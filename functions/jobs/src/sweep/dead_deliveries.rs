@@ -107,17 +107,17 @@ async fn take_one(app: &App, letter: &Incoming, writer: &str) -> Option<Done> {
 async fn deal(app: &App, message: &DeliveryMessage, writer: &str) -> Result<Done, LetterError> {
     let mut record = match message.record {
         Some(_) => None,
-        None => app.protocol.deliveries.get(&message.delivery).await?,
+        None => app.clients.protocol.deliveries.get(&message.delivery).await?,
     };
     for _ in 0..MOST_CONFLICTS {
         let failed = match remedy(message, record.as_ref(), writer, clock::now()) {
             Remedy::Settle(outcome) => {
-                app.protocol.settle(&message.delivery, None, &outcome).await?;
+                app.clients.protocol.settle(&message.delivery, None, &outcome).await?;
                 return Ok(Done::Recorded);
             }
             Remedy::Ensure => {
                 if let Some(record) = &record {
-                    app.protocol.ensure_next(record).await?;
+                    app.clients.protocol.ensure_next(record).await?;
                 }
                 return Ok(Done::Ensured);
             }
@@ -126,7 +126,7 @@ async fn deal(app: &App, message: &DeliveryMessage, writer: &str) -> Result<Done
             Remedy::Fail(failed) => *failed,
         };
         let seen = record.as_ref().map(|record| record.rev);
-        match app.protocol.put_failed(seen, failed, writer).await? {
+        match app.clients.protocol.put_failed(seen, failed, writer).await? {
             Put::Stored(_) => return Ok(Done::Failed),
             Put::Conflict(standing) => record = standing.map(|record| *record),
         }

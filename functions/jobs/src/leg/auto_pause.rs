@@ -49,21 +49,21 @@ pub(super) async fn pause(
         Err(error) => {
             // A route does not grow by this, so the record was too large before.
             tracing::error!(endpoint = %endpoint.id, %error, "The endpoint cannot be paused.");
-            return Ok(Page::Nothing { look_again_in: app.rules.probe_every });
+            return Ok(Page::Nothing { look_again_in: app.clients.rules.probe_every });
         }
     };
     let what = Happening::Paused { reason, failing_since: health.failing_since };
-    let event = app.protocol.operations.prepare(&paused, &what, now).await?;
-    let also = event.iter().map(|event| app.protocol.operations.write(event)).collect::<Result<_, _>>()?;
+    let event = app.clients.protocol.operations.prepare(&paused, &what, now).await?;
+    let also = event.iter().map(|event| app.clients.protocol.operations.write(event)).collect::<Result<_, _>>()?;
     let change = Change { endpoint: &paused, seen: Some(endpoint.version), routing: &routing, jobs: &[], also };
     let token = clock::random::<16>().map_or_else(|_| writer.chars().take(36).collect(), |random| base32(&random));
-    match app.endpoints.change(&app.routing, None, &change, &token).await? {
+    match app.clients.endpoints.change(&app.routing, None, &change, &token).await? {
         Changed::Conflict => Ok(again),
         Changed::Stored => {
             tracing::warn!(endpoint = %endpoint.id, tenant = %endpoint.tenant, ?reason, "The endpoint is paused.");
-            app.protocol.metrics.count(Metric::EndpointsPaused, 1);
+            app.clients.protocol.metrics.count(Metric::EndpointsPaused, 1);
             if let Some(event) = &event {
-                app.protocol.operations.announce(event).await;
+                app.clients.protocol.operations.announce(event).await;
             }
             Ok(Page::Stop(StopReason::EndpointPaused))
         }
@@ -73,8 +73,8 @@ pub(super) async fn pause(
 async fn has_succeeded_since(app: &App, endpoint: &Endpoint, since: Timestamp) -> Result<bool, AwsError> {
     let list = List::OfEndpoint(endpoint.id.clone());
     let window = Window { since: None, until: None, after: None, limit: LOOKED_THROUGH, oldest_first: false };
-    let newest = app.protocol.deliveries.list(&list, &window).await?;
-    let records = app.protocol.deliveries.get_many(&newest).await?;
+    let newest = app.clients.protocol.deliveries.list(&list, &window).await?;
+    let records = app.clients.protocol.deliveries.get_many(&newest).await?;
     Ok(records.values().any(|record| succeeded_since(record, since)))
 }
 

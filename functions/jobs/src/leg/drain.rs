@@ -16,10 +16,10 @@ use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, LARGEST_PAGE, StopReason};
 use pombo_domain::time::Timestamp;
+use pombo_jobs::Known;
 
 use super::held::{Look, look};
 use super::page::Page;
-use super::rows::Known;
 use super::{auto_pause, probe};
 use crate::settings::App;
 
@@ -40,7 +40,7 @@ pub(super) async fn next_page(
     began: Timestamp,
     writer: &str,
 ) -> Result<Page, AwsError> {
-    let known = app.endpoints.get_with_health(endpoint_id).await?;
+    let known = app.clients.endpoints.get_with_health(endpoint_id).await?;
     let Some((endpoint, health)) = known.filter(|(endpoint, _)| endpoint.status != EndpointStatus::Deleted) else {
         return release(app, endpoint_id, SHORTEST_SPACING, job.created_at, began).await;
     };
@@ -50,7 +50,7 @@ pub(super) async fn next_page(
     match &health.open {
         // The circuit opened again, with a drain of its own: that one releases what this one has left.
         Some(open) if open.drain != job.key().to_string() => Ok(Page::End),
-        Some(open) => match health.pause_reason(&app.rules) {
+        Some(open) => match health.pause_reason(&app.clients.rules) {
             Some(reason) => auto_pause::pause(app, &endpoint, &health, reason, writer).await,
             None => probe::probe(app, job, &endpoint, &health, open, began, writer).await,
         },
@@ -81,7 +81,7 @@ async fn release(
     Ok(match look(app, endpoint_id, most).await? {
         Look::Held(rows, records) => Page::Rows { rows, known: Known { records, ..Known::default() }, spacing },
         Look::Stale => Page::Nothing { look_again_in: Duration::from_secs(1) },
-        Look::Nothing => after_empty_look(opened_at, began, app.settle),
+        Look::Nothing => after_empty_look(opened_at, began, app.clients.settle),
     })
 }
 

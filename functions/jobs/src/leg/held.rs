@@ -5,8 +5,8 @@ use pombo_aws::deliveries::{List, Window};
 use pombo_domain::delivery::{Listing, Status};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::Row;
+use pombo_jobs::Records;
 
-use super::rows::Records;
 use crate::settings::App;
 
 /// How many windows of an index in which nothing is held any more are read in one look.
@@ -31,11 +31,11 @@ pub(super) async fn look(app: &App, endpoint_id: &EndpointId, most: usize) -> Re
     for _ in 0..MOST_STALE_WINDOWS {
         let first = after.is_none();
         let window = Window { since: None, until: None, after, limit: most, oldest_first: true };
-        let candidates = app.protocol.deliveries.list(&list, &window).await?;
+        let candidates = app.clients.protocol.deliveries.list(&list, &window).await?;
         if candidates.is_empty() {
             return Ok(if first { Look::Nothing } else { Look::Stale });
         }
-        let mut records = app.protocol.deliveries.get_many(&candidates).await?;
+        let mut records = app.clients.protocol.deliveries.get_many(&candidates).await?;
         records.retain(|_, record| record.status == Status::Held);
         let held = candidates.iter().filter_map(|key| records.get(key));
         let rows: Vec<_> =
