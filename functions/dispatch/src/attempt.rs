@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pombo_aws::clock;
-use pombo_domain::delivery::{DeliveryKey, Record};
+use pombo_domain::delivery::{Record, Step};
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::hops::{HOPS_HEADER, Hops};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
@@ -78,14 +78,18 @@ pub async fn attempt(
     let decision = decide(&endpoint.retry_policy, message.step, &attempt.outcome, ended_at, retry_after, jitter);
     let decision = if message.probe.is_some() { decision.of_probe(&attempt.outcome) } else { decision };
     let decision = if is_test { decision.of_test() } else { decision };
-    log_attempt(&message.delivery, &attempt, redelivered);
+    log_attempt(&attempt, redelivered);
     QueuedOutcome { holder: holder.to_owned(), attempt, decision }
 }
 
 /// Writes the one line of the log for an attempt. The line holds nothing that a receiver said: see [`Detail`](pombo_domain::outcome::Detail).
-pub fn log_attempt(delivery: &DeliveryKey, attempt: &Attempt, redelivered: bool) {
-    tracing::info!(
-        %delivery, endpoint = %delivery.endpoint_id, event = %delivery.event_id, step = %attempt.step,
-        outcome = ?attempt.outcome, duration_ms = attempt.duration_ms, redelivered, "Attempt made."
-    );
+///
+/// A delivery that succeeds at once is no news. One that succeeds later is: its failures were logged.
+pub fn log_attempt(attempt: &Attempt, redelivered: bool) {
+    let (outcome, status_code, duration_ms) = (&attempt.outcome, attempt.outcome.status_code(), attempt.duration_ms);
+    if outcome.is_success() && attempt.step == Step::FIRST && !redelivered {
+        tracing::debug!(?outcome, status_code, duration_ms, redelivered, "Attempt made.");
+    } else {
+        tracing::info!(?outcome, status_code, duration_ms, redelivered, "Attempt made.");
+    }
 }

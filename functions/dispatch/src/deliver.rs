@@ -5,6 +5,7 @@ use std::time::Duration;
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
+use pombo_aws::logs::spans;
 use pombo_aws::metrics::Metric;
 use pombo_aws::protocol::SettleError;
 use pombo_aws::queue::Outgoing;
@@ -56,6 +57,7 @@ pub async fn deliver(app: &App, invocation: &Invocation, holder: &str, body: &st
             return Ok(app.dead_letters.send(letter).await?);
         }
     };
+    spans::note_delivery(&message.delivery, message.step);
     if let Some(time) = message.not_before.filter(|time| *time > clock::now()) {
         return Ok(app.protocol.wait(message, time).await?);
     }
@@ -75,7 +77,7 @@ async fn attempt_delivery(
     let receiver = app.endpoints.receiver(&message.delivery.endpoint_id, version).await?;
     if message.probe.is_some() && !matches!(receiver, Receiver::Open(_)) {
         // Whatever became of the circuit, the drain moves what is held.
-        tracing::info!(delivery = %message.delivery, "The circuit is no longer open; the probe is dropped.");
+        tracing::info!("The circuit is no longer open; the probe is dropped.");
         return Ok(());
     }
     let timeout = match &receiver {
@@ -125,12 +127,12 @@ async fn claim(
         match verdict(seen.as_ref(), head, clock::now()) {
             Verdict::Claim => {}
             Verdict::Wait { until } => {
-                tracing::info!(delivery = %message.delivery, step = %message.step, "Another claim is live; the message waits.");
+                tracing::info!("Another claim is live; the message waits.");
                 app.protocol.wait(message.clone(), until.plus(Duration::from_secs(1))).await?;
                 return Ok(None);
             }
             Verdict::Early { due } => {
-                tracing::info!(delivery = %message.delivery, step = %message.step, %due, "The attempt is not due yet; the message waits.");
+                tracing::info!(%due, "The attempt is not due yet; the message waits.");
                 app.protocol.wait(message.clone(), due).await?;
                 return Ok(None);
             }
@@ -141,7 +143,7 @@ async fn claim(
                 return Ok(None);
             }
             Verdict::Drop(reason) => {
-                log_drop(message, reason);
+                log_drop(reason);
                 return Ok(None);
             }
         }
@@ -168,7 +170,7 @@ async fn claim(
             Put::Conflict(record) => seen = record.map(|record| *record),
             Put::Stored(record) => {
                 if !may_go {
-                    tracing::info!(delivery = %message.delivery, status = record.status.as_str(), "The endpoint takes nothing.");
+                    tracing::info!(status = record.status.as_str(), "The endpoint takes nothing.");
                     return Ok(None);
                 }
                 return Ok(Some(Claimed { record: *record, redelivered }));
@@ -223,7 +225,7 @@ async fn settle(
     match app.protocol.settle(&message.delivery, seen, &outcome).await {
         Ok(_) => Ok(()),
         Err(SettleError::Record(error)) => {
-            tracing::error!(delivery = %message.delivery, %error, "The outcome could not be recorded; it is queued.");
+            tracing::error!(%error, "The outcome could not be recorded; it is queued.");
             app.protocol.metrics.count(Metric::OutcomesQueued, 1);
             let mut again = DeliveryMessage::outcome(message.delivery.clone(), outcome);
             again.hops = message.hops.saturating_add(1);
@@ -233,12 +235,12 @@ async fn settle(
     }
 }
 
-fn log_drop(message: &DeliveryMessage, reason: DropReason) {
+fn log_drop(reason: DropReason) {
     let reason = match reason {
         DropReason::Settled => "settled",
         DropReason::Passed => "passed",
         DropReason::Ahead => "ahead of its record",
         DropReason::Gone => "gone",
     };
-    tracing::info!(delivery = %message.delivery, step = %message.step, reason, "A message was dropped.");
+    tracing::info!(reason, "A message was dropped.");
 }

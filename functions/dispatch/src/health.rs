@@ -35,8 +35,7 @@ pub async fn note(app: &App, message: &DeliveryMessage, attempt: &Attempt, write
         return;
     }
     if let Err(error) = try_note(app, message, attempt, writer).await {
-        let endpoint = &message.delivery.endpoint_id;
-        tracing::warn!(%endpoint, %error, "The endpoint's health could not be noted; the next attempt will tell.");
+        tracing::warn!(%error, "The endpoint's health could not be noted; the next attempt will tell.");
     }
 }
 
@@ -106,7 +105,7 @@ async fn decide(
             Some(Change::Mark(next)) => Some(Write::of(next)),
             Some(Change::Close(next)) => {
                 let open_since = health.open.as_ref().map_or(at, |open| open.since);
-                tracing::info!(endpoint = %endpoint.id, %open_since, "The endpoint is back; its circuit closes.");
+                tracing::info!(%open_since, "The endpoint is back; its circuit closes.");
                 let what = Happening::CircuitClosed { open_since, proven: true };
                 let mut write = told(app, endpoint, next, None, &what).await?;
                 write.follows.wakes = health.open.as_ref().map(|open| open.drain.clone());
@@ -126,7 +125,8 @@ async fn decide(
         Some(Change::Open(next)) => {
             let (failing_since, failures) = (next.failing_since.unwrap_or(at), next.failures);
             tracing::warn!(
-                endpoint = %endpoint.id, %failing_since, failures,
+                %failing_since,
+                failures,
                 "The endpoint keeps failing; its circuit opens, and its deliveries are held."
             );
             let kind = JobKind::Drain { endpoint_id: endpoint.id.clone() };

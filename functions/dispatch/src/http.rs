@@ -23,7 +23,7 @@ mod head;
 mod resolve;
 mod send;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,11 +1,18 @@
 //! The dispatch Lambda.
 
+use std::process::ExitCode;
+
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use pombo_aws::logs;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    pombo_aws::logs::init();
+async fn main() -> ExitCode {
+    logs::init();
+    logs::ended(run().await)
+}
+
+async fn run() -> Result<(), Error> {
     let app = &dispatch::App::from_environment().await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| dispatch::handle(app, event))).await
 }

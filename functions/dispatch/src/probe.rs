@@ -39,7 +39,7 @@ pub async fn begins(
                     ProbeRefused::UnderWay => "another probe is under way",
                     ProbeRefused::Passed => "it was made, or a later one has begun",
                 };
-                tracing::info!(%delivery, endpoint = %id, why, "A probe is dropped: {why}.");
+                tracing::info!(why, "A probe is dropped: {why}.");
                 return Ok(false);
             }
         };
@@ -51,6 +51,6 @@ pub async fn begins(
             PutHealth::Conflict => app.endpoints.forget(id),
         }
     }
-    tracing::info!(%delivery, endpoint = %id, "A probe is dropped: the endpoint's health changes all the time.");
+    tracing::info!("A probe is dropped: the endpoint's health changes all the time.");
     Ok(false)
 }

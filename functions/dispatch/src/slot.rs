@@ -57,7 +57,7 @@ pub async fn is_up(
                 return Ok(false);
             }
             Err(error) => {
-                tracing::warn!(delivery = %message.delivery, %error, "No slot could be reserved; the message waits.");
+                tracing::warn!(%error, "No slot could be reserved; the message waits.");
                 app.protocol.wait(message.clone(), clock::now().plus(again())).await?;
                 return Ok(false);
             }
@@ -84,7 +84,7 @@ pub async fn is_up(
             let until = match record(app, holder, &message, &reserved, seen).await {
                 Ok(()) => until,
                 Err(error) => {
-                    tracing::warn!(delivery = %message.delivery, %error, "A wait could not be recorded; the message tries again.");
+                    tracing::warn!(%error, "A wait could not be recorded; the message tries again.");
                     until.min(clock::now().plus(again()))
                 }
             };

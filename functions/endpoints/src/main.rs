@@ -1,12 +1,19 @@
 //! The endpoints Lambda.
 
+use std::process::ExitCode;
+
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use pombo_aws::logs;
 use pombo_web::Payload;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    pombo_aws::logs::init();
+async fn main() -> ExitCode {
+    logs::init();
+    logs::ended(run().await)
+}
+
+async fn run() -> Result<(), Error> {
     let app = &endpoints::App::from_environment().await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Payload<Box<RawValue>>>| endpoints::handle(app, event)))
         .await

@@ -66,15 +66,14 @@ pub const ROUTES: [Route<Open, Call>; 15] = [
     Route::key(Get, "/v1/tenants", &[Ops], Call::ListTenants),
 ];
 
-/// Authenticates and serves a request, or serves what is for anybody; `key` tells the log who called.
-pub async fn route(app: &App, request: &Request, key: &mut Option<String>) -> Result<Response, Problem> {
+/// Authenticates and serves a request, or serves what is for anybody.
+pub async fn route(app: &App, request: &Request) -> Result<Response, Problem> {
     let (scopes, call, id) = match route::find(&ROUTES, request) {
         Some((Access::Open(Open::PublicKeys), id)) => return public_keys::show(app, id, request).await,
         Some((Access::Key(scopes, call), id)) => (scopes, call, id),
         None => return Err(not_served(Url::Endpoints, request)),
     };
     let caller = &app.authenticator.authenticate(request, scopes).await?;
-    *key = Some(caller.name.clone());
     if !matches!(call, Call::ListEndpoints | Call::ListKeys | Call::RevokeKey | Call::ListTenants) {
         request.only_query(&[])?;
     }

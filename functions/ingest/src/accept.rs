@@ -14,6 +14,8 @@ use pombo_domain::time::Timestamp;
 use pombo_requests::{NewEvent, too_large};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::Serialize;
+use tracing::Span;
+use tracing::field::display;
 
 use crate::Invocation;
 use crate::settings::App;
@@ -47,6 +49,7 @@ pub async fn accept(
     let fan_out = routing.matching(&new.event_type).map(|route| route.endpoint_id.clone()).collect();
     let posted_by = caller.key_id.as_ref().map_or_else(|| PostedBy::arn(&caller.name), PostedBy::key);
     let event = event(app, &new, tenant, FanOut::new(fan_out), posted_by)?;
+    note(&event);
     let (event, duplicate) = match app.events.put_new(&event, &invocation.request_id, clock::now()).await? {
         PutEvent::Stored => (event, false),
         PutEvent::Exists(existing) if existing.fingerprint == event.fingerprint => (*existing, true),
@@ -57,11 +60,11 @@ pub async fn accept(
     let version_of = |endpoint: &EndpointId| versions.get(endpoint).copied();
     let unsent = fan_out::send(&app.queue, &event, version_of, Some(invocation.last_call_at)).await;
     if unsent > 0 {
-        tracing::error!(event = %event.id, tenant = %event.tenant, unsent, "Deliveries of the event could not be queued.");
+        tracing::error!(unsent, "Deliveries of the event could not be queued.");
         return Err(not_queued(&event, unsent));
     }
     let deliveries = event.fan_out.endpoints().len();
-    tracing::info!(event = %event.id, tenant = %event.tenant, "type" = %event.event_type, deliveries, duplicate, "Event accepted.");
+    Span::current().record("deliveries", deliveries).record("duplicate", duplicate);
     let accepted = Accepted {
         id: &event.id,
         tenant: &event.tenant,
@@ -72,6 +75,13 @@ pub async fn accept(
         hint: (deliveries == 0).then(|| hint(&routing, &event.event_type, duplicate)),
     };
     Ok(Response::json(202, &accepted))
+}
+
+/// Adds to the request's lines in the log which event they are about.
+fn note(event: &Event) {
+    let span = Span::current();
+    span.record("tenant", display(&event.tenant)).record("event", display(&event.id));
+    span.record("type", display(&event.event_type));
 }
 
 /// Why nobody gets an event of this type, by the routing record that decided it.

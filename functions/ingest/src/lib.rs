@@ -9,14 +9,15 @@ mod limit;
 mod settings;
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lambda_runtime::{Context, LambdaEvent};
 use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_domain::api_key::Scope;
 use pombo_domain::time::Timestamp;
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Caller, Method, Payload, Problem, Request, Response, Url, UrlEvent, not_served};
+use pombo_web::{Caller, Method, Payload, Problem, Request, Response, Url, UrlEvent, logged, not_served};
+use tracing::Level;
 
 pub use self::settings::{App, IngestAuth};
 
@@ -55,15 +56,11 @@ impl Invocation {
 
 /// Answers one request. No payload fails the invocation.
 pub async fn handle(app: &App, event: LambdaEvent<Payload<UrlEvent>>) -> Result<serde_json::Value, Infallible> {
-    let started = Instant::now();
     let invocation = Invocation::new(event.context);
-    let response = match event.payload.into_request() {
-        Ok(request) => route(app, &request, &invocation).await.unwrap_or_else(Response::from),
-        Err(problem) => problem.into(),
-    };
-    let duration_ms = started.elapsed().as_millis() as u64;
-    tracing::info!(status = response.status, duration_ms, "Request answered.");
-    Ok(response.into())
+    let request = event.payload.into_request().map(Box::new);
+    // An event that is accepted is no news: it writes no line at the default level.
+    let respond = async |request: &Request| route(app, request, &invocation).await;
+    Ok(logged::answer(&ROUTES, request, Level::DEBUG, respond).await.into())
 }
 
 async fn route(app: &App, request: &Request, invocation: &Invocation) -> Result<Response, Problem> {
@@ -84,7 +81,9 @@ async fn caller(app: &App, request: &Request, scopes: &[Scope]) -> Result<Caller
     match (app.auth, &request.identity) {
         (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, scopes).await,
         (IngestAuth::Iam, Some(identity)) if !identity.arn.is_empty() => {
-            Ok(Caller::without_key(identity.arn.clone(), None, Scope::Ingest))
+            let caller = Caller::without_key(identity.arn.clone(), None, Scope::Ingest);
+            logged::note_caller(&caller);
+            Ok(caller)
         }
         (IngestAuth::Iam, _) => Err(Problem::new(403, "Sign the request with AWS Signature Version 4.")),
     }

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use pombo_aws::logs::spans;
 use pombo_aws::metrics::Metric;
 use pombo_domain::event::Event;
 use pombo_domain::job::{Ask, Asked, JobKey};
 use pombo_domain::message::{JobMessage, JobWork};
 use pombo_jobs::Invocation;
 use pombo_jobs::leg::LegError;
+use tracing::Instrument as _;
 
 use crate::leg;
 use crate::publish;
@@ -21,28 +23,33 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
     for message in event.records {
         let id = message.message_id.unwrap_or_default();
         let body = message.body.unwrap_or_default();
-        let done = match JobMessage::parse(&body) {
-            Ok(JobMessage { work: JobWork::Leg { job, leg, wake }, .. }) => {
-                let what = if wake { Asked::Wake } else { Asked::Leg(leg) };
-                run_leg(app, &job, Ask { what, message: &id }, invocation).await
-            }
-            Ok(JobMessage { work: JobWork::Publish { publish }, .. }) => publish_one(app, &publish, invocation).await,
-            Ok(JobMessage { work: JobWork::Sweep { .. }, .. }) => {
-                sweep::sweep(app, invocation, &invocation.writer_for(&id)).await;
-                // What a sweep leaves is what the next one finds: there is no need to repeat this one.
-                true
-            }
-            Err(error) => {
-                tracing::error!(message = id, %error, "Message {id} of the Jobs queue cannot be read.");
-                false
-            }
-        };
+        let done = handle(app, &id, &body, invocation).instrument(spans::message(&id)).await;
         if !done {
             response.add_failure(id);
         }
     }
     app.clients.protocol.metrics.count(Metric::MessagesFailed, response.batch_item_failures.len());
     response
+}
+
+/// Does what a message asks for; whether that is done.
+async fn handle(app: &App, id: &str, body: &str, invocation: &Invocation) -> bool {
+    match JobMessage::parse(body) {
+        Ok(JobMessage { work: JobWork::Leg { job, leg, wake }, .. }) => {
+            let what = if wake { Asked::Wake } else { Asked::Leg(leg) };
+            run_leg(app, &job, Ask { what, message: id }, invocation).await
+        }
+        Ok(JobMessage { work: JobWork::Publish { publish }, .. }) => publish_one(app, &publish, invocation).await,
+        Ok(JobMessage { work: JobWork::Sweep { .. }, .. }) => {
+            sweep::sweep(app, invocation, &invocation.writer_for(id)).await;
+            // What a sweep leaves is what the next one finds: there is no need to repeat this one.
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "Message {id} of the Jobs queue cannot be read.");
+            false
+        }
+    }
 }
 
 /// Runs a leg and logs its end; whether its message has done its work.
@@ -55,6 +62,7 @@ async fn run_leg(app: &App, job: &str, ask: Ask<'_>, invocation: &Invocation) ->
         tracing::error!(job, leg, "A message asks for a leg of {job:?}, which is no job's id.");
         return false;
     };
+    spans::note_leg(job, &leg);
     let started = Instant::now();
     let writer = invocation.writer_for(ask.message);
     let run = tokio::time::timeout(invocation.until_answer(), leg::run(app, &key, ask, &writer)).await;
@@ -77,6 +85,7 @@ async fn publish_one(app: &App, key: &str, invocation: &Invocation) -> bool {
         tracing::error!(key, "A message asks for the event {key:?}, which is no event's key.");
         return false;
     };
+    spans::note_event(&tenant, &id);
     match tokio::time::timeout(invocation.until_answer(), publish::publish(app, &tenant, &id)).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => {

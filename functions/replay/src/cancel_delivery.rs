@@ -6,6 +6,7 @@
 
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
+use pombo_aws::logs::spans;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::time::Timestamp;
 use pombo_jobs::Invocation;
@@ -47,7 +48,8 @@ pub(crate) async fn answer(
         let rev = seen.as_ref().map(|record| record.rev);
         match app.clients.protocol.deliveries.put(rev, cancelled, invocation.writer()).await? {
             Put::Stored(record) => {
-                tracing::info!(delivery = id, caller = caller.name, "Delivery {id} cancelled.");
+                let span = spans::delivery(&key, Some(record.step));
+                span.in_scope(|| tracing::info!("Delivery {id} cancelled."));
                 return Ok(Response::json(200, &DeliveryView::of(*record, caller)));
             }
             Put::Conflict(standing) => seen = standing.map(|record| *record),

@@ -45,5 +45,6 @@ pub use self::url::{Call, Open, ROUTES};
 /// Answers one request. No payload fails the invocation.
 pub async fn handle(app: &App, event: LambdaEvent<Payload<UrlEvent>>) -> Result<Value, Infallible> {
     let invocation = Invocation::new(&event.context);
-    Ok(url::answer(app, event.payload.into_request(), &invocation).await.into())
+    let request = event.payload.into_request().map(Box::new);
+    Ok(url::answer(app, request, &invocation).await.into())
 }

@@ -24,6 +24,7 @@ use pombo_jobs::merge::Candidates;
 use pombo_requests::{MissedRequest, proved, signed};
 use pombo_web::{Caller, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
+use tracing::Span;
 
 use crate::create_replay;
 use crate::list::Page;
@@ -66,24 +67,19 @@ struct Failed {
     failed_at: Option<Timestamp>,
 }
 
-/// Answers a receiver. `name` becomes the endpoint, once it has proved itself.
-pub(crate) async fn answer(
-    app: &App,
-    request: &Request,
-    invocation: &Invocation,
-    name: &mut String,
-) -> Result<Response, Problem> {
+/// Answers a receiver.
+pub(crate) async fn answer(app: &App, request: &Request, invocation: &Invocation) -> Result<Response, Problem> {
     request.only_query(&[])?;
     let now = clock::now();
     let signed = signed(request, now)?;
     let body = MissedRequest::read(request)?;
     let endpoint = app.clients.endpoints.get(&body.endpoint).await?;
     let endpoint = proved(endpoint, &signed, &request.body, now)?;
-    name.push_str(endpoint.id.as_str());
+    Span::current().record("endpoint", endpoint.id.as_str());
     let admitted = app.missed.admit(&endpoint.id, &signed.id, invocation.writer(), now).await?;
     admitted.map_err(|refusal| not_admitted(refusal, now))?;
     if body.replay {
-        let caller = Caller::without_key(name.clone(), Some(endpoint.tenant), Scope::Ops);
+        let caller = Caller::without_key(endpoint.id.to_string(), Some(endpoint.tenant), Scope::Ops);
         let ordered = create_replay::of_failed(app, &caller, endpoint.id, body.since, invocation).await;
         return ordered.map_err(in_own_fields);
     }

@@ -1,12 +1,11 @@
 //! The Function URL: which call answers which path.
 
-use std::time::Instant;
-
 use pombo_domain::api_key::Scope::Ops;
 use pombo_jobs::Invocation;
 use pombo_web::Method::{Get, Post};
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Problem, Request, Response, Url, not_served};
+use pombo_web::{Problem, Request, Response, Url, logged, not_served};
+use tracing::Level;
 
 use crate::settings::App;
 use crate::{
@@ -68,40 +67,19 @@ pub const ROUTES: [Route<Open, Call>; 13] = [
 ];
 
 /// Answers one request and logs it.
-pub(crate) async fn answer(app: &App, request: Result<Request, Problem>, invocation: &Invocation) -> Response {
-    let started = Instant::now();
-    let request = match request {
-        Ok(request) => request,
-        Err(problem) => {
-            tracing::info!(status = problem.status, "A request that cannot be read was refused.");
-            return problem.into();
-        }
-    };
-    let mut caller = String::new();
-    let response = match respond(app, &request, invocation, &mut caller).await {
-        Ok(response) => response,
-        Err(problem) => problem.into(),
-    };
-    let (method, path) = (request.method.as_str(), request.logged_path());
-    let duration_ms = started.elapsed().as_millis() as u64;
-    tracing::info!(method, path, status = response.status, caller, duration_ms, "Request answered.");
-    response
+pub(crate) async fn answer(app: &App, request: Result<Box<Request>, Problem>, invocation: &Invocation) -> Response {
+    let respond = async |request: &Request| respond(app, request, invocation).await;
+    logged::answer(&ROUTES, request, Level::INFO, respond).await
 }
 
-async fn respond(
-    app: &App,
-    request: &Request,
-    invocation: &Invocation,
-    name: &mut String,
-) -> Result<Response, Problem> {
+async fn respond(app: &App, request: &Request, invocation: &Invocation) -> Result<Response, Problem> {
     let (scope, call, id) = match route::find(&ROUTES, request) {
         Some((Access::Open(Open::Console), _)) => return Ok(app.console.answer(request)),
-        Some((Access::Open(Open::Missed), _)) => return missed::answer(app, request, invocation, name).await,
+        Some((Access::Open(Open::Missed), _)) => return missed::answer(app, request, invocation).await,
         Some((Access::Key(scope, call), id)) => (scope, call, id),
         None => return Err(not_served(Url::Replay, request)),
     };
     let caller = app.authenticator.authenticate(request, scope).await?;
-    name.clone_from(&caller.name);
     match call {
         Call::ListEvents => list_events::answer(app, &caller, request).await,
         Call::GetEvent => get_event::answer(app, &caller, request, id).await,

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{
 };
 use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::time::Timestamp;
+use tracing::Span;
 
 use self::item::{from_item, key_of, table_key, to_item};
 pub use self::lists::{List, Window};
@@ -22,6 +23,15 @@ use crate::batch;
 use crate::effect::effect;
 use crate::error::AwsError;
 use crate::item::{Item, Reader, number, text};
+use crate::logs::spans;
+
+/// The call that reads many records.
+const BATCH_GET: &str = "dynamodb:BatchGetItem Deliveries";
+
+/// Reads a record that came with many.
+fn read(item: Item) -> Result<Record, AwsError> {
+    from_item(item).map_err(|error| AwsError::unreadable(BATCH_GET, error))
+}
 
 /// The table of deliveries.
 #[derive(Debug, Clone)]
@@ -57,7 +67,7 @@ impl DeliveriesTable {
 
     /// The records of these keys as they are now, in no order; keys without a record are left out.
     pub async fn get_many(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Record>, AwsError> {
-        let records = self.read_many(keys).await?.into_iter();
+        let records = self.read_many(keys).await?.into_iter().map(read);
         records.map(|record| record.map(|record| (record.key.clone(), record))).collect()
     }
 
@@ -65,21 +75,22 @@ impl DeliveriesTable {
     /// wrote must not stand in the way of all the others.
     pub async fn get_readable(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Record>, AwsError> {
         let mut records = HashMap::with_capacity(keys.len());
-        for record in self.read_many(keys).await? {
-            match record {
+        for item in self.read_many(keys).await? {
+            let key = item::key_in(&item);
+            match read(item) {
                 Ok(record) => _ = records.insert(record.key.clone(), record),
-                Err(error) => tracing::error!(%error, "A delivery cannot be read; it is left as it is."),
+                Err(error) => {
+                    let span = key.map_or_else(Span::none, |key| spans::delivery(&key, None));
+                    span.in_scope(|| tracing::error!(%error, "A delivery cannot be read; it is left as it is."));
+                }
             }
         }
         Ok(records)
     }
 
-    async fn read_many(&self, keys: &[DeliveryKey]) -> Result<Vec<Result<Record, AwsError>>, AwsError> {
-        const CALL: &str = "dynamodb:BatchGetItem Deliveries";
+    async fn read_many(&self, keys: &[DeliveryKey]) -> Result<Vec<Item>, AwsError> {
         let keys: Vec<_> = keys.iter().map(table_key).collect();
-        let items = batch::get(&self.client, CALL, &self.table, &keys, KeysAndAttributes::builder()).await?;
-        let read = |item| from_item(item).map_err(|error| AwsError::unreadable(CALL, error));
-        Ok(items.into_iter().map(read).collect())
+        batch::get(&self.client, BATCH_GET, &self.table, &keys, KeysAndAttributes::builder()).await
     }
 
     /// Writes `record` in the place of the revision `seen`; with `None`, where there is no record yet.

@@ -8,8 +8,10 @@ use pombo_domain::event::Event;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
+use tracing::Span;
 
 use crate::clock;
+use crate::logs::spans;
 use crate::protocol::outgoing;
 use crate::queue::{LARGEST_BATCH, Outgoing, Queue};
 
@@ -72,12 +74,17 @@ async fn send_batch(queue: &Queue, messages: Vec<DeliveryMessage>, until: Option
             .into_iter()
             .filter_map(|refused| {
                 let (position, entry) = left.get(refused.index)?;
+                let message = messages.get(*position);
                 // What SQS refuses for its content it may take without the body.
-                let entry = match messages.get(*position) {
+                let entry = match message {
                     Some(message) if refused.senders_fault => outgoing(&message.clone().without_body(), 0),
                     _ => entry.clone(),
                 };
-                tracing::warn!(code = refused.code, senders_fault = refused.senders_fault, "SQS refused an entry.");
+                let span =
+                    message.map_or_else(Span::none, |message| spans::delivery(&message.delivery, Some(message.step)));
+                span.in_scope(|| {
+                    tracing::warn!(code = refused.code, senders_fault = refused.senders_fault, "SQS refused an entry.");
+                });
                 Some((*position, entry))
             })
             .collect();

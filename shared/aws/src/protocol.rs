@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::clock;
 use crate::deliveries::{DeliveriesTable, Put};
 use crate::error::AwsError;
+use crate::logs::spans;
 use crate::metrics::{Metric, Metrics};
 use crate::operations::Operations;
 use crate::queue::{Outgoing, Queue};
@@ -162,7 +163,9 @@ impl Protocol {
         match self.scheduler.create(&name, at, &message.to_json()).await {
             Ok(()) => Ok(()),
             Err(error) => {
-                tracing::warn!(delivery = %message.delivery, %error, "Scheduler failed; the queue carries the message.");
+                spans::delivery(&message.delivery, Some(message.step)).in_scope(|| {
+                    tracing::warn!(%error, "Scheduler failed; the queue carries the message.");
+                });
                 self.metrics.count(Metric::SchedulesFailed, 1);
                 self.send(message, fallback_delay(due, now)).await
             }

@@ -10,6 +10,7 @@ use pombo_domain::api_key::{ApiKey, Scope, StoredKey};
 use pombo_domain::ids::KeyId;
 
 use crate::caller::Caller;
+use crate::logged::note_caller;
 use crate::problem::Problem;
 use crate::request::Request;
 
@@ -61,6 +62,7 @@ impl Authenticator {
         let stored = self.stored(&key).await?.filter(|stored| stored.accepts(&key, clock::now()));
         let stored = stored.ok_or_else(|| Problem::new(401, UNAUTHORIZED))?;
         let caller = Caller::with_key(stored);
+        note_caller(&caller);
         if needed.iter().any(|scope| caller.allows(*scope)) {
             return Ok(caller);
         }

@@ -3,6 +3,8 @@
 #[cfg(feature = "aws")]
 mod authenticator;
 mod caller;
+#[cfg(feature = "aws")]
+pub mod logged;
 mod logged_path;
 mod payload;
 mod problem;

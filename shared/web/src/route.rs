@@ -69,6 +69,14 @@ pub fn find<'a, O: Copy, K: Copy>(routes: &[Route<O, K>], request: &'a Request) 
     served.find_map(|route| Some((route.access, route.id(&request.path)?)))
 }
 
+/// The name of the call that a request is: its method and its path, with `{id}` for the segment that varies.
+#[must_use]
+pub fn name<O, K>(routes: &[Route<O, K>], request: &Request) -> Option<String> {
+    let mut served = routes.iter().filter(|route| route.method == request.method);
+    let route = served.find(|route| route.id(&request.path).is_some())?;
+    Some(format!("{} {}", route.method.as_str(), route.path))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -107,6 +115,7 @@ mod tests {
                 identity: None,
             };
             assert_eq!(find(&ROUTES, &request), expected, "{method:?} {path}");
+            assert_eq!(name(&ROUTES, &request).is_some(), expected.is_some(), "{method:?} {path}");
         }
     }
 }

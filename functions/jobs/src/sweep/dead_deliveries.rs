@@ -4,10 +4,12 @@ use futures::stream::{self, StreamExt as _};
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
+use pombo_aws::logs::spans;
 use pombo_aws::protocol::SettleError;
 use pombo_aws::queue::Incoming;
 use pombo_domain::message::DeliveryMessage;
 use thiserror::Error;
+use tracing::Instrument as _;
 
 use super::remedy::{Remedy, remedy};
 use super::{HIDDEN_SECONDS, MOST_RECEIVES};
@@ -88,20 +90,25 @@ pub(super) async fn take(app: &App, writer: &str) -> Result<DeadDeliveries, AwsE
 /// Deals with one letter and deletes it; `None` when it cannot be read.
 async fn take_one(app: &App, letter: &Incoming, writer: &str) -> Option<Done> {
     let message = DeliveryMessage::parse(&letter.body).ok()?;
-    let done = match deal(app, &message, writer).await {
-        Ok(Done::Left) => return Some(Done::Left),
+    let span = spans::delivery(&message.delivery, Some(message.step));
+    Some(take_readable(app, letter, &message, writer).instrument(span).await)
+}
+
+async fn take_readable(app: &App, letter: &Incoming, message: &DeliveryMessage, writer: &str) -> Done {
+    let done = match deal(app, message, writer).await {
+        Ok(Done::Left) => return Done::Left,
         Ok(done) => done,
         Err(error) => {
-            let delivery = message.delivery;
-            tracing::error!(%delivery, %error, "A dead letter of delivery {delivery} could not be dealt with and stays.");
-            return Some(Done::Left);
+            let delivery = &message.delivery;
+            tracing::error!(%error, "A dead letter of delivery {delivery} could not be dealt with and stays.");
+            return Done::Left;
         }
     };
     if let Err(error) = app.dead_deliveries.delete(letter).await {
         // The next sweep finds it dealt with.
-        tracing::warn!(delivery = %message.delivery, %error, "A dead letter could not be deleted.");
+        tracing::warn!(%error, "A dead letter could not be deleted.");
     }
-    Some(done)
+    done
 }
 
 async fn deal(app: &App, message: &DeliveryMessage, writer: &str) -> Result<Done, LetterError> {

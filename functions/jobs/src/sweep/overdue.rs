@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
+use pombo_aws::logs::spans;
 use pombo_aws::protocol::outgoing;
 use pombo_aws::queue::LARGEST_BATCH;
 use pombo_domain::delivery::{Record, SHARDS};
@@ -88,7 +89,9 @@ async fn postpone(app: &App, record: &Record, writer: &str) -> Result<Option<Rec
         // It has moved: it is stuck no longer.
         Ok(Put::Conflict(_)) => Ok(None),
         Err(error) => {
-            tracing::error!(delivery = %record.key, %error, "An overdue delivery could not be written; the next sweep sees it again.");
+            spans::delivery(&record.key, Some(record.step)).in_scope(|| {
+                tracing::error!(%error, "An overdue delivery could not be written; the next sweep sees it again.");
+            });
             Err(error)
         }
     }

@@ -4,7 +4,9 @@
 use futures::future::try_join_all;
 use pombo_aws::AwsError;
 use pombo_aws::clock;
+use pombo_aws::logs::spans;
 use pombo_domain::delivery::SHARDS;
+use tracing::Instrument as _;
 
 use crate::publish::publish;
 use crate::settings::App;
@@ -27,7 +29,7 @@ pub(super) async fn publish_overdue(app: &App) -> Result<Unqueued, AwsError> {
     let shards = try_join_all((0..SHARDS).map(|shard| app.clients.events.due(shard, now, MOST_OF_A_SHARD))).await?;
     let mut found = Unqueued::default();
     for (tenant, id) in shards.concat() {
-        match publish(app, &tenant, &id).await {
+        match publish(app, &tenant, &id).instrument(spans::event(&tenant, &id)).await {
             Ok(true) => found.published += 1,
             // The index was behind: somebody else has published it.
             Ok(false) => {}

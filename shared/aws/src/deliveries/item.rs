@@ -19,6 +19,12 @@ pub(super) fn key_of(item: &mut Reader) -> Result<DeliveryKey, Box<dyn std::erro
     Ok(DeliveryKey::from_parts(item.take("endpoint_id")?, &sort_key)?)
 }
 
+/// The table's key, if it can be read.
+pub(super) fn key_in(item: &Item) -> Option<DeliveryKey> {
+    let part = |name: &str| Some((name.to_owned(), item.get(name)?.clone()));
+    key_of(&mut Reader([part("endpoint_id")?, part("sort_key")?].into())).ok()
+}
+
 /// A record with its places in the indexes.
 pub(super) fn to_item(record: &Record) -> Result<Item, BadAttribute> {
     let mut item = table_key(&record.key);

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use pombo_aws::logs::{LogSettings, subscriber};
+use pombo_aws::logs::{LogSettings, spans, subscriber};
 use pombo_domain::delivery::{DeliveryKey, Step};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
@@ -47,13 +47,17 @@ impl io::Write for Log {
     }
 }
 
-/// Logs an attempt with this outcome. The ids are of the usual sizes.
+/// Logs a first attempt with this outcome. The ids are of the usual sizes.
 pub fn log(outcome: &Outcome) {
+    log_at(Step::FIRST, outcome);
+}
+
+fn log_at(step: Step, outcome: &Outcome) {
     let accepted_at = Timestamp::from_millis(1_764_288_000_000);
     let event_id = "evt_0123456789abcdefghijklmnop".parse().unwrap();
     let delivery = DeliveryKey { endpoint_id: EndpointId::generate([9; 10]), accepted_at, event_id };
     let attempt = Attempt {
-        step: Step::FIRST,
+        step,
         started_at: accepted_at,
         duration_ms: 1000,
         outcome: outcome.clone(),
@@ -62,7 +66,7 @@ pub fn log(outcome: &Outcome) {
         redelivered: false,
         trigger: Trigger::First,
     };
-    log_attempt(&delivery, &attempt, false);
+    spans::delivery(&delivery, Some(attempt.step)).in_scope(|| log_attempt(&attempt, false));
 }
 
 /// The line of an attempt with this outcome.
@@ -85,4 +89,17 @@ fn a_success_is_logged_in_one_line_with_its_ids() {
     }
     assert_eq!(line.matches('\n').count(), 1, "{line}");
     assert!(!line.contains("what the receiver said"), "{line}");
+}
+
+#[test]
+fn at_the_default_level_only_a_success_at_the_first_attempt_is_not_logged() {
+    let second = Step::FIRST.next();
+    let (succeeded, failed) = (Outcome::Succeeded { status_code: 204 }, Outcome::HttpStatus { status_code: 500 });
+    for (step, outcome, logged) in
+        [(Step::FIRST, &succeeded, 0), (Step::FIRST, &failed, 1), (second, &succeeded, 1), (second, &failed, 1)]
+    {
+        let (lines, subscriber) = Log::at("INFO");
+        tracing::subscriber::with_default(subscriber, || log_at(step, outcome));
+        assert_eq!(lines.take().lines().count(), logged, "{step} {outcome:?}");
+    }
 }
