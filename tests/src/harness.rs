@@ -24,7 +24,7 @@ use pombo_aws::clock;
 
 pub use inventory;
 
-use crate::stack;
+use crate::{logs, stack};
 
 /// Number of scenarios that run at a time, unless `--test-threads` says otherwise.
 const CONCURRENT_SCENARIOS: usize = 12;
@@ -37,6 +37,9 @@ const TIMES: &str = "POMBO_TIMES";
 
 /// Set where a skipped scenario is a failure, as in CI, which installs all that is needed.
 const NO_SKIPS: &str = "POMBO_NO_SKIPS";
+
+/// Maximum number of lines of the functions' logs that are shown when they break a rule.
+const MAX_LOG_LINES: usize = 20;
 
 /// An end-to-end test, as [`scenario`](crate::scenario) registers it.
 pub struct Scenario {
@@ -108,6 +111,7 @@ pub fn run(suite: &'static str) -> ExitCode {
         trial.with_ignored_flag(scenario.ignored.is_some())
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let log_is_in_order = report_logs();
 
     if std::env::var_os(TIMES).is_some() {
         report_times();
@@ -118,7 +122,7 @@ pub fn run(suite: &'static str) -> ExitCode {
     if forbidden {
         println!("{NO_SKIPS} is set, so this is a failure.");
     }
-    if forbidden { ExitCode::FAILURE } else { conclusion.exit_code() }
+    if forbidden || !log_is_in_order { ExitCode::FAILURE } else { conclusion.exit_code() }
 }
 
 impl Scenario {
@@ -186,6 +190,20 @@ fn report_times() {
     for (time, name) in took.iter().rev() {
         println!("{:7.1} s  {name}", time.as_secs_f32());
     }
+}
+
+/// Says which lines of the functions' logs break a rule; whether there are none.
+fn report_logs() -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let broken = runtime.block_on(logs::check_rest());
+    if broken.is_empty() {
+        return true;
+    }
+    println!("{} lines of the functions' logs break a rule (tests/src/logs/rules.rs):", broken.len());
+    for what in broken.iter().take(MAX_LOG_LINES) {
+        println!("    {what}");
+    }
+    false
 }
 
 fn report_skipped(skipped: &[(String, String)]) {

@@ -9,6 +9,7 @@ use pombo_domain::delivery::DeliveryKey;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use crate::logs;
 use crate::proxy::Proxy;
 use crate::scenario::unique;
 
@@ -47,9 +48,11 @@ impl OwnStack {
         let local = &self.stack.local;
         let emulator = Arc::clone(local.emulator().expect("the stack has an emulator"));
         if has_failed {
+            logs::forget(self.stack);
             emulator.stop();
             return;
         }
+        logs::check(self.stack).await;
         let lambda = aws_sdk_lambda::Client::new(&local.sdk_config().await);
         for function in ["IngestFunction", "DispatchFunction", "JobsFunction", "ReplayFunction", "EndpointsFunction"] {
             // With the stack alone, the emulator would let the processes live on for five minutes.
@@ -153,7 +156,9 @@ impl Stack {
     #[must_use]
     pub fn of(local: LocalStack, proxy: Arc<Proxy>) -> Self {
         let secrets = [&local.keys.admin, &local.keys.ops, &local.keys.ingest].map(Clone::clone).to_vec();
-        Self { local, proxy, secrets: Mutex::new(secrets) }
+        let stack = Self { local, proxy, secrets: Mutex::new(secrets) };
+        logs::remember(&stack);
+        stack
     }
 
     /// Remembers a secret that a test made: no log may have it.
@@ -165,37 +170,6 @@ impl Stack {
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         self.secrets.lock().unwrap().clone()
-    }
-
-    /// Everything that was logged so far: by each function, and by the emulator itself.
-    pub async fn log(&self) -> String {
-        let file = std::fs::read(self.local.emulator().unwrap().log()).unwrap();
-        let mut log = String::from_utf8_lossy(&file).into_owned();
-        for group in ["IngestLogGroup", "DispatchLogGroup", "JobsLogGroup", "ReplayLogGroup", "EndpointsLogGroup"] {
-            self.append_log(group, &mut log).await;
-        }
-        log
-    }
-
-    /// A log group's lines, however many: the emulator gives no more than so many at a time, the oldest first. Those of the
-    /// last millisecond come again with the next.
-    async fn append_log(&self, group: &str, log: &mut String) {
-        let mut since = 0;
-        loop {
-            let request = json!({"logGroupName": self.resource(group), "startTime": since});
-            let answer = self.ask_emulator("logs", "Logs_20140328.FilterLogEvents", &request).await;
-            let events = answer["events"].as_array().unwrap_or_else(|| panic!("{answer}"));
-            for event in events {
-                log.push_str(event["message"].as_str().unwrap());
-                log.push('\n');
-            }
-            let last = events.last().map_or(0, |event| event["timestamp"].as_i64().unwrap());
-            if events.len() < 10_000 {
-                return;
-            }
-            assert!(last > since, "{group}: too much in one millisecond");
-            since = last;
-        }
     }
 
     /// The physical id of one of the template's resources.

@@ -44,7 +44,7 @@ const DUE_SOON: Duration = Duration::from_secs(600);
 const SETTLED_AFTER: Duration = Duration::from_secs(1500);
 
 /// Time limits that suit a test: a dead function's message comes again after 16 seconds, and what is stuck is found soon.
-const QUICK: [(&str, &str); 12] = [
+const QUICK: [(&str, &str); 11] = [
     ("MaxEndpointTimeoutSeconds", "3"),
     ("DispatchTimeoutSeconds", "15"),
     ("DeliveriesVisibilitySeconds", "16"),
@@ -56,7 +56,6 @@ const QUICK: [(&str, &str); 12] = [
     ("CircuitFailures", "5"),
     ("CircuitSeconds", "6"),
     ("ProbeSeconds", "4"),
-    ("LogLevel", "INFO"),
 ];
 
 /// A stack in the storm, and the storm.

@@ -1,4 +1,5 @@
-//! A setting that cannot be meant ends the function when it starts, with words that say which and why.
+//! A setting that cannot be meant ends the function when it starts, with a line in the log that says which and why: an error
+//! that is there at every level.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,11 +29,15 @@ fn last_words(name: &str, value: &str) -> String {
         .envs(names.map(|name| (name, "x")))
         .envs(numbers.map(|name| (name, "9")))
         .envs([("ALLOW_LOOPBACK", "false"), ("INGEST_URL", "https://ingest.example.com/")])
+        .envs([("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
         .env(name, value)
         .output()
         .unwrap();
     assert!(!ended.status.success());
-    String::from_utf8(ended.stderr).unwrap()
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+    let line: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&line["level"], line["timestamp"].is_string()), (&"ERROR".into(), true), "{line}");
+    line["error"].as_str().unwrap().to_owned()
 }
 
 #[test]

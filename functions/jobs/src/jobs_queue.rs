@@ -23,7 +23,8 @@ pub(crate) async fn take(app: &App, event: SqsEvent, invocation: &Invocation) ->
     for message in event.records {
         let id = message.message_id.unwrap_or_default();
         let body = message.body.unwrap_or_default();
-        let done = handle(app, &id, &body, invocation).instrument(spans::message(&id)).await;
+        // In a box, or the types of the futures around it would nest deeper than the compiler follows.
+        let done = Box::pin(handle(app, &id, &body, invocation)).instrument(spans::message(&id)).await;
         if !done {
             response.add_failure(id);
         }

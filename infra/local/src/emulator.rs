@@ -210,8 +210,6 @@ fn environment(port: u16, scratch: &Path, options: &EmulatorOptions) -> Vec<(Str
         ("AWS_ENDPOINT_URL", own),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
         ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.into()),
-        // The emulator does not tell a function its log format, as Lambda does.
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON".into()),
         ("AUTH", options.enforce_iam.to_string()),
         ("PERSIST_STATE", keep.into()),
         ("S3_PERSIST", keep.into()),

@@ -26,8 +26,8 @@ pub struct LocalOptions {
     pub name: String,
     /// The emulator's port; 0 for any that is free.
     pub port: u16,
-    /// Parameters of the template. They win over what this crate sets: this machine's `Architecture`, `AllowLoopback`, and
-    /// `IngestHosts`.
+    /// Parameters of the template. They win over what this crate sets: this machine's `Architecture`, `AllowLoopback`,
+    /// `IngestHosts`, and `LogLevel`.
     pub parameters: Vec<(String, String)>,
     /// Whether endpoints on 127.0.0.1 are refused, as in AWS.
     pub strict: bool,
@@ -114,6 +114,8 @@ impl LocalStack {
         let mut parameters = BTreeMap::from([
             ("Architecture".to_owned(), Architecture::host().name().to_owned()),
             ("AllowLoopback".to_owned(), (!options.strict).to_string()),
+            // The emulator waits 50 ms for the log of a call that writes none, as one that succeeds does at the default level.
+            ("LogLevel".to_owned(), "DEBUG".to_owned()),
             // The emulator answers for the ingest URL at an address of its own, which the template cannot know.
             ("IngestHosts".to_owned(), format!("127.0.0.1:{port},localhost:{port}", port = emulator.port())),
         ]);

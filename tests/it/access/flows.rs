@@ -33,7 +33,7 @@ pub async fn driven() -> &'static Stack {
 async fn drive() -> &'static Stack {
     let options = LocalOptions {
         enforce_iam: true,
-        // The emulator does not tell a function its level, as Lambda does.
+        // The template allows no such level.
         environment: vec![
             ("AWS_LAMBDA_LOG_LEVEL".into(), LOWEST_LEVEL.into()),
             ("RUST_LOG".into(), LOWEST_LEVEL.into()),

@@ -1,10 +1,13 @@
 //! Nothing secret is in a log: no key, no signing secret, no custom header, no URL's query, nothing that an app or a receiver
 //! sent, wherever the receiver puts it. At the lowest level that can be set in Lambda's console.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use pombo_tests::{SOON, Stack, Template, eventually, scenario, unique};
+use serde::de::IgnoredAny;
 
 use crate::access::flows::driven;
 
@@ -61,6 +64,24 @@ async fn nothing_secret_is_logged() {
     }
     let leaks = leaks(&log, &secrets);
     assert!(leaks.is_empty(), "{} of {} secrets' lines:\n{}", leaks.len(), secrets.len(), leaks.join("\n"));
+}
+
+/// Fields of a line that only a panic writes: the functions have none to show.
+const OF_A_PANIC: [&str; 2] = ["location", "panic"];
+
+#[scenario(multi_thread)]
+async fn each_field_that_the_readme_names_is_in_a_line_of_the_functions() {
+    const README: &str = include_str!("../../../README.md");
+    let (_, table) = README.split_once("\n| field | is |\n| --- | --- |\n").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let fields = table.lines().flat_map(|row| row.split('|').nth(1).unwrap().split(','));
+    let named: BTreeSet<_> = fields.map(|field| field.trim().trim_matches('`')).collect();
+    assert!(named.contains("xrayTraceId") && named.contains("delivery"), "{named:?}");
+    let log = driven().await.log().await;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<BTreeMap<String, IgnoredAny>>(line).ok());
+    let written: BTreeSet<_> = lines.flat_map(BTreeMap::into_keys).collect();
+    let missing: Vec<_> = named.iter().filter(|name| !written.contains(**name) && !OF_A_PANIC.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}: no line has them");
 }
 
 #[scenario]

@@ -4,3 +4,4 @@
 mod counts;
 mod killed;
 mod load;
+mod logs;
