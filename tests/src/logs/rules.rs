@@ -27,6 +27,9 @@ const NEITHER_CALL_NOR_MESSAGE: [&str; 5] = [
     "Request payload deserialization",
 ];
 
+/// The part of the runtime that logs an invocation that failed.
+const AROUND_REQUEST: &str = "lambda_runtime::layers::panic";
+
 /// The calls that anybody can make.
 const OPEN: [&str; 2] = ["GET /", "GET /v1/endpoints/{id}/keys.json"];
 
@@ -69,15 +72,17 @@ fn judge(function: &str, line: &str, unreadable: &BTreeSet<String>) -> Result<()
     if let Some(twice) = fields.keys().find(|name| line.matches(&format!("\"{name}\":")).count() != 1) {
         return Err(format!("{twice} is there twice"));
     }
-    // Lines that make metrics count, and those of libraries are about connections.
-    if fields.contains_key("_aws") || fields.contains_key("target") {
-        return Ok(());
-    }
-    let message = text("message").ok_or("no message")?;
     let required = |names: &[&str]| match names.iter().find(|name| !fields.contains_key(**name)) {
         Some(name) => Err(format!("no {name}")),
         None => Ok(()),
     };
+    // Lines that make metrics count, and those of libraries are about connections.
+    match text("target") {
+        Some(target) if target.starts_with(AROUND_REQUEST) => return required(&["requestId"]),
+        None if !fields.contains_key("_aws") => {}
+        _ => return Ok(()),
+    }
+    let message = text("message").ok_or("no message")?;
     if WITHOUT_REQUEST.contains(&message) {
         return Ok(());
     }
@@ -163,6 +168,11 @@ mod tests {
             ("Dispatch", r#"{"level":"ERROR","message":"x"}"#.to_owned(), "dropped where the log is set to ERROR"),
             ("Dispatch", r#"{"level":"DEBUG","message":"x"}"#.to_owned(), "dropped where the log is set to DEBUG"),
             ("Dispatch", attempt.replace("\"requestId\"", "\"request\""), "no requestId"),
+            (
+                "Endpoints",
+                format!(r#"{{{TIME},"level":"ERROR","message":"x","target":"{AROUND_REQUEST}"}}"#),
+                "no requestId",
+            ),
             ("Dispatch", attempt.replace("\"event\":\"e\",", ""), "no event"),
             ("Dispatch", attempt.replace(",\"step\":\"0.1\"", ""), "no step"),
             ("Dispatch", attempt.replace("\"delivery\":\"d\",", ""), "no delivery"),
