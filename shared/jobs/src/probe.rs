@@ -7,6 +7,7 @@
 use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::health::PutHealth;
+use pombo_aws::logs::spans;
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::EndpointStatus;
 use pombo_domain::message::DeliveryMessage;
@@ -30,7 +31,8 @@ pub(crate) async fn at_once(clients: &Clients, record: &Record, writer: &str) ->
             continue;
         }
         clients.protocol.send(DeliveryMessage::probe(record.key.clone(), record.step.next(), ordered_at), 0).await?;
-        tracing::info!(delivery = %record.key, endpoint = %id, "A replay probes the open circuit.");
+        spans::delivery(&record.key, Some(record.step.next()))
+            .in_scope(|| tracing::info!("A replay probes the open circuit."));
         return Ok(true);
     }
     Ok(false)

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::stack::Stack;
 
 /// The functions, by the names of their log groups in the template without `LogGroup`.
-const FUNCTIONS: [&str; 4] = ["Ingest", "Dispatch", "Replay", "Endpoints"];
+const FUNCTIONS: [&str; 5] = ["Ingest", "Dispatch", "Jobs", "Replay", "Endpoints"];
 
 /// The logs of a stack whose lines are still to be looked at.
 struct Logs {

@@ -96,6 +96,7 @@ fn judge(function: &str, line: &str, unreadable: &BTreeSet<String>) -> Result<()
     match (function, text("message_id")) {
         ("Dispatch", Some(id)) if unreadable.contains(id) => Ok(()),
         ("Dispatch", _) => required(&["message_id", "delivery", "endpoint", "event", "step"]),
+        ("Jobs", _) => required(&["message_id"]),
         (_, Some(_)) => Ok(()),
         (_, None) => {
             required(&["method", "path"])?;
@@ -147,7 +148,7 @@ mod tests {
             ("Dispatch", r#""level":"ERROR","message":"The function cannot work.""#.to_owned()),
             ("Dispatch", r#""level":"DEBUG","message":"connected","target":"hyper_util::x""#.to_owned()),
             ("Dispatch", r#""level":"ERROR","_aws":{},"Stack":"s""#.to_owned()),
-            ("Replay", r#""level":"INFO","message":"Sweep ended.","requestId":"r","message_id":"m""#.to_owned()),
+            ("Jobs", r#""level":"INFO","message":"Sweep ended.","requestId":"r","message_id":"m""#.to_owned()),
             (
                 "Ingest",
                 r#""level":"INFO","message":"Request answered.","requestId":"r","method":"GET","path":"/","status":404"#.to_owned(),
@@ -179,6 +180,11 @@ mod tests {
             ("Replay", attempt.replace("\"event\":\"e\",", ""), "no event"),
             ("Dispatch", attempt.replace('}', ",\"requestId\":\"r\"}"), "requestId is there twice"),
             ("Replay", answer(r#""requestId":"r""#), "no method"),
+            (
+                "Jobs",
+                format!(r#"{{{TIME},"level":"INFO","message":"Sweep ended.","requestId":"r"}}"#),
+                "no message_id",
+            ),
             (
                 "Replay",
                 answer(r#""requestId":"r","method":"GET","path":"/v1/events","status":200"#),

@@ -152,6 +152,7 @@ fn libraries_are_heard_only_where_they_say_nothing_of_what_is_sent() {
             tracing::trace!(target: "dispatch::deliver", "ours, whole");
             tracing::error!(target: "h2::proto::connection", "theirs");
             tracing::debug!(target: "hyper_util::client::legacy::client", "theirs, in detail");
+            tracing::debug!(target: "hyper_util::client::legacy::pool", "used again");
             tracing::debug!(target: "hyper_util::client::legacy::connect::http", "connected");
             tracing::trace!(target: "aws_smithy_runtime::client", "theirs, whole");
         })
