@@ -29,6 +29,8 @@ use pombo_domain::health::{Health, HealthRules};
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::rows::{event, put_events};
 
@@ -105,11 +107,16 @@ impl Process {
     }
 }
 
-/// The first message of an event's delivery to the endpoint, as of before the endpoint's routes had versions.
+/// The first message of an event's delivery to the hook's endpoint.
 async fn first(hook: &Hook, id: &str) -> DeliveryMessage {
-    let endpoint = hook.endpoint.parse().unwrap();
-    let event = event(&hook.tenant, id, "student.created", clock::now(), std::slice::from_ref(&endpoint));
-    put_events(hook.stack, std::slice::from_ref(&event)).await;
+    first_to(hook.stack, &hook.tenant, &hook.endpoint, id).await
+}
+
+/// The first message of an event's delivery to an endpoint. It does not say which version of the endpoint there is.
+async fn first_to(stack: &Stack, tenant: &str, endpoint: &str, id: &str) -> DeliveryMessage {
+    let endpoint = endpoint.parse().unwrap();
+    let event = event(tenant, id, "student.created", clock::now(), std::slice::from_ref(&endpoint));
+    put_events(stack, std::slice::from_ref(&event)).await;
     let Event { tenant, event_type, expires_at, hops, body, .. } = event.clone();
     let new = NewDelivery { tenant, event_type, expires_at };
     DeliveryMessage::first(
@@ -189,4 +196,47 @@ async fn a_success_in_a_process_that_was_frozen_clears_the_mark_that_another_has
     frozen.take(first(&hook, "good-too").await.to_json()).await;
     assert!(!marked().await, "there was a success after the failure");
     assert_eq!(hook.receiver.count(), 3);
+}
+
+/// A receiver that answers the first request on each connection and is silent after it, as if a gateway had forgotten the
+/// connection; its URL.
+async fn forgetful_receiver() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+                // The body's last bytes are those of the event's `data` and of the event.
+                while !request.ends_with(b"}}") {
+                    let count = stream.read(&mut buffer).await.unwrap();
+                    request.extend_from_slice(&buffer[..count]);
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                while let Ok(1..) = stream.read(&mut buffer).await {}
+            });
+        }
+    });
+    url
+}
+
+#[scenario]
+async fn a_process_that_was_frozen_sends_on_no_connection_from_before() {
+    let (stack, tenant) = (Stack::calm().await, unique("t"));
+    let wanted = json!({
+        "tenant": tenant, "url": forgetful_receiver().await, "event_types": ["*"],
+        "retry_policy": {"delays_seconds": [600]},
+    });
+    let (status, endpoint) = stack.local.endpoints().post("/v1/endpoints", &wanted).await.unwrap();
+    assert_eq!(status, 201, "{endpoint}");
+    stack.keep_secret(endpoint["secret"].as_str().unwrap());
+    let process = Process::start(stack).await;
+    for id in ["before", "after"] {
+        let message = first_to(stack, &tenant, endpoint["id"].as_str().unwrap(), id).await;
+        process.take(message.to_json()).await;
+        let record = process.record(&message.delivery).await;
+        assert_eq!(record.status, Status::Succeeded, "{id}: {record:?}");
+        process.hands.freeze(Duration::from_secs(10));
+    }
 }
