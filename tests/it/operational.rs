@@ -136,7 +136,7 @@ async fn a_process_that_dies_after_the_change_loses_nothing() {
     let stack = Stack::own("untold", &[]).await;
     let (receiver, _) = subscribe(stack, &["pombo.endpoint.paused"]).await;
     let hook = Hook::new(stack, json!({}), |_| Answer::status(200)).await;
-    // The endpoints function dies before it announces the event, and the replay function when it has queued the delivery.
+    // The endpoints function dies before it announces the event, and the jobs function when it has queued the delivery.
     stack.proxy.spoil_times(1, |call| is_announcement(call).then_some(Fault::KillBefore));
     let queues = |call: &Call| call.operation == "SendMessageBatch" && call.mentions("pombo.endpoint.paused");
     stack.proxy.spoil_times(1, move |call| queues(call).then_some(Fault::KillAfter));

@@ -169,7 +169,7 @@ async fn deliveries_that_fail(stack: &'static Stack) {
     }
 }
 
-/// A circuit opens, its drain probes, and lets go what is held when the endpoint is back.
+/// A circuit opens, its drain probes, and so does an operator; what is held is let go when the endpoint is back.
 async fn a_circuit(stack: &'static Stack) {
     let status = Arc::new(AtomicU16::new(500));
     let hook = hook(stack, json!({"retry_policy": {"delays_seconds": [1, 1, 600]}}), Arc::clone(&status)).await;
@@ -179,6 +179,13 @@ async fn a_circuit(stack: &'static Stack) {
         let path = format!("/v1/deliveries?endpoint_id={}&status=held", hook.endpoint);
         let page = done(&stack.local.replay(), Method::GET, &path, None).await;
         page["deliveries"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    eventually("a replay that is the probe", SOON, || async {
+        // While the drain's own probe is under way, it is held like any other.
+        let order = Some(json!({"deliveries": [held]}));
+        let replay = done(&stack.local.replay(), Method::POST, "/v1/replays", order).await;
+        (replay["deliveries"][0]["result"] == "probe").then_some(())
     })
     .await;
     status.store(200, Ordering::SeqCst);
@@ -223,8 +230,15 @@ async fn searches_and_replays(stack: &'static Stack) {
     }
     done(&api, Method::POST, &format!("/v1/deliveries/{other}/cancel"), None).await;
     done(&api, Method::POST, "/v1/replays", Some(json!({"deliveries": [delivery]}))).await;
-    let missing = json!({"filter": {"endpoint_id": hook.endpoint, "since": SINCE}, "include": ["missing"]});
-    done(&api, Method::POST, "/v1/replays", Some(missing)).await;
+    // A new endpoint has had none of the events.
+    let new = Hook::register(stack, &hook.receiver, &hook.tenant, "/new", json!({})).await;
+    for (endpoint, dry_run) in [(&new, true), (&hook.endpoint, false)] {
+        let filter = json!({"endpoint_id": endpoint, "since": SINCE});
+        let missing = json!({"filter": filter, "include": ["missing"], "dry_run": dry_run});
+        done(&api, Method::POST, "/v1/replays", Some(missing)).await;
+    }
+    let of_the_stack = json!({"filter": {"stack": true, "since": SINCE, "type": "nothing.is.of.this.type"}});
+    done(&api, Method::POST, "/v1/replays", Some(of_the_stack)).await;
     let order =
         json!({"filter": {"tenant": hook.tenant, "since": SINCE}, "include": ["cancelled"], "rate_per_second": 1});
     let job = id(done(&api, Method::POST, "/v1/replays", Some(order)).await);
