@@ -20,12 +20,12 @@ use serde_json::json;
 
 use crate::point::Point;
 
-/// Time limits of seconds, so that a dead function's message comes again soon: after ten seconds for a delivery, nine for a
-/// job. A dispatch invocation of nine seconds leaves an attempt one.
+/// Time limits of seconds, so that a dead function's message comes again soon: after eleven seconds for a delivery, nine
+/// for a job. A dispatch invocation of ten seconds leaves an attempt two.
 const QUICK: [(&str, &str); 13] = [
     ("MaxEndpointTimeoutSeconds", "2"),
-    ("DispatchTimeoutSeconds", "9"),
-    ("DeliveriesVisibilitySeconds", "10"),
+    ("DispatchTimeoutSeconds", "10"),
+    ("DeliveriesVisibilitySeconds", "11"),
     ("JobsTimeoutSeconds", "8"),
     ("JobsVisibilitySeconds", "9"),
     ("SettleSeconds", "1"),

@@ -36,7 +36,7 @@ const SETTINGS: [&str; 19] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 ];
-const NUMBERS: [(&str, &str); 20] = [
+const NUMBERS: [(&str, &str); 26] = [
     ("RETENTION_DAYS", "30"),
     ("MAX_ENDPOINT_TIMEOUT_SECONDS", "30"),
     ("OVERDUE_SECONDS", "900"),
@@ -47,7 +47,13 @@ const NUMBERS: [(&str, &str); 20] = [
     ("MAX_RUNNING_REPLAYS", "20"),
     ("KEY_EVENTS_PER_SECOND", "0"),
     ("KEY_EVENTS_BURST", "0"),
+    ("DISPATCH_TIMEOUT_SECONDS", "65"),
+    ("DELIVERIES_VISIBILITY_SECONDS", "95"),
+    ("JOBS_TIMEOUT_SECONDS", "60"),
+    ("JOBS_VISIBILITY_SECONDS", "90"),
     ("INGEST_AUTH", "NONE"),
+    ("REPLAY_AUTH", "NONE"),
+    ("ENDPOINTS_AUTH", "NONE"),
     ("ALLOW_LOOPBACK", "false"),
     ("INGEST_URL", "https://ingest.example.com/"),
     ("ENDPOINTS_URL", "https://endpoints.example.com/"),

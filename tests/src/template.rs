@@ -68,6 +68,13 @@ impl Template {
                 None => name.to_owned(),
             };
         }
+        if value.get("Fn::If").is_some() {
+            return self.text(self.standing(value).unwrap());
+        }
+        if let Some(place) = value["Fn::FindInMap"].as_array() {
+            let [map, row, column] = [0, 1, 2].map(|at| self.text(&place[at]));
+            return self.text(&self.json["Mappings"][map][row][column]);
+        }
         match (value["Fn::GetAtt"].as_array(), value["Fn::Sub"].as_str(), value.as_str()) {
             (Some(attribute), ..) => {
                 assert!(["Arn", "QueueName"].iter().any(|name| attribute[1] == *name), "{value}");
@@ -128,7 +135,14 @@ impl Template {
     #[must_use]
     pub fn condition(&self, condition: &Value) -> String {
         let mut words = String::new();
-        for (operator, values) in condition.as_object().into_iter().flatten() {
+        let given = condition.as_object();
+        // Without the key, which `Null` asks for, a condition of all values holds.
+        let all = given.and_then(|given| given.get("ForAllValues:StringLike")).and_then(Value::as_object);
+        let there: serde_json::Map<_, _> =
+            all.into_iter().flatten().map(|(key, _)| (key.clone(), Value::from("false"))).collect();
+        let asked = given.and_then(|given| given.get("Null")).and_then(Value::as_object).cloned();
+        assert_eq!(asked.unwrap_or_default(), there, "{condition}");
+        for (operator, values) in given.into_iter().flatten().filter(|(operator, _)| *operator != "Null") {
             assert!(["ArnLike", "StringEquals", "ForAllValues:StringLike"].contains(&operator.as_str()), "{operator}");
             for (key, value) in values.as_object().unwrap() {
                 words += &format!(" if {key} is {}", self.texts(value).join(" or "));

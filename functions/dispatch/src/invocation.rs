@@ -10,6 +10,9 @@ use pombo_domain::time::Timestamp;
 /// The answer to a batch goes out so long before the invocation is ended.
 const ANSWER_BEFORE_END: Duration = Duration::from_secs(3);
 
+/// How much time of an invocation an attempt leaves: for its record, and for the answer.
+pub const AFTER_ATTEMPT: Duration = ANSWER_BEFORE_END.saturating_add(CALL_TIMEOUT);
+
 /// An invocation with less than this behind it is fresh: another one would have no more time.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -60,7 +63,7 @@ impl Invocation {
     /// and shortens the deadline: waiting for a longer one would go on for ever.
     #[must_use]
     pub fn room(&self, wanted: Duration, now: Timestamp) -> Room {
-        let left = now.until(self.ends_at.minus(ANSWER_BEFORE_END)).saturating_sub(CALL_TIMEOUT);
+        let left = now.until(self.ends_at).saturating_sub(AFTER_ATTEMPT);
         if left >= wanted {
             Room::For(wanted)
         } else if self.started_at.until(now) < FRESH {

@@ -15,6 +15,7 @@ use pombo_domain::health::HealthRules;
 
 use crate::endpoint_cache::EndpointCache;
 use crate::http::HttpSender;
+use crate::invocation::AFTER_ATTEMPT;
 
 /// Everything that a message needs.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl App {
             retention: settings::days("RETENTION_DAYS")?,
             dead_letters: Queue::new(sqs, settings::text("DELIVERIES_DLQ_URL")?),
             sender: HttpSender::new(settings::addresses()?, clock)?,
-            longest_timeout: settings::seconds("MAX_ENDPOINT_TIMEOUT_SECONDS")?,
+            longest_timeout: settings::longest_deadline(AFTER_ATTEMPT)?,
         })
     }
 }

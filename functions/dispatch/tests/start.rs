@@ -23,11 +23,13 @@ fn last_words(name: &str, value: &str) -> String {
     ];
     let numbers =
         ["CIRCUIT_FAILURES", "CIRCUIT_SECONDS", "MAX_ENDPOINT_TIMEOUT_SECONDS", "PROBE_SECONDS", "RETENTION_DAYS"];
+    let clock = [("DISPATCH_TIMEOUT_SECONDS", "17"), ("DELIVERIES_VISIBILITY_SECONDS", "18")];
     let ended = Command::new(env!("CARGO_BIN_EXE_dispatch"))
         .env_clear()
         .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
         .envs(names.map(|name| (name, "x")))
         .envs(numbers.map(|name| (name, "9")))
+        .envs(clock)
         .envs([("ALLOW_LOOPBACK", "false"), ("INGEST_URL", "https://ingest.example.com/")])
         .envs([("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
         .env(name, value)
@@ -49,6 +51,23 @@ fn a_setting_of_the_address_policy_that_cannot_be_meant_is_named() {
         ("INGEST_HOSTS", "events.example.com,a b", "neither a URL nor a host"),
         ("INGEST_URL", "", "is not set"),
         ("ALLOW_LOOPBACK", "perhaps", "wrong kind"),
+    ] {
+        let words = last_words(name, value);
+        assert!(words.contains(name) && words.contains(why), "{name}={value}: {words}");
+    }
+}
+
+#[test]
+fn times_that_do_not_go_together_are_named_with_both_numbers() {
+    for (name, value, why) in [
+        ("DISPATCH_TIMEOUT_SECONDS", "16", "is 16, and must be at least 17: MAX_ENDPOINT_TIMEOUT_SECONDS (9), and 8"),
+        (
+            "MAX_ENDPOINT_TIMEOUT_SECONDS",
+            "10",
+            "is 17, and must be at least 18: MAX_ENDPOINT_TIMEOUT_SECONDS (10), and 8",
+        ),
+        ("DELIVERIES_VISIBILITY_SECONDS", "17", "is 17, and must be above DISPATCH_TIMEOUT_SECONDS (17)"),
+        ("DISPATCH_TIMEOUT_SECONDS", "", "is not set"),
     ] {
         let words = last_words(name, value);
         assert!(words.contains(name) && words.contains(why), "{name}={value}: {words}");

@@ -25,6 +25,7 @@ pub struct App {
 impl App {
     /// From the environment.
     pub async fn from_environment() -> Result<Self, BadSetting> {
+        settings::check_jobs_clock()?;
         let config = settings::aws().await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);

@@ -1,6 +1,7 @@
 //! What a function reads when it starts: its environment, and the configuration of its AWS clients.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use pombo_domain::address::{AddressPolicy, BadEntry};
 use pombo_domain::health::HealthRules;
+use pombo_domain::job::STALLED_AFTER;
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -19,11 +21,18 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A setting that is missing or makes no sense. The template sets every one.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[error("environment variable {name} {problem}")]
 pub struct BadSetting {
     name: &'static str,
     problem: Cow<'static, str>,
+}
+
+/// The same sentence: it is what a function that cannot start prints at its end.
+impl fmt::Debug for BadSetting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }
 
 /// The text of an environment variable.
@@ -47,6 +56,53 @@ pub fn seconds(name: &'static str) -> Result<Duration, BadSetting> {
 /// An environment variable that counts days.
 pub fn days(name: &'static str) -> Result<Duration, BadSetting> {
     value(name).map(|days: u32| Duration::from_secs(u64::from(days) * 86_400))
+}
+
+/// The longest deadline of an attempt, `MAX_ENDPOINT_TIMEOUT_SECONDS`. `after` is the time that a run of dispatch keeps for
+/// what follows an attempt.
+///
+/// # Errors
+/// When a run of dispatch is too short for such an attempt, or its queue would give out a message again during the run.
+pub fn longest_deadline(after: Duration) -> Result<Duration, BadSetting> {
+    const TIMEOUT: &str = "DISPATCH_TIMEOUT_SECONDS";
+    let longest = seconds("MAX_ENDPOINT_TIMEOUT_SECONDS")?;
+    let runs_for = run_time(TIMEOUT, "DELIVERIES_VISIBILITY_SECONDS")?;
+    if runs_for >= longest + after {
+        return Ok(longest);
+    }
+    let [runs_for, least, longest, after] = [runs_for, longest + after, longest, after].map(|time| time.as_secs());
+    let problem = format!(
+        "is {runs_for}, and must be at least {least}: MAX_ENDPOINT_TIMEOUT_SECONDS ({longest}), and {after} to record the attempt"
+    );
+    Err(BadSetting { name: TIMEOUT, problem: problem.into() })
+}
+
+/// Checks the times of the function that runs the jobs.
+///
+/// # Errors
+/// When a leg would count as stalled, or its message come again, while it may still run.
+pub fn check_jobs_clock() -> Result<(), BadSetting> {
+    const TIMEOUT: &str = "JOBS_TIMEOUT_SECONDS";
+    let runs_for = run_time(TIMEOUT, "JOBS_VISIBILITY_SECONDS")?;
+    if runs_for < STALLED_AFTER {
+        return Ok(());
+    }
+    let [runs_for, stalled] = [runs_for, STALLED_AFTER].map(|time| time.as_secs());
+    let problem = format!("is {runs_for}, and must be below {stalled}, after which a leg counts as stalled");
+    Err(BadSetting { name: TIMEOUT, problem: problem.into() })
+}
+
+/// How long a function may run that takes messages from a queue. The queue must hide a message for longer.
+fn run_time(timeout: &'static str, visibility: &'static str) -> Result<Duration, BadSetting> {
+    let (runs_for, hidden_for) = (seconds(timeout)?, seconds(visibility)?);
+    if hidden_for > runs_for {
+        return Ok(runs_for);
+    }
+    let [runs_for, hidden_for] = [runs_for, hidden_for].map(|time| time.as_secs());
+    let problem = format!(
+        "is {hidden_for}, and must be above {timeout} ({runs_for}), or a message comes again while its function runs"
+    );
+    Err(BadSetting { name: visibility, problem: problem.into() })
 }
 
 /// The address policy of the stack, as whoever judges URLs needs it: `ALLOW_LOOPBACK`; `ALLOWED_CIDRS`, the networks that

@@ -2,8 +2,10 @@
 //! does not act upon. (Who may call the functions: `infra/local/tests/permissions.rs`.)
 
 mod alarms;
+mod clocks;
 mod resources;
 mod roles;
+mod rules;
 
 use pombo_tests::Template;
 

@@ -1,12 +1,9 @@
-//! What is kept, for how long, and how long each thing may take.
+//! What is kept, for how long, and what bounds it.
 
-use std::time::Duration;
-
-use pombo_domain::job::STALLED_AFTER;
 use serde_json::Value;
 
 use super::{FUNCTIONS, Template};
-use pombo_tests::{Stack, scenario, unique};
+use pombo_tests::scenario;
 
 #[scenario]
 async fn every_table_outlives_the_stack_and_can_be_restored() {
@@ -17,7 +14,8 @@ async fn every_table_outlives_the_stack_and_can_be_restored() {
         let resource = &template.json["Resources"][table];
         assert_eq!(
             (&resource["DeletionPolicy"], &resource["UpdateReplacePolicy"]),
-            (&"Retain".into(), &"Retain".into())
+            (&"RetainExceptOnCreate".into(), &"Retain".into()),
+            "{table}: a first deployment that fails leaves no table behind"
         );
         let properties = template.properties(table);
         let recovery = &properties["PointInTimeRecoverySpecification"];
@@ -34,42 +32,40 @@ async fn every_table_outlives_the_stack_and_can_be_restored() {
 }
 
 #[scenario]
-async fn every_clock_leaves_time_for_the_one_inside_it() {
-    let template = Template::with(&[]).await;
-    let default = |name: &str| template.number(&template.json["Parameters"][name]["Default"]);
-    let timeout = |function: &str| template.number(&template.properties(function)["Timeout"]);
-    assert_eq!(timeout("DispatchFunction"), default("MaxEndpointTimeoutSeconds") + 35);
-    assert!(Duration::from_secs(timeout("JobsFunction")) < STALLED_AFTER, "a leg that runs is not stalled");
-    let sources = template.event_sources();
-    let pairs: Vec<_> = sources.iter().map(|(queue, (function, _))| (queue.as_str(), function.as_str())).collect();
-    assert_eq!(pairs, [("DeliveriesQueue", "DispatchFunction"), ("JobsQueue", "JobsFunction")]);
-    for (queue, function) in pairs {
-        let visibility = template.number(&template.properties(queue)["VisibilityTimeout"]);
-        assert_eq!(visibility, timeout(function) + 30, "{queue}");
+async fn tables_may_be_deleted_until_somebody_protects_them() {
+    let (open, protected) = (Template::with(&[]).await, Template::with(&[("DeletionProtection", "true")]).await);
+    for table in open.names("AWS::DynamoDB::Table") {
+        let of = |template: &Template| template.text(&template.properties(table)["DeletionProtectionEnabled"]);
+        // A protected table would stick in a first deployment that fails.
+        assert_eq!((of(&open).as_str(), of(&protected).as_str()), ("false", "true"), "{table}");
     }
 }
 
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html>: "you must
+/// include dependencies so that the tables are created sequentially".
 #[scenario]
-async fn the_parameters_of_the_clocks_reach_what_they_are_for() {
-    let template = Template::with(&[
-        ("MaxEndpointTimeoutSeconds", "3"),
-        ("DispatchTimeoutSeconds", "101"),
-        ("DeliveriesVisibilitySeconds", "102"),
-        ("JobsTimeoutSeconds", "103"),
-        ("JobsVisibilitySeconds", "104"),
-    ])
-    .await;
-    for (resource, property, expected) in [
-        ("DispatchFunction", "Timeout", 101),
-        ("DeliveriesQueue", "VisibilityTimeout", 102),
-        ("JobsFunction", "Timeout", 103),
-        ("JobsQueue", "VisibilityTimeout", 104),
-    ] {
-        assert_eq!(template.number(&template.properties(resource)[property]), expected, "{resource}");
-    }
-    for function in ["DispatchFunction", "EndpointsFunction"] {
-        let variables = &template.properties(function)["Environment"]["Variables"];
-        assert_eq!(template.number(&variables["MAX_ENDPOINT_TIMEOUT_SECONDS"]), 3, "{function}");
+async fn tables_with_indexes_are_made_one_after_the_other() {
+    let template = Template::with(&[]).await;
+    let tables = template.names("AWS::DynamoDB::Table").into_iter();
+    let indexed: Vec<_> =
+        tables.filter(|table| template.properties(table)["GlobalSecondaryIndexes"].is_array()).collect();
+    assert_eq!(indexed.len(), 5);
+    let before = |table: &str| template.json["Resources"][table]["DependsOn"].as_str().map(str::to_owned);
+    let first: Vec<_> = indexed.iter().filter(|table| before(table).is_none()).collect();
+    assert_eq!(first.len(), 1, "all others wait for another one: {first:?}");
+    let mut waited_for: Vec<_> = indexed.iter().filter_map(|table| before(table)).collect();
+    waited_for.sort();
+    waited_for.dedup();
+    assert_eq!(waited_for.len(), indexed.len() - 1, "no two wait for the same one: {waited_for:?}");
+    assert!(waited_for.iter().all(|table| indexed.contains(&table.as_str())), "{waited_for:?}");
+}
+
+#[scenario]
+async fn a_sweep_each_minute_is_written_as_scheduler_reads_it() {
+    for (minutes, expected) in [("1", "rate(1 minute)"), ("5", "rate(${SweepMinutes} minutes)")] {
+        let template = Template::with(&[("SweepMinutes", minutes)]).await;
+        let expression = template.standing(&template.properties("SweepSchedule")["ScheduleExpression"]).unwrap();
+        assert_eq!(expression["Fn::Sub"].as_str().or(expression.as_str()), Some(expected));
     }
 }
 
@@ -179,17 +175,28 @@ async fn what_is_done_of_a_batch_is_done_and_a_function_may_feed_its_own_queue()
     }
 }
 
+/// What each function is to have reserved.
+const RESERVED: [&str; FUNCTIONS.len()] = ["5", "6", "7", "8", "9"];
+
 #[scenario]
 async fn no_concurrency_is_reserved_or_bounded_unless_asked_for() {
     let by_default = Template::with(&[]).await;
-    let asked = Template::with(&[("ReservedConcurrency", "5"), ("DispatchMaximumConcurrency", "7")]).await;
-    for function in FUNCTIONS {
+    let asked = Template::with(&[
+        ("DispatchMaximumConcurrency", "7"),
+        ("IngestReservedConcurrency", RESERVED[0]),
+        ("DispatchReservedConcurrency", RESERVED[1]),
+        ("JobsReservedConcurrency", RESERVED[2]),
+        ("ReplayReservedConcurrency", RESERVED[3]),
+        ("EndpointsReservedConcurrency", RESERVED[4]),
+    ])
+    .await;
+    for (function, expected) in FUNCTIONS.iter().zip(RESERVED) {
         let reserved = |template: &Template| {
             let properties = template.properties(&format!("{function}Function"));
             template.standing(&properties["ReservedConcurrentExecutions"]).map(|value| template.text(value))
         };
         assert_eq!(reserved(&by_default), None, "{function}: a new account has too little to reserve any");
-        assert_eq!(reserved(&asked).as_deref(), (function == "Dispatch").then_some("5"), "{function}");
+        assert_eq!(reserved(&asked).as_deref(), Some(expected), "{function}");
     }
     let bound = |template: &Template| {
         let (_, mapping) = &template.event_sources()["DeliveriesQueue"];
@@ -208,46 +215,5 @@ async fn each_function_writes_json_to_a_log_group_that_does_not_keep_everything(
         let group = template.text(&logging["LogGroup"]);
         assert_eq!((group.as_str(), &logging["LogFormat"]), (format!("{function}LogGroup").as_str(), &"JSON".into()));
         assert_eq!(template.number(&template.properties(&group)["RetentionInDays"]), 7, "{group}");
-    }
-}
-
-/// Asks the emulator, as an account, for a stack with the template's parameters and rules and no resource but a queue.
-async fn create_stack(account: &str, allow_loopback: &str) -> (u16, String) {
-    let template = Template::with(&[]).await.json;
-    let part = serde_json::json!({
-        "Parameters": template["Parameters"],
-        "Rules": template["Rules"],
-        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-    });
-    let form = [
-        ("Action", "CreateStack"),
-        ("Version", "2010-05-15"),
-        ("StackName", &unique("rules")),
-        ("TemplateBody", &part.to_string()),
-        ("Parameters.member.1.ParameterKey", "AllowLoopback"),
-        ("Parameters.member.1.ParameterValue", allow_loopback),
-    ]
-    .map(|(name, value)| format!("{name}={}", percent_encoded(value)));
-    let credential = format!("AWS4-HMAC-SHA256 Credential={account}/20260101/us-east-1/cloudformation/aws4_request");
-    let url = Stack::calm().await.local.emulator().unwrap().url();
-    let request = reqwest::Client::builder().no_proxy().build().unwrap().post(url).body(form.join("&"));
-    let request =
-        request.header("content-type", "application/x-www-form-urlencoded").header("authorization", credential);
-    let answer = request.send().await.unwrap();
-    (answer.status().as_u16(), answer.text().await.unwrap())
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
-#[scenario]
-async fn endpoints_on_127_0_0_1_are_for_emulators_only() {
-    let (status, answer) = create_stack("123456789012", "true").await;
-    assert_eq!(status, 400, "{answer}");
-    assert!(answer.contains("LoopbackOnThisMachineOnly") && answer.contains("In AWS leave it out"), "{answer}");
-    for (account, allow_loopback) in [("123456789012", "false"), ("000000000000", "true")] {
-        let (status, answer) = create_stack(account, allow_loopback).await;
-        assert_eq!(status, 200, "{account}, {allow_loopback}: {answer}");
     }
 }
