@@ -47,6 +47,7 @@ mod retries;
 mod rows;
 mod search;
 mod signatures;
+mod signed;
 mod stale;
 mod template;
 mod time_left;

@@ -10,6 +10,7 @@ use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
 use pombo_aws::test_limit::TestLimits;
+use pombo_domain::api_key::Scope;
 use pombo_domain::limits::EndpointLimits;
 use pombo_requests::Rules;
 use pombo_web::{Authenticator, Problem};
@@ -17,7 +18,7 @@ use pombo_web::{Authenticator, Problem};
 /// Everything that a request needs.
 #[derive(Debug)]
 pub struct App {
-    /// Checks API keys. Each call reads its key: all of them change something, or show what few may see.
+    /// Tells who calls. Each call reads its key: all of them change something, or show what few may see.
     pub authenticator: Authenticator,
     /// The endpoints.
     pub endpoints: EndpointsTable,
@@ -53,7 +54,9 @@ impl App {
         let sqs = aws_sdk_sqs::Client::new(&config);
         let keys = ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?);
         Ok(Self {
-            authenticator: Authenticator::new(keys.clone()).without_memory(),
+            authenticator: Authenticator::new(keys.clone())
+                .without_memory()
+                .of_url(settings::value("ENDPOINTS_AUTH")?, Scope::Admin),
             endpoints: EndpointsTable::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
             tests: TestLimits::new(dynamodb.clone(), settings::text("ENDPOINTS_TABLE")?),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),

@@ -31,7 +31,7 @@ fn last_words(name: &str, value: &str) -> String {
         .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
         .envs(names.map(|name| (name, "x")))
         .envs(numbers.map(|name| (name, "9")))
-        .envs([("ALLOW_LOOPBACK", "false"), ("INGEST_URL", "https://ingest.example.com/")])
+        .envs([("ENDPOINTS_AUTH", "NONE"), ("ALLOW_LOOPBACK", "false"), ("INGEST_URL", "https://ingest.example.com/")])
         .envs([("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
         .env(name, value)
         .output()
@@ -52,6 +52,7 @@ fn a_setting_of_the_address_policy_that_cannot_be_meant_is_named() {
         ("INGEST_HOSTS", "events.example.com,a b", "neither a URL nor a host"),
         ("INGEST_URL", "", "is not set"),
         ("ALLOW_LOOPBACK", "perhaps", "wrong kind"),
+        ("ENDPOINTS_AUTH", "perhaps", "wrong kind"),
     ] {
         let words = last_words(name, value);
         assert!(words.contains(name) && words.contains(why), "{name}={value}: {words}");

@@ -16,10 +16,10 @@ use pombo_aws::settings::CALL_TIMEOUT;
 use pombo_domain::api_key::Scope;
 use pombo_domain::time::Timestamp;
 use pombo_web::route::{self, Access, Route};
-use pombo_web::{Caller, Method, Payload, Problem, Request, Response, Url, UrlEvent, logged, not_served};
+use pombo_web::{Method, Payload, Problem, Request, Response, Url, UrlEvent, logged, not_served};
 use tracing::Level;
 
-pub use self::settings::{App, IngestAuth};
+pub use self::settings::App;
 
 /// The calls of the URL that take a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,26 +66,13 @@ pub async fn handle(app: &App, event: LambdaEvent<Payload<UrlEvent>>) -> Result<
 async fn route(app: &App, request: &Request, invocation: &Invocation) -> Result<Response, Problem> {
     match route::find(&ROUTES, request) {
         Some((Access::Key(scope, Call::PostEvent), _)) => {
-            let caller = caller(app, request, scope).await?;
+            let caller = app.authenticator.authenticate(request, scope).await?;
             app.limiter.admit(&caller, EVENTS_PER_CALL).await?;
             request.only_query(&[])?;
             accept::accept(app, &caller, request, invocation).await
         }
         Some((Access::Open(never), _)) => match never {},
         None => Err(not_served(Url::Ingest, request)),
-    }
-}
-
-/// Who posts: the holder of an API key, or whoever Lambda says has signed the request.
-async fn caller(app: &App, request: &Request, scopes: &[Scope]) -> Result<Caller, Problem> {
-    match (app.auth, &request.identity) {
-        (IngestAuth::ApiKey, _) => app.authenticator.authenticate(request, scopes).await,
-        (IngestAuth::Iam, Some(identity)) if !identity.arn.is_empty() => {
-            let caller = Caller::without_key(identity.arn.clone(), None, Scope::Ingest);
-            logged::note_caller(&caller);
-            Ok(caller)
-        }
-        (IngestAuth::Iam, _) => Err(Problem::new(403, "Sign the request with AWS Signature Version 4.")),
     }
 }
 

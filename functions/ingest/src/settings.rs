@@ -1,6 +1,5 @@
 //! What ingest reads from its environment, and the clients it keeps.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use pombo_aws::api_keys::ApiKeysTable;
@@ -10,38 +9,16 @@ use pombo_aws::events::EventsTable;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
+use pombo_domain::api_key::Scope;
 use pombo_domain::event_limit::EventLimit;
 use pombo_web::Authenticator;
 
 use crate::limit::Limiter;
 
-/// How the callers of the ingest URL prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IngestAuth {
-    /// By an API key with the scope `ingest`.
-    ApiKey,
-    /// By a signature that Lambda verifies.
-    Iam,
-}
-
-impl FromStr for IngestAuth {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "NONE" => Ok(Self::ApiKey),
-            "AWS_IAM" => Ok(Self::Iam),
-            _ => Err(()),
-        }
-    }
-}
-
 /// Everything that a request needs.
 #[derive(Debug)]
 pub struct App {
-    /// How callers prove who they are.
-    pub auth: IngestAuth,
-    /// Checks API keys.
+    /// Tells who calls.
     pub authenticator: Authenticator,
     /// How many events a caller may post.
     pub limiter: Limiter,
@@ -64,8 +41,8 @@ impl App {
         let buckets = EventLimits::new(dynamodb.clone(), settings::text("EVENTS_TABLE")?);
         let limit = EventLimit::new(settings::value("KEY_EVENTS_PER_SECOND")?, settings::value("KEY_EVENTS_BURST")?);
         Ok(Self {
-            auth: settings::value("INGEST_AUTH")?,
-            authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
+            authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?))
+                .of_url(settings::value("INGEST_AUTH")?, Scope::Ingest),
             limiter: Limiter::new(limit, buckets, Clock::system()),
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
             events: EventsTable::new(dynamodb, settings::text("EVENTS_TABLE")?),

@@ -7,6 +7,7 @@ use pombo_aws::missed::MissedRequests;
 use pombo_aws::queue::Queue;
 use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
+use pombo_domain::api_key::Scope;
 use pombo_jobs::Clients;
 use pombo_web::Authenticator;
 
@@ -15,7 +16,7 @@ use crate::console::Console;
 /// Everything that a request needs.
 #[derive(Debug)]
 pub struct App {
-    /// Checks API keys.
+    /// Tells who calls.
     pub authenticator: Authenticator,
     /// The operators' page.
     pub console: Console,
@@ -42,7 +43,8 @@ impl App {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let sqs = aws_sdk_sqs::Client::new(&config);
         Ok(Self {
-            authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?)),
+            authenticator: Authenticator::new(ApiKeysTable::new(dynamodb.clone(), settings::text("API_KEYS_TABLE")?))
+                .of_url(settings::value("REPLAY_AUTH")?, Scope::Ops),
             console: Console::new(&settings::value("ENDPOINTS_URL")?, settings::value("ALLOW_LOOPBACK")?),
             clients: Clients::from_environment(&config)?,
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),

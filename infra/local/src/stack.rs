@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 
@@ -150,6 +150,9 @@ impl LocalStack {
         options: &LocalOptions,
         emulator: Option<Arc<Emulator>>,
     ) -> Result<Self> {
+        if parameters.get("EndpointsAuth").is_some_and(|auth| auth != "NONE") {
+            bail!("EndpointsAuth must be NONE here: the keys are made at the endpoints URL with an API key. Leave it out");
+        }
         options.progress.say("Deploying infra/template.yaml ...");
         let bucket = Bucket::open(sdk).await?;
         let template = template.packaged(&bucket.upload(archives).await?)?;

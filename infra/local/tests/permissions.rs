@@ -57,6 +57,9 @@ fn holds(template: &Value, parameters: &[(&str, &str)], condition: &Value) -> bo
     value(&equal[0]) == value(&equal[1])
 }
 
+/// The parameters that close a URL to the public, in the order of the functions in the tests.
+const AUTHS: [&str; 3] = ["IngestAuth", "ReplayAuth", "EndpointsAuth"];
+
 /// The two permissions that AWS wants for a URL that anybody may call.
 fn public(function: &str) -> [String; 2] {
     [
@@ -73,24 +76,35 @@ async fn with_keys_the_public_may_call_the_three_urls_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn with_iam_the_public_may_not_call_ingest() {
-    let expected = ["ReplayFunction", "EndpointsFunction"].iter().flat_map(|name| public(name));
-    assert_eq!(permissions(&[("IngestAuth", "AWS_IAM")]).await, expected.collect());
+async fn with_iam_the_public_may_not_call_that_url() {
+    let functions = ["IngestFunction", "ReplayFunction", "EndpointsFunction"];
+    for (parameter, closed) in AUTHS.into_iter().zip(functions) {
+        let expected = functions.iter().filter(|function| **function != closed).flat_map(|name| public(name));
+        assert_eq!(permissions(&[(parameter, "AWS_IAM")]).await, expected.collect(), "{parameter}");
+    }
+    assert_eq!(permissions(&AUTHS.map(|parameter| (parameter, "AWS_IAM"))).await, BTreeSet::new());
 }
 
 #[tokio::test]
 async fn each_url_has_the_auth_type_that_its_permissions_are_for() {
     for auth in ["NONE", "AWS_IAM"] {
-        let template = local::translate(&[("IngestAuth", auth)]).await.unwrap();
+        let template = local::translate(&AUTHS.map(|parameter| (parameter, auth))).await.unwrap();
         let urls: BTreeSet<String> = resources(&template, &[], "AWS::Lambda::Url")
             .into_iter()
             .map(|url| format!("{} {}", url["TargetFunctionArn"]["Ref"].as_str().unwrap(), url["AuthType"]))
             .collect();
-        let expected = [
-            r#"EndpointsFunction "NONE""#.to_owned(),
-            r#"IngestFunction {"Ref":"IngestAuth"}"#.to_owned(),
-            r#"ReplayFunction "NONE""#.to_owned(),
-        ];
+        let expected =
+            ["Ingest", "Replay", "Endpoints"].map(|name| format!(r#"{name}Function {{"Ref":"{name}Auth"}}"#));
         assert_eq!(urls, BTreeSet::from(expected));
+    }
+}
+
+#[tokio::test]
+async fn each_function_knows_how_its_callers_prove_who_they_are() {
+    let template = local::translate(&[]).await.unwrap();
+    for name in ["Ingest", "Replay", "Endpoints"] {
+        let variables = &template["Resources"][format!("{name}Function")]["Properties"]["Environment"]["Variables"];
+        let known = &variables[format!("{}_AUTH", name.to_uppercase())];
+        assert_eq!(known["Ref"], format!("{name}Auth"), "{name}");
     }
 }

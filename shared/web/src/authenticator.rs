@@ -13,6 +13,7 @@ use crate::caller::Caller;
 use crate::logged::note_caller;
 use crate::problem::Problem;
 use crate::request::Request;
+use crate::url_auth::{UrlAuth, signer};
 
 /// How long a key is trusted before it is read again. A revoked key is refused everywhere within a minute.
 const TRUSTED_FOR: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ const MOST_REMEMBERED: usize = 1000;
 #[derive(Debug)]
 pub struct Authenticator {
     keys: ApiKeysTable,
+    /// What a signer may do, where callers sign their requests instead.
+    signer: Option<Scope>,
     /// `None` when each call reads its key.
     remembered: Option<Mutex<Remembered>>,
     clock: Clock,
@@ -36,7 +39,7 @@ impl Authenticator {
     /// With the keys of this table.
     #[must_use]
     pub fn new(keys: ApiKeysTable) -> Self {
-        Self { keys, remembered: Some(Mutex::default()), clock: Clock::system() }
+        Self { keys, signer: None, remembered: Some(Mutex::default()), clock: Clock::system() }
     }
 
     /// The same, but each call reads its key: a revoked key is refused from the next call on.
@@ -51,8 +54,19 @@ impl Authenticator {
         Self { clock, ..self }
     }
 
+    /// The same, for a URL whose callers prove who they are in this way. Those that sign their requests have `scope`.
+    #[must_use]
+    pub fn of_url(self, auth: UrlAuth, scope: Scope) -> Self {
+        Self { signer: (auth == UrlAuth::Iam).then_some(scope), ..self }
+    }
+
     /// The caller of a request, if its key is valid and has one of the scopes; 401 or 403 otherwise.
     pub async fn authenticate(&self, request: &Request, needed: &[Scope]) -> Result<Caller, Problem> {
+        if let Some(scope) = self.signer {
+            let caller = signer(request, scope)?;
+            note_caller(&caller);
+            return Ok(caller);
+        }
         const UNAUTHORIZED: &str = "Send a valid API key: Authorization: Bearer pk_…";
         let key: ApiKey = request
             .header("authorization")

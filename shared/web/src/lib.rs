@@ -13,6 +13,7 @@ mod request;
 mod response;
 pub mod route;
 mod served;
+mod url_auth;
 
 #[cfg(feature = "aws")]
 pub use self::authenticator::Authenticator;
@@ -23,3 +24,4 @@ pub use self::request::{IamIdentity, Method, Request};
 pub use self::response::Response;
 pub use self::route::{Access, Route};
 pub use self::served::{SERVED, Served, Url, not_served, served_by};
+pub use self::url_auth::{UrlAuth, signer};

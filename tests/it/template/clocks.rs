@@ -20,11 +20,15 @@ async fn every_clock_follows_from_one_parameter_and_leaves_time_for_the_one_insi
     assert_eq!((rows("DispatchClock"), rows("JobsClock")), (30, 9));
     for deadline in DEADLINES {
         let row = &template.json["Mappings"]["DispatchClock"][deadline.to_string()];
-        assert_eq!(*row, serde_json::json!({"Timeout": deadline + 35, "Visibility": deadline + 65}), "{deadline}");
+        assert_eq!(
+            *row,
+            serde_json::json!({"Timeout": (deadline + 35).to_string(), "Visibility": (deadline + 65).to_string()}),
+            "{deadline}"
+        );
     }
     for timeout in (30..=270).step_by(30) {
         let row = &template.json["Mappings"]["JobsClock"][timeout.to_string()];
-        assert_eq!(*row, serde_json::json!({"Visibility": timeout + 30}), "{timeout}");
+        assert_eq!(*row, serde_json::json!({"Visibility": (timeout + 30).to_string()}), "{timeout}");
     }
     let timeout = |function: &str| template.number(&template.properties(function)["Timeout"]);
     assert_eq!(timeout("DispatchFunction"), parameter("MaxEndpointTimeoutSeconds", "Default") + 35);

@@ -226,7 +226,8 @@ fn everybodys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 #[scenario]
 async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
     for auth in ["NONE", "AWS_IAM"] {
-        let template = Template::with(&[("IngestAuth", auth)]).await;
+        let given = ["IngestAuth", "ReplayAuth", "EndpointsAuth"].map(|parameter| (parameter, auth));
+        let template = Template::with(&given).await;
         let mut found = BTreeSet::new();
         everybodys(&template.json["Resources"], "", &mut found);
         let permissions = template.names("AWS::Lambda::Permission");

@@ -23,21 +23,21 @@ const AT_ONCE: usize = 16;
 pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Response, Problem> {
     let now = clock::now();
     let new = NewKey::read(request, caller, now)?;
-    let (stored, key) = store(app, new, caller.key_id.clone(), now).await?;
+    let (stored, key) = store(app, new, caller.key_id.clone(), app.rules.keys_per_tenant, now).await?;
     tracing::info!(made = %stored.key_id, key = caller.name, "API key {} made.", stored.key_id);
     Ok(Response::json(201, &KeyView::with_key(&stored, &key)))
 }
 
-/// Makes a key and stores it. A key that no other key makes is made by invoking the function directly, which is the way
-/// back in, so the limit does not hold for it.
+/// Makes a key and stores it, if fewer than `limit` keys of its owner are in use. `made_by` is the key that makes it, if a
+/// key does.
 pub async fn store(
     app: &App,
     new: NewKey,
     made_by: Option<KeyId>,
+    limit: usize,
     now: Timestamp,
 ) -> Result<(StoredKey, ApiKey), Problem> {
     let key = ApiKey::generate(random()?, random()?);
-    let limit = if made_by.is_some() { app.rules.keys_per_tenant } else { usize::MAX };
     let stored = StoredKey {
         key_id: key.id.clone(),
         name: new.name,
