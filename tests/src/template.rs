@@ -110,7 +110,13 @@ impl Template {
         let parts: Vec<_> = self.properties(role).as_object().unwrap().keys().collect();
         assert_eq!(parts, ["AssumeRolePolicyDocument", "Policies"], "{role}: no managed policy says more");
         let mut lines = BTreeSet::new();
-        for policy in self.properties(role)["Policies"].as_array().unwrap() {
+        let of_role = |name: &&str| self.texts(&self.properties(name)["Roles"]).contains(&role.to_owned());
+        let attached = self.names("AWS::IAM::Policy").into_iter().filter(of_role).filter(|name| {
+            let condition = self.json["Resources"][name]["Condition"].as_str();
+            condition.is_none_or(|condition| self.holds(condition))
+        });
+        let own = self.properties(role)["Policies"].as_array().unwrap().iter();
+        for policy in own.chain(attached.map(|name| self.properties(name))) {
             let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
             for statement in statements.iter().filter_map(|statement| self.standing(statement)) {
                 let known = ["Effect", "Action", "Resource", "Condition"];

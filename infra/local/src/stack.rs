@@ -151,7 +151,9 @@ impl LocalStack {
         emulator: Option<Arc<Emulator>>,
     ) -> Result<Self> {
         if parameters.get("EndpointsAuth").is_some_and(|auth| auth != "NONE") {
-            bail!("EndpointsAuth must be NONE here: the keys are made at the endpoints URL with an API key. Leave it out");
+            bail!(
+                "EndpointsAuth must be NONE here: the keys are made at the endpoints URL with an API key. Leave it out"
+            );
         }
         options.progress.say("Deploying infra/template.yaml ...");
         let bucket = Bucket::open(sdk).await?;

@@ -179,6 +179,21 @@ async fn what_is_done_of_a_batch_is_done_and_a_function_may_feed_its_own_queue()
 const RESERVED: [&str; FUNCTIONS.len()] = ["5", "6", "7", "8", "9"];
 
 #[scenario]
+async fn a_batch_of_deliveries_is_waited_for_only_if_asked_and_within_its_visibility() {
+    let template = Template::with(&[("DispatchBatchingSeconds", "3")]).await;
+    let (_, mapping) = &template.event_sources()["DeliveriesQueue"];
+    assert_eq!(template.number(&mapping["MaximumBatchingWindowInSeconds"]), 3);
+    assert_eq!(template.event_sources()["JobsQueue"].1["MaximumBatchingWindowInSeconds"], Value::Null);
+    let definition = &template.json["Parameters"]["DispatchBatchingSeconds"];
+    let [default, longest] = ["Default", "MaxValue"].map(|bound| template.number(&definition[bound]));
+    assert_eq!(default, 0);
+    for (deadline, row) in template.json["Mappings"]["DispatchClock"].as_object().unwrap() {
+        let [timeout, visibility] = ["Timeout", "Visibility"].map(|column| template.number(&row[column]));
+        assert!(longest + timeout < visibility, "{deadline}: a message comes again while its function runs");
+    }
+}
+
+#[scenario]
 async fn no_concurrency_is_reserved_or_bounded_unless_asked_for() {
     let by_default = Template::with(&[]).await;
     let asked = Template::with(&[

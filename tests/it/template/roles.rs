@@ -138,6 +138,25 @@ async fn with_a_key_each_role_may_use_it_through_the_services_that_hold_the_data
 }
 
 #[scenario]
+async fn logs_and_alarms_have_a_key_of_their_own_if_one_is_given() {
+    let of = async |parameter| {
+        let template = Template::with(&[(parameter, KEY), ("AlarmEmail", "ops@example.com")]).await;
+        let mut keys = BTreeSet::new();
+        for (kind, name) in [("AWS::Logs::LogGroup", "KmsKeyId"), ("AWS::SNS::Topic", "KmsMasterKeyId")] {
+            for resource in template.names(kind) {
+                let key = template.standing(&template.properties(resource)[name]).map(|key| template.text(key));
+                keys.insert((resource.to_owned(), key));
+            }
+        }
+        keys
+    };
+    let (given, without) = (of("LogsKmsKeyArn").await, of("KmsKeyArn").await);
+    assert_eq!(given.len(), FUNCTIONS.len() + 1);
+    assert!(given.iter().all(|(_, key)| key.as_deref() == Some(KEY)), "{given:?}");
+    assert!(without.iter().all(|(_, key)| key.is_none()), "the services may not use that key: {without:?}");
+}
+
+#[scenario]
 async fn ingest_may_write_the_buckets_of_callers_where_there_is_a_limit_and_no_event() {
     let (template, without) = (Template::with(&[("KeyEventsPerSecond", "5")]).await, Template::with(&[]).await);
     for (role, ..) in ROLES {
@@ -162,7 +181,10 @@ async fn in_a_vpc_dispatch_alone_has_network_interfaces_which_its_own_code_may_n
             Some([ids("SubnetIds"), ids("SecurityGroupIds")])
         };
         let ids = |name: &str| Some(serde_json::json!([",", {"Ref": name}]));
-        let expected = [ids("VpcSubnetIds"), ids("VpcSecurityGroupIds")];
+        // The first of the two, and with the other one the policy that has to be there before.
+        let subnets =
+            serde_json::json!({"Fn::Select": [0, [{"Ref": "VpcSubnetIds"}, {"Ref": "DispatchNetworkPolicy"}]]});
+        let expected = [Some(serde_json::json!([",", subnets])), ids("VpcSecurityGroupIds")];
         assert_eq!(config(&template), (function == "Dispatch").then_some(expected), "{function}");
         assert_eq!(config(&without), None, "{function}");
     }
@@ -178,6 +200,18 @@ async fn in_a_vpc_dispatch_alone_has_network_interfaces_which_its_own_code_may_n
         }
         assert_eq!(template.allowed(role), expected, "{role}");
     }
+}
+
+/// Out of the VPC, the function leaves first: CloudFormation deletes a resource that an update leaves out at its end.
+#[scenario]
+async fn the_right_to_network_interfaces_is_there_before_the_function_and_goes_after_it() {
+    let template = Template::with(&SUBNETS).await;
+    let policy = &template.json["Resources"]["DispatchNetworkPolicy"];
+    assert_eq!((&policy["Type"], &policy["Condition"]), (&"AWS::IAM::Policy".into(), &"IsInVpc".into()));
+    assert_eq!(template.texts(&policy["Properties"]["Roles"]), ["DispatchRole"]);
+    let config = &template.properties("DispatchFunction")["VpcConfig"]["Fn::If"][1];
+    assert!(config.to_string().contains(r#"{"Ref":"DispatchNetworkPolicy"}"#), "a reference is a dependency: {config}");
+    assert!(!template.properties("DispatchRole")["Policies"].to_string().contains("ec2:"), "it would go first");
 }
 
 #[scenario]
@@ -234,7 +268,7 @@ async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
         let mut expected: BTreeSet<_> =
             permissions.iter().map(|name| format!("/{name}/Properties/Principal")).collect();
         // Network interfaces, in a VPC: the test above says which actions, and that they are not for the function's code.
-        expected.insert("/DispatchRole/Properties/Policies/PolicyDocument/Statement/Fn::If/Resource".to_owned());
+        expected.insert("/DispatchNetworkPolicy/Properties/PolicyDocument/Statement/Resource".to_owned());
         // Pages of any origin may call with a key: the test in `resources` says how.
         expected.insert("/EndpointsFunctionUrl/Properties/Cors/AllowOrigins".to_owned());
         assert_eq!(found, expected);
@@ -244,6 +278,7 @@ async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
         let expected = [
             "AWS::CloudWatch::Alarm",
             "AWS::DynamoDB::Table",
+            "AWS::IAM::Policy",
             "AWS::IAM::Role",
             "AWS::Lambda::EventSourceMapping",
             "AWS::Lambda::Function",
