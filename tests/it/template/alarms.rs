@@ -12,16 +12,20 @@ use tokio::sync::OnceCell;
 use super::{FUNCTIONS, Template};
 use pombo_tests::scenario;
 
-const SQS: &str =
+pub(super) const SQS: &str =
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html";
-const LAMBDA: &str = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html";
-const URLS: &str = "https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html";
-const DYNAMODB: &str = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html";
-const SCHEDULER: &str = "https://docs.aws.amazon.com/scheduler/latest/UserGuide/monitoring-cloudwatch.html";
+pub(super) const LAMBDA: &str = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html";
+pub(super) const URLS: &str = "https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html";
+pub(super) const DYNAMODB: &str =
+    "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html";
+pub(super) const SCHEDULER: &str = "https://docs.aws.amazon.com/scheduler/latest/UserGuide/monitoring-cloudwatch.html";
 
-/// Metrics as their services document them: the namespace, the name, the dimensions, the statistic that means something
-/// here, and the page.
-const DOCUMENTED: [(&str, &str, &[&str], &str, &str); 11] = [
+/// A metric as its service documents it: the namespace, the name, the dimensions, the statistic that means something here,
+/// and the page.
+pub(super) type Documented = (&'static str, &'static str, &'static [&'static str], &'static str, &'static str);
+
+/// The metrics that have alarms.
+pub(super) const DOCUMENTED: [Documented; 11] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["QueueName"], "Maximum", SQS),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", &["QueueName"], "Maximum", SQS),
     ("AWS/Lambda", "Errors", &["FunctionName"], "Sum", LAMBDA),
@@ -39,24 +43,24 @@ const DOCUMENTED: [(&str, &str, &[&str], &str, &str); 11] = [
 const ONLY_COUNTED: [Metric; 4] =
     [Metric::DeadLettersTaken, Metric::DeliveriesFailed, Metric::CircuitsOpened, Metric::EndpointsPaused];
 
-/// What an alarm looks at.
+/// What an alarm or a dashboard looks at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Watched {
-    namespace: String,
-    metric: String,
+pub(super) struct Watched {
+    pub(super) namespace: String,
+    pub(super) metric: String,
     /// The name and the value of each; a value as the name of the resource that it is of.
-    dimensions: BTreeMap<String, String>,
+    pub(super) dimensions: BTreeMap<String, String>,
 }
 
 impl Watched {
-    fn new(namespace: &str, metric: &str, dimensions: &[(&str, &str)]) -> Self {
+    pub(super) fn new(namespace: &str, metric: &str, dimensions: &[(&str, &str)]) -> Self {
         let dimensions = dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { namespace: namespace.to_owned(), metric: metric.to_owned(), dimensions }
     }
 }
 
 /// The template with its alarms.
-struct Alarms(Template);
+pub(super) struct Alarms(Template);
 
 impl std::ops::Deref for Alarms {
     type Target = Template;
@@ -72,7 +76,7 @@ impl Alarms {
     }
 
     /// With somebody to tell.
-    async fn told() -> &'static Self {
+    pub(super) async fn told() -> &'static Self {
         static TOLD: OnceCell<Alarms> = OnceCell::const_new();
         TOLD.get_or_init(|| Self::with("ops@example.com")).await
     }
@@ -93,7 +97,7 @@ impl Alarms {
     }
 
     /// Every metric that has an alarm.
-    fn all_watched(&self) -> BTreeSet<Watched> {
+    pub(super) fn all_watched(&self) -> BTreeSet<Watched> {
         let alarms = self.alarms();
         let watched: BTreeSet<_> = alarms.iter().map(|alarm| self.watched(alarm)).collect();
         assert_eq!(watched.len(), alarms.len(), "two alarms on one metric");

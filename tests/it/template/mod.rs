@@ -3,6 +3,9 @@
 
 mod alarms;
 mod clocks;
+mod dashboard;
+mod indexes;
+mod options;
 mod resources;
 mod roles;
 mod rules;

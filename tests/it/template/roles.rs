@@ -277,6 +277,7 @@ async fn nothing_is_open_to_everybody_but_by_the_permissions_of_the_urls() {
         let kinds: BTreeSet<_> = resources.map(|resource| resource["Type"].as_str().unwrap()).collect();
         let expected = [
             "AWS::CloudWatch::Alarm",
+            "AWS::CloudWatch::Dashboard",
             "AWS::DynamoDB::Table",
             "AWS::IAM::Policy",
             "AWS::IAM::Role",
