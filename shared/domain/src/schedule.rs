@@ -1,9 +1,10 @@
 //! What carries a message until it is due: the queue's own delay, or an EventBridge Scheduler one-shot.
 //!
 //! Sources: SQS `DelaySeconds` is 0 to 900; a Scheduler name is at most 64 characters of `[0-9a-zA-Z-_.]`, unique in its
-//! group, and `at()` has whole seconds without a zone. "EventBridge Scheduler schedules have a 60-second precision": a
-//! one-shot may fire up to a minute from its time, and nothing says that it is never the minute before. So a message that
-//! goes by Scheduler says when it is due, and waits in the queue for the rest when it comes early.
+//! group, and `at()` has whole seconds without a zone. "All schedule types on EventBridge Scheduler invoke their targets with
+//! 60 second precision" (User Guide, schedule types): a schedule for 1:00 fires between 1:00:00 and 1:00:59. Nothing says
+//! that one for 1:00:45 never fires in the same minute before. So a message that goes by Scheduler says when it is due, and
+//! waits in the queue for the rest when it comes early.
 //!
 //! Scheduler deletes a one-shot only *after* it fired, and refuses another of the same name until then. The name stands
 //! for (delivery, attempt, due second), and the message that a one-shot brings must never ask for that name again, or it
@@ -22,7 +23,7 @@ use crate::message::{DeliveryMessage, MOST_HOPS};
 use crate::retry::{LONGEST_QUEUE_DELAY, Next, Route};
 use crate::time::Timestamp;
 
-/// What is due sooner than this goes by the queue, which is exact to a second.
+/// A message that is due sooner than this goes by the queue, which is exact to a second.
 const TOO_SOON_FOR_SCHEDULER: Duration = Duration::from_secs(30);
 
 /// How far ahead a one-shot's time is at least. Scheduler looks at its schedules by the minute, and does not say what becomes
@@ -50,8 +51,8 @@ pub fn carrier(next: Next, now: Timestamp) -> Carrier {
     }
 }
 
-/// What carries a message that has to wait until `until`: Scheduler, if it has waited often. One that came before its own
-/// time waits for the rest in the queue: see the [module](self).
+/// The carrier of a message that has to wait until `until`: Scheduler, if the message has waited often. A message that came
+/// before its own time waits for the rest in the queue: see the [module](self).
 #[must_use]
 pub fn waiting_carrier(message: &DeliveryMessage, until: Timestamp, now: Timestamp) -> Carrier {
     let came_early = message.not_before == Some(until);
@@ -102,7 +103,7 @@ mod tests {
         DeliveryKey { endpoint_id: EndpointId::generate([1; 10]), accepted_at: NOW, event_id: event.parse().unwrap() }
     }
 
-    /// A message that has waited so often.
+    /// A message that has been put back `hops` times.
     fn message(hops: u32) -> DeliveryMessage {
         let mut message = DeliveryMessage::by_reference(key("e"), Step::FIRST);
         message.hops = hops;
@@ -226,7 +227,7 @@ mod tests {
             }
         }
 
-        /// Whoever makes sure of an attempt makes its one-shot again, under the same name; either may be the one that stands.
+        /// A process that makes sure of an attempt makes the one-shot again, under the same name. Either of the two may stand.
         #[test]
         fn a_one_shot_that_is_made_again_fires_no_sooner_than_due_and_at_most_half_a_minute_later(
             left in 30_000i64..4_000_000, later in 0u64..30_000,
