@@ -43,9 +43,9 @@ pub fn mask_url(text: &str) -> String {
     let path = authority.map_or(0, |from| before[from..].find('/').map_or(before.len(), |length| from + length));
     let (origin, path) = before.split_at(path);
     // A name and a password before the host are credentials as well.
-    let origin = match (authority, origin.rsplit_once('@')) {
-        (Some(from), Some((_, host))) => format!("{}{host}", &origin[..from]),
-        _ => origin.to_owned(),
+    let origin = match authority.and_then(|from| Some((from, origin[from..].rsplit_once('@')?.1))) {
+        Some((from, host)) => format!("{}{host}", &origin[..from]),
+        None => origin.to_owned(),
     };
     let slash = usize::from(path.starts_with('/'));
     let segment = path[slash..].find('/').map_or(path.len(), |length| slash + length);
@@ -102,6 +102,7 @@ mod tests {
             ("/a/b", "/a/…"),
             ("a/b", "a/…"),
             ("//other.example/a/b", "//other.example/a/…"),
+            ("@:///", "@:///"),
             ("", ""),
         ] {
             assert_eq!(mask_url(url), expected, "{url}");
