@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use local::Answer;
-use pombo_tests::{Hook, SOON, Stack, scenario};
+use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
 use serde_json::json;
 
 /// A hook whose receiver is out of order until told otherwise.
@@ -129,4 +129,44 @@ async fn what_another_tenants_key_names_is_not_found() {
     assert_eq!(api.get(&format!("/v1/deliveries/{id}")).await.unwrap().0, 404);
     assert_eq!(api.get(&format!("/v1/events/{event}")).await.unwrap().0, 404);
     assert_eq!(api.get(&format!("/v1/events/{event}?tenant={}", hook.tenant)).await.unwrap().0, 403);
+}
+
+#[scenario]
+async fn a_replay_that_is_cancelled_under_its_leg_is_left_to_the_queue_and_sends_once() {
+    let (hook, repaired) = broken_hook(json!([])).await;
+    let event = hook.post().await;
+    let failed = hook.until_status(&event, "failed", SOON).await;
+    repaired.store(true, Ordering::SeqCst);
+    let key = hook.stack.key(&["ops"], Some(&hook.tenant)).await;
+    let api = Stack::api(&hook.stack.local.urls.replay, &key);
+    // The leg has sent its message, and is about to write so.
+    let (jobs, owner) = (hook.stack.resource("JobsTable").to_owned(), hook.tenant.clone());
+    let is_done = move |call: &Call| {
+        call.table() == jobs && call.attribute("owner") == owner && call.attribute("status") == "done"
+    };
+    hook.stack.proxy.spoil_times(1, move |call| {
+        (call.operation == "PutItem" && is_done(call)).then_some(Fault::Delay(Duration::from_millis(1500)))
+    });
+    let order = json!({"deliveries": [failed["id"]]});
+    let cancelled = async {
+        let id = eventually("the job", SOON, || async {
+            let (_, list) = api.get("/v1/replays").await.unwrap();
+            list["replays"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
+        let (status, job) = api.post(&format!("/v1/replays/{id}/cancel"), &json!({})).await.unwrap();
+        assert_eq!((status, &job["stopping"]), (200, &json!(true)), "{job}");
+        id
+    };
+    let (answer, id) = futures::join!(api.post("/v1/replays", &order), cancelled);
+    let (status, answer) = answer.unwrap();
+    assert_eq!((status, &answer["deliveries"][0]["result"]), (202, &json!("accepted")), "{answer}");
+    let job = eventually("the job's end", SOON, || async {
+        let (_, job) = api.get(&format!("/v1/replays/{id}")).await.unwrap();
+        (job["status"] != "running").then_some(job)
+    })
+    .await;
+    assert_eq!((&job["status"], &job["counts"]["queued"]), (&json!("done"), &json!(1)), "{job}");
+    hook.until_status(&event, "succeeded", SOON).await;
+    assert_eq!(hook.receiver.count(), 2, "the failure, and the replay's success once");
 }

@@ -118,7 +118,7 @@ impl Payload<UrlEvent> {
 pub enum Source<'p> {
     /// The URL: the request, or its refusal.
     Url(Result<Box<Request>, Problem>),
-    /// Not the URL: an event source, or somebody whom IAM lets invoke the function. This is the payload.
+    /// Not the URL: somebody whom IAM lets invoke the function. This is the payload.
     Direct(&'p str),
 }
 

@@ -347,4 +347,12 @@ async fn stuck_things(stack: &'static Stack) {
         swept.then_some(())
     })
     .await;
+    eventually("a sweep's line in the log", SOON, || async {
+        // The emulator has an invocation's lines at the next one, at the latest.
+        stack.send("JobsQueue", r#"{"v":1,"sweep":true}"#).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let lines = stack.log_lines("JobsLogGroup").await;
+        lines.iter().any(|line| line.contains("Sweep ended.")).then_some(())
+    })
+    .await;
 }
