@@ -54,7 +54,11 @@ fn panic_like(how: &str) {
     match how {
         "literal" => panic!("a literal"),
         "value" => panic!("a {value}"),
-        "unwrap" => _ = Err::<(), _>(value).unwrap(),
+        "unwrap" => fails(value).unwrap(),
         _ => std::panic::panic_any(value),
     }
+}
+
+fn fails(value: String) -> Result<(), String> {
+    Err(value)
 }

@@ -5,7 +5,7 @@
 
 mod rules;
 
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use local::Emulator;
@@ -35,7 +35,7 @@ pub(crate) fn remember(stack: &Stack) {
     let group = |function| (function, stack.log_group(function).to_owned());
     let logs = Logs {
         stack: stack.local.name.clone(),
-        emulator: std::sync::Arc::downgrade(emulator),
+        emulator: Arc::downgrade(emulator),
         groups: FUNCTIONS.map(group).into(),
     };
     UNCHECKED.lock().unwrap_or_else(PoisonError::into_inner).push(logs);
@@ -53,10 +53,7 @@ pub(crate) async fn check_rest() -> Vec<String> {
 }
 
 async fn check_all(wanted: impl Fn(&Logs) -> bool) {
-    let mut unchecked = UNCHECKED.lock().unwrap_or_else(PoisonError::into_inner);
-    let found: Vec<_> = unchecked.extract_if(.., |logs| wanted(logs)).collect();
-    drop(unchecked);
-    for logs in found {
+    for logs in take(wanted) {
         // An emulator that was stopped after a failure has its logs no longer.
         let Some(emulator) = logs.emulator.upgrade().filter(|emulator| emulator.is_running()) else { continue };
         for (function, group) in &logs.groups {
@@ -66,6 +63,11 @@ async fn check_all(wanted: impl Fn(&Logs) -> bool) {
             BROKEN.lock().unwrap_or_else(PoisonError::into_inner).extend(broken);
         }
     }
+}
+
+fn take(wanted: impl Fn(&Logs) -> bool) -> Vec<Logs> {
+    let mut unchecked = UNCHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    unchecked.extract_if(.., |logs| wanted(logs)).collect()
 }
 
 /// Forgets the logs of a stack that is thrown away.
