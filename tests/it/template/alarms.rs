@@ -213,7 +213,7 @@ async fn each_alarm_says_what_it_means_and_what_to_do_first_and_somebody_hears_i
         assert_eq!(template.texts(&properties["AlarmActions"]), ["AlarmTopic"], "{alarm}");
         // Throttles come and go: two mails each time would be too many, and a new stack's first OK is told too.
         let is_of_throttles = template.watched(alarm).metric.contains("Throttle");
-        let ok = (!is_of_throttles).then(|| serde_json::json!([{"Ref": "AlarmTopic"}])).unwrap_or_default();
+        let ok = if is_of_throttles { Value::Null } else { json!([{"Ref": "AlarmTopic"}]) };
         assert_eq!(properties["OKActions"], ok, "{alarm}");
         // What SQS says of it: "if a message is received three times or more, it is moved to the back of the queue".
         let is_of_age = template.watched(alarm).metric == "ApproximateAgeOfOldestMessage";
