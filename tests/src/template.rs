@@ -141,14 +141,7 @@ impl Template {
     #[must_use]
     pub fn condition(&self, condition: &Value) -> String {
         let mut words = String::new();
-        let given = condition.as_object();
-        // Without the key, which `Null` asks for, a condition of all values holds.
-        let all = given.and_then(|given| given.get("ForAllValues:StringLike")).and_then(Value::as_object);
-        let there: serde_json::Map<_, _> =
-            all.into_iter().flatten().map(|(key, _)| (key.clone(), Value::from("false"))).collect();
-        let asked = given.and_then(|given| given.get("Null")).and_then(Value::as_object).cloned();
-        assert_eq!(asked.unwrap_or_default(), there, "{condition}");
-        for (operator, values) in given.into_iter().flatten().filter(|(operator, _)| *operator != "Null") {
+        for (operator, values) in condition.as_object().into_iter().flatten() {
             assert!(["ArnLike", "StringEquals", "ForAllValues:StringLike"].contains(&operator.as_str()), "{operator}");
             for (key, value) in values.as_object().unwrap() {
                 words += &format!(" if {key} is {}", self.texts(value).join(" or "));
