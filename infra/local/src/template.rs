@@ -83,7 +83,7 @@ mod tests {
         for function in &functions {
             assert!(paths::workspace().join("functions").join(function).join("Cargo.toml").is_file());
         }
-        assert_eq!(functions.len(), 4);
+        assert_eq!(functions.len(), 5);
     }
 
     #[test]
