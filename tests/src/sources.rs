@@ -68,11 +68,9 @@ const AFTER_ANOTHER_FAULT: &[(&str, &str)] = &[
 #[cfg(test)]
 const WITHIN_ONE_INVOCATION: &[&str] = &[
     // How long an answer took, for the log.
-    "endpoints/src/handler.rs",
-    "ingest/src/lib.rs",
-    "/jobs_queue.rs",
-    "/sweep/mod.rs",
-    "replay/src/url.rs",
+    "jobs/src/jobs_queue.rs",
+    "jobs/src/sweep/mod.rs",
+    "web/src/logged.rs",
     // The deadline of an attempt.
     "dispatch/src/http.rs",
     "dispatch/src/http/answer.rs",
@@ -81,11 +79,11 @@ const WITHIN_ONE_INVOCATION: &[&str] = &[
     "endpoints/src/change.rs",
     "endpoints/src/keys/revoke.rs",
     "/create_replay/dry_run.rs",
-    "/matching/gather.rs",
+    "jobs/src/gather.rs",
     "shared/aws/src/batch.rs",
     // How old the circuits are that one run of a leg has read.
     "/create_replay/chosen.rs",
-    "/leg/rows.rs",
+    "jobs/src/rows.rs",
     // Both clocks.
     "shared/aws/src/clock.rs",
 ];

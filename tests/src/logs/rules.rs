@@ -180,11 +180,7 @@ mod tests {
             ("Replay", attempt.replace("\"event\":\"e\",", ""), "no event"),
             ("Dispatch", attempt.replace('}', ",\"requestId\":\"r\"}"), "requestId is there twice"),
             ("Replay", answer(r#""requestId":"r""#), "no method"),
-            (
-                "Jobs",
-                format!(r#"{{{TIME},"level":"INFO","message":"Sweep ended.","requestId":"r"}}"#),
-                "no message_id",
-            ),
+            ("Jobs", format!(r#"{{{TIME},"level":"INFO","message":"Sweep ended.","requestId":"r"}}"#), "no message_id"),
             (
                 "Replay",
                 answer(r#""requestId":"r","method":"GET","path":"/v1/events","status":200"#),
