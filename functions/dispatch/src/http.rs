@@ -26,10 +26,9 @@ mod send;
 pub(crate) mod tests;
 mod tls;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pombo_aws::clock::{Clock, Moment};
+use pombo_aws::clock::Clock;
 use pombo_domain::address::{AddressPolicy, EndpointUrl};
 use pombo_domain::endpoint::SetBy;
 use pombo_domain::hops::{HOPS_HEADER, Hops};
@@ -76,9 +75,6 @@ pub struct HttpSender {
     tenants: Lane,
     /// To URLs that a key for the whole stack has set.
     stacks: Lane,
-    clock: Clock,
-    /// When the last invocation ended.
-    rested_at: Mutex<Option<Moment>>,
 }
 
 /// Requests under one address policy. A connection that was opened under one policy never serves requests under another.
@@ -104,31 +100,7 @@ impl HttpSender {
             let resolver = Resolver::new(policy.clone(), Lookup::clone(&lookup));
             Lane { clients: Clients::new(tls.clone(), resolver, limits, clock.clone()), policy }
         };
-        let (tenants, stacks) = (lane(SetBy::Tenant), lane(SetBy::Stack));
-        Self { tenants, stacks, clock, rested_at: Mutex::default() }
-    }
-
-    /// An invocation begins. After a pause, during which the process may have been frozen, no connection is used that was
-    /// opened before: what became of it in that time is not known here, and a clock that stood still shows no connection as
-    /// idle. A request on a dead connection would hang until its deadline, and the receiver would be charged with that.
-    pub fn wake(&self) {
-        let Some(rested_at) = self.rested_at().take() else { return };
-        let pause = rested_at.until(self.clock.moment());
-        for lane in [&self.tenants, &self.stacks] {
-            if pause > lane.clients.limits().idle {
-                lane.clients.forget_all();
-            }
-        }
-    }
-
-    /// The invocation ends.
-    pub fn rest(&self) {
-        *self.rested_at() = Some(self.clock.moment());
-    }
-
-    fn rested_at(&self) -> MutexGuard<'_, Option<Moment>> {
-        // A panic elsewhere leaves the value whole.
-        self.rested_at.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { tenants: lane(SetBy::Tenant), stacks: lane(SetBy::Stack) }
     }
 
     const fn lane(&self, set_by: SetBy) -> &Lane {

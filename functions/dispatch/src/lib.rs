@@ -35,13 +35,11 @@ use crate::invocation::Invocation;
 /// Handles a batch: its messages concurrently, and the answer in time whatever they do.
 pub async fn handle(app: &App, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
     let invocation = Invocation::new(&event.context);
-    app.sender.wake();
     let work = event.payload.records.iter().map(|message| handle_message(app, &invocation, message));
     let mut response = SqsBatchResponse::default();
     for failure in join_all(work).await.into_iter().flatten() {
         response.add_failure(failure);
     }
-    app.sender.rest();
     app.protocol.metrics.count(Metric::MessagesFailed, response.batch_item_failures.len());
     Ok(response)
 }

@@ -72,7 +72,7 @@ pub async fn rotate(app: &App, caller: &Caller, id: &str, request: &Request) -> 
 /// Shows the secrets that sign now, the current one first.
 pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<Response, Problem> {
     let endpoint = find(app, caller, id).await?;
-    tracing::info!(endpoint = %endpoint.id, key = caller.name, "Secrets of endpoint {} shown.", endpoint.id);
+    tracing::info!(endpoint = %endpoint.id, "Secrets of endpoint {} shown.", endpoint.id);
     Ok(Response::json(200, &shown(&endpoint, clock::now())))
 }
 

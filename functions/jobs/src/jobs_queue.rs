@@ -60,7 +60,7 @@ async fn run_leg(app: &App, job: &str, ask: Ask<'_>, invocation: &Invocation) ->
         Asked::Wake => "that is next".to_owned(),
     };
     let Ok(key) = job.parse::<JobKey>() else {
-        tracing::error!(job, leg, "A message asks for a leg of {job:?}, which is no job's id.");
+        tracing::error!(leg, "A message asks for a leg of a job by a text that is no job's id.");
         return false;
     };
     spans::note_leg(job, &leg);
@@ -83,7 +83,7 @@ async fn run_leg(app: &App, job: &str, ask: Ask<'_>, invocation: &Invocation) ->
 /// Publishes an event; whether its message has done its work.
 async fn publish_one(app: &App, key: &str, invocation: &Invocation) -> bool {
     let Ok((tenant, id)) = Event::parse_key(key) else {
-        tracing::error!(key, "A message asks for the event {key:?}, which is no event's key.");
+        tracing::error!("A message asks for an event by a text that is no event's key.");
         return false;
     };
     spans::note_event(&tenant, &id);

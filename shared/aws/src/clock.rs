@@ -24,7 +24,7 @@ pub fn now() -> Timestamp {
 }
 
 /// A time by both clocks. Between two invocations a process is frozen, and the monotonic clock may stand still with it; the
-/// wall clock may be set back. So a duration is that of the clock which says that more time has passed.
+/// wall clock may be set back. So the longer one of the two durations counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// The monotonic clock.
@@ -47,7 +47,7 @@ impl Moment {
     }
 }
 
-/// Where a part that remembers things reads its moments: both clocks of the system, or in a test others.
+/// The clocks that a cache reads: those of the system, or in a test others.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> Moment + Send + Sync>>);
 
@@ -101,7 +101,7 @@ impl HandClock {
         Self(Arc::new(Mutex::new(Moment::now())))
     }
 
-    /// What a part reads.
+    /// The clock for a cache.
     #[must_use]
     pub fn clock(&self) -> Clock {
         let hands = self.clone();
@@ -123,7 +123,7 @@ impl HandClock {
         self.change(|moment| moment.wall = moment.wall.minus(time));
     }
 
-    /// Changes the moment; gives the one that it is then.
+    /// Changes the moment, and gives the new one.
     fn change(&self, change: impl FnOnce(&mut Moment)) -> Moment {
         let mut moment = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut moment);

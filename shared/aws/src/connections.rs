@@ -29,7 +29,7 @@ use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, Runt
 
 use crate::clock::{Clock, Moment};
 
-/// How long an idle connection is kept: as long as AWS's SDK for Java keeps one (`CONNECTION_MAX_IDLE_TIMEOUT`).
+/// How long the pool may be idle: as long as AWS's SDK for Java keeps an idle connection (`CONNECTION_MAX_IDLE_TIMEOUT`).
 pub const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// The HTTP client of every AWS client of a function.

@@ -1,7 +1,6 @@
 //! What a function reads when it starts: its environment, and the configuration of its AWS clients.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,18 +20,11 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A setting that is missing or makes no sense. The template sets every one.
-#[derive(Error)]
+#[derive(Debug, Error)]
 #[error("environment variable {name} {problem}")]
 pub struct BadSetting {
     name: &'static str,
     problem: Cow<'static, str>,
-}
-
-/// The same sentence: it is what a function that cannot start prints at its end.
-impl fmt::Debug for BadSetting {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
 }
 
 /// The text of an environment variable.

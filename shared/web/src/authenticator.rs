@@ -62,11 +62,21 @@ impl Authenticator {
 
     /// The caller of a request, if its key is valid and has one of the scopes; 401 or 403 otherwise.
     pub async fn authenticate(&self, request: &Request, needed: &[Scope]) -> Result<Caller, Problem> {
-        if let Some(scope) = self.signer {
-            let caller = signer(request, scope)?;
-            note_caller(&caller);
+        let caller = match self.signer {
+            Some(scope) => signer(request, scope)?,
+            None => self.key_holder(request).await?,
+        };
+        note_caller(&caller);
+        if needed.iter().any(|scope| caller.allows(*scope)) {
             return Ok(caller);
         }
+        let scopes: Vec<_> = needed.iter().map(Scope::to_string).collect();
+        let what = if self.signer.is_some() { "A signature" } else { "This API key" };
+        Err(Problem::new(403, format!("{what} lacks the scope {}.", scopes.join(" or "))))
+    }
+
+    /// The holder of the request's API key; 401 if it is no valid one.
+    async fn key_holder(&self, request: &Request) -> Result<Caller, Problem> {
         const UNAUTHORIZED: &str = "Send a valid API key: Authorization: Bearer pk_…";
         let key: ApiKey = request
             .header("authorization")
@@ -74,14 +84,7 @@ impl Authenticator {
             .and_then(|key| key.trim().parse().ok())
             .ok_or_else(|| Problem::new(401, UNAUTHORIZED))?;
         let stored = self.stored(&key).await?.filter(|stored| stored.accepts(&key, clock::now()));
-        let stored = stored.ok_or_else(|| Problem::new(401, UNAUTHORIZED))?;
-        let caller = Caller::with_key(stored);
-        note_caller(&caller);
-        if needed.iter().any(|scope| caller.allows(*scope)) {
-            return Ok(caller);
-        }
-        let scopes: Vec<_> = needed.iter().map(Scope::to_string).collect();
-        Err(Problem::new(403, format!("This API key lacks the scope {}.", scopes.join(" or "))))
+        stored.map(Caller::with_key).ok_or_else(|| Problem::new(401, UNAUTHORIZED))
     }
 
     /// The stored key with the id of `key`, which need not be `key`: the caller of this function compares them.

@@ -54,6 +54,7 @@ pub struct Known {
     opened: Arc<AtomicUsize>,
     resolver: Resolver,
     made_at: Moment,
+    /// When its last request began.
     used_at: Moment,
 }
 
@@ -94,12 +95,15 @@ impl Clients {
         self.limits
     }
 
-    /// The client of the receiver at `authority`. One whose connections could be too old is replaced; those then close.
+    /// The client of the receiver at `authority`. One whose connections could be too old, or idle for too long, is replaced;
+    /// those then close. (The client closes idle connections by itself, but by the monotonic clock alone. A request on one that
+    /// died while the process was frozen would hang until its deadline, and the receiver would be charged with that.)
     pub fn of(&self, authority: &str) -> reqwest::Result<Known> {
         let now = self.clock.moment();
         let mut kept = self.kept();
         if let Some(known) = kept.get_mut(authority)
             && known.made_at.until(now) < self.limits.age
+            && known.used_at.until(now) <= self.limits.idle
         {
             known.used_at = now;
             return Ok(known.clone());
@@ -122,11 +126,6 @@ impl Clients {
     /// Drops a receiver's client, so that the next request goes out on a new connection.
     pub fn forget(&self, authority: &str) {
         self.kept().remove(authority);
-    }
-
-    /// Drops every client, with the connections that it keeps.
-    pub fn forget_all(&self) {
-        self.kept().clear();
     }
 
     fn make(&self, idle: usize) -> reqwest::Result<Known> {

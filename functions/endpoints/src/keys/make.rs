@@ -24,7 +24,7 @@ pub async fn create(app: &App, caller: &Caller, request: &Request) -> Result<Res
     let now = clock::now();
     let new = NewKey::read(request, caller, now)?;
     let (stored, key) = store(app, new, caller.key_id.clone(), app.rules.keys_per_tenant, now).await?;
-    tracing::info!(made = %stored.key_id, key = caller.name, "API key {} made.", stored.key_id);
+    tracing::info!(made = %stored.key_id, "API key {} made.", stored.key_id);
     Ok(Response::json(201, &KeyView::with_key(&stored, &key)))
 }
 

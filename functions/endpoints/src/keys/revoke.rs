@@ -56,7 +56,7 @@ pub async fn revoke(app: &App, caller: &Caller, id: &str, request: &Request) -> 
     {
         return Err(last_admin());
     }
-    let revoked = Walk::from(id).finish(app, caller, order).await?;
+    let revoked = Walk::from(id).finish(app, order).await?;
     if order.with_made { Ok(Response::json(200, &json!({"revoked": revoked}))) } else { Ok(Response::empty(204)) }
 }
 
@@ -111,7 +111,7 @@ impl Walk {
         Self { steps: vec![Step::Enter(root)], makers, rows: BTreeMap::new(), revoked: Vec::new() }
     }
 
-    async fn finish(mut self, app: &App, caller: &Caller, order: Order) -> Result<Vec<KeyId>, Problem> {
+    async fn finish(mut self, app: &App, order: Order) -> Result<Vec<KeyId>, Problem> {
         let begun = Instant::now();
         while let Some(step) = self.steps.pop() {
             if begun.elapsed() > PATIENCE {
@@ -121,19 +121,19 @@ impl Walk {
                 )));
             }
             match step {
-                Step::Enter(id) => self.enter(app, caller, order, id).await?,
+                Step::Enter(id) => self.enter(app, order, id).await?,
                 Step::Leave(id) => self.leave(app, &id).await?,
             }
         }
         Ok(self.revoked)
     }
 
-    async fn enter(&mut self, app: &App, caller: &Caller, order: Order, id: KeyId) -> Result<(), Problem> {
+    async fn enter(&mut self, app: &App, order: Order, id: KeyId) -> Result<(), Problem> {
         if let Some(key) = app.keys.get(&id).await?
             && key.revoked_at.is_none()
             && revoke_one(app, key, order).await?
         {
-            tracing::info!(revoked = %id, key = caller.name, "API key {id} revoked.");
+            tracing::info!(revoked = %id, "API key {id} revoked.");
             self.revoked.push(id.clone());
         }
         if !order.with_made {

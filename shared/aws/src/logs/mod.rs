@@ -6,7 +6,7 @@
 //! [`AwsError`](crate::AwsError).
 //!
 //! Lambda keeps or drops a line by the time and the level that the line has. So all that a function says has the form of
-//! [`line`]: also that it panicked, and why it ended. What each line is about follows from the [`spans`].
+//! [`line`]. That includes panics, and the reason why a function cannot start. What each line is about follows from the [`spans`].
 
 mod line;
 mod panics;
@@ -34,7 +34,7 @@ use crate::clock;
 const OURS: [&str; 6] = ["dispatch", "endpoints", "ingest", "jobs", "replay", "pombo_"];
 
 /// The targets of libraries that are logged, up to the level that is set: the runtime, and which addresses a connection was
-/// opened to. Whenever one is used again there would be a line more for each call.
+/// opened to. (A line for each use of a connection would be one for each call.)
 const HEARD: [&str; 2] = ["lambda_runtime", "hyper_util::client::legacy::connect"];
 
 /// Whether a line with this target was written by our own code.
