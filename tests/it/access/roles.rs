@@ -137,6 +137,11 @@ fn done_by_lambda(template: &Template, function: &str) -> BTreeSet<String> {
             lines.extend(actions.map(|action| format!("sqs:{action} {queue}")));
         }
     }
+    if function == "Dispatch" {
+        // Network interfaces, if it is in a VPC. `template::roles` says which actions.
+        let network = template.allowed("DispatchRole").into_iter();
+        lines.extend(network.filter(|line| line.starts_with("ec2:") || line.starts_with("denied ec2:")));
+    }
     lines
 }
 

@@ -217,7 +217,7 @@ async fn each_alarm_says_what_it_means_and_what_to_do_first_and_somebody_hears_i
         assert_eq!(properties["OKActions"], ok, "{alarm}");
         // What SQS says of it: "if a message is received three times or more, it is moved to the back of the queue".
         let is_of_age = template.watched(alarm).metric == "ApproximateAgeOfOldestMessage";
-        let names_its_gap = ["received less than three times", "MessagesFailedAlarm"];
+        let names_its_gap = ["received fewer than three times", "MessagesFailedAlarm"];
         assert_eq!(is_of_age, names_its_gap.iter().all(|words| description.contains(words)), "{alarm}");
         assert!(properties["ActionsEnabled"].is_null() && properties["AlarmName"].is_null(), "{alarm}");
     }

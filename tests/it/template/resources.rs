@@ -215,12 +215,14 @@ async fn no_concurrency_is_reserved_or_bounded_unless_asked_for() {
         assert_eq!(reserved(&by_default), None, "{function}: a new account has too little to reserve any");
         assert_eq!(reserved(&asked).as_deref(), Some(expected), "{function}");
     }
-    let bound = |template: &Template| {
-        let (_, mapping) = &template.event_sources()["DeliveriesQueue"];
-        let scaling = template.standing(&mapping["ScalingConfig"]).cloned();
-        scaling.map(|scaling| template.number(&scaling["MaximumConcurrency"]))
-    };
-    assert_eq!((bound(&by_default), bound(&asked)), (None, Some(7)));
+    for (queue, expected) in [("DeliveriesQueue", "7"), ("JobsQueue", RESERVED[2])] {
+        let bound = |template: &Template| {
+            let (_, mapping) = &template.event_sources()[queue];
+            let scaling = template.standing(&mapping["ScalingConfig"]).cloned();
+            scaling.map(|scaling| template.text(&scaling["MaximumConcurrency"]))
+        };
+        assert_eq!((bound(&by_default), bound(&asked).as_deref()), (None, Some(expected)), "{queue}");
+    }
 }
 
 #[scenario]

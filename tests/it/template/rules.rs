@@ -43,15 +43,17 @@ const AWS: &str = "123456789012";
 const EMULATOR: &str = "000000000000";
 
 /// Parameters that are refused before anything is made: the account, the parameters, and what is said of them.
-const REFUSED: [(&str, Parameters, &str); 11] = [
+const REFUSED: [(&str, Parameters, &str); 13] = [
     (AWS, &[("AllowLoopback", "true")], "In AWS leave it out"),
     (EMULATOR, &[("DispatchMaximumConcurrency", "1")], "DispatchMaximumConcurrency must be 2 to 1000"),
+    (AWS, &[("DispatchReservedConcurrency", "5")], "needs a DispatchMaximumConcurrency"),
+    (AWS, &[("JobsReservedConcurrency", "1")], "must be at least 2"),
     (EMULATOR, &[("VpcSubnetIds", "subnet-1")], "VpcSubnetIds needs VpcSecurityGroupIds"),
     (EMULATOR, &[("VpcSecurityGroupIds", "sg-1")], "VpcSecurityGroupIds needs VpcSubnetIds"),
     (EMULATOR, &[("KeyEventsBurst", "5")], "no effect without KeyEventsPerSecond"),
-    (AWS, &[("DispatchTimeoutSeconds", "65")], "leave it out, and set MaxEndpointTimeoutSeconds"),
-    (AWS, &[("DeliveriesVisibilitySeconds", "95")], "leave it out, and set MaxEndpointTimeoutSeconds"),
-    (AWS, &[("JobsVisibilitySeconds", "90")], "leave it out, and set JobsTimeoutSeconds"),
+    (AWS, &[("DispatchTimeoutSeconds", "65")], "set it to 0, and set MaxEndpointTimeoutSeconds"),
+    (AWS, &[("DeliveriesVisibilitySeconds", "95")], "set it to 0, and set MaxEndpointTimeoutSeconds"),
+    (AWS, &[("JobsVisibilitySeconds", "90")], "set it to 0, and set JobsTimeoutSeconds"),
     (AWS, &[("JobsTimeoutSeconds", "61")], "in steps of 30"),
     (AWS, &[("SettleSeconds", "75")], "longer than a run of dispatch"),
     (AWS, &[("MaxEndpointTimeoutSeconds", "31")], "MaxEndpointTimeoutSeconds"),
@@ -67,11 +69,15 @@ async fn parameters_that_do_not_go_together_are_refused_before_anything_is_made(
 }
 
 /// Parameters that are taken.
-const TAKEN: [(&str, Parameters); 8] = [
+const TAKEN: [(&str, Parameters); 9] = [
     (AWS, &[]),
     (AWS, &[("AllowLoopback", "false")]),
     (EMULATOR, &[("AllowLoopback", "true")]),
     (AWS, &[("DispatchMaximumConcurrency", "2")]),
+    (
+        AWS,
+        &[("DispatchMaximumConcurrency", "5"), ("DispatchReservedConcurrency", "5"), ("JobsReservedConcurrency", "2")],
+    ),
     (AWS, &[("VpcSubnetIds", "subnet-1"), ("VpcSecurityGroupIds", "sg-1")]),
     (AWS, &[("KeyEventsPerSecond", "1"), ("KeyEventsBurst", "5")]),
     (AWS, &[("MaxEndpointTimeoutSeconds", "30"), ("JobsTimeoutSeconds", "270"), ("SettleSeconds", "600")]),
