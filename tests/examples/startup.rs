@@ -36,7 +36,9 @@ const SETTINGS: [&str; 19] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 ];
-const NUMBERS: [(&str, &str); 26] = [
+const NUMBERS: [(&str, &str); 28] = [
+    ("CREATE_ADMIN_KEY", "true"),
+    ("MAX_KEYS_PER_TENANT", "200"),
     ("RETENTION_DAYS", "30"),
     ("MAX_ENDPOINT_TIMEOUT_SECONDS", "30"),
     ("OVERDUE_SECONDS", "900"),
