@@ -9,10 +9,11 @@ fn last_words(timeout: &str, visibility: &str) -> String {
     let ended = Command::new(env!("CARGO_BIN_EXE_jobs"))
         .env_clear()
         .envs([("JOBS_TIMEOUT_SECONDS", timeout), ("JOBS_VISIBILITY_SECONDS", visibility)])
+        .envs([("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
         .output()
         .unwrap();
     assert!(!ended.status.success());
-    String::from_utf8(ended.stderr).unwrap()
+    String::from_utf8(ended.stdout).unwrap()
 }
 
 #[test]
