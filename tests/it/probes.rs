@@ -12,7 +12,8 @@ use tokio::sync::OnceCell;
 
 use crate::circuit::{break_it, endpoint, is_closing, switched};
 
-/// From the close of a circuit to the first request that it let go.
+/// From the close of a circuit to the first request that it let go. (Twelve tests share two processors: those that measure
+/// this run alone.)
 const FIRST_RELEASE: Duration = Duration::from_secs(2);
 
 /// A stack whose circuits open after 3 failures over 4 seconds, and whose drains probe first when these tests have ended.
@@ -71,7 +72,7 @@ async fn assert_released_soon(hook: &Hook, held: &[Value]) {
     assert!(after < FIRST_RELEASE, "{after:?}");
 }
 
-#[scenario]
+#[scenario(alone)]
 async fn a_test_that_closes_the_circuit_has_what_is_held_sent_at_once() {
     let (hook, answer, held) = broken().await;
     answer.store(200, Ordering::SeqCst);
@@ -139,7 +140,7 @@ async fn a_held_delivery_names_its_cause_and_the_next_probe_wherever_it_is_shown
     assert_eq!(one["held"], json!({"cause": "paused", "next_probe_at": null}), "{one}");
 }
 
-#[scenario]
+#[scenario(alone)]
 async fn a_replay_into_an_open_circuit_is_held_and_one_of_one_delivery_is_a_probe_at_once() {
     let (hook, answer, held) = broken().await;
     let ids: Vec<_> = held.iter().map(id).collect();
