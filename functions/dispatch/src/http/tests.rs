@@ -69,6 +69,17 @@ async fn post(sender: &HttpSender, url: &str, deadline: Duration) -> Exchange {
     exchange
 }
 
+/// A sender of production that resolves names in this way.
+fn production(lookup: Lookup) -> HttpSender {
+    HttpSender::with(
+        AddressPolicy::production(),
+        tls_config(RootCertStore::empty()).unwrap(),
+        lookup,
+        LIMITS,
+        Clock::system(),
+    )
+}
+
 fn kind(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded { .. } => "succeeded",

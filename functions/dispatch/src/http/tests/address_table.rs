@@ -13,17 +13,7 @@ const PUBLIC: [u8; 4] = [93, 184, 215, 14];
 /// A sender of production. What it asks names for is refused an answer, which tells that the URL was not refused, and that
 /// nothing is connected to.
 fn asking_nobody() -> HttpSender {
-    resolving(Arc::new(|_| std::future::ready(Err(std::io::Error::other("asked"))).boxed()))
-}
-
-fn resolving(lookup: Lookup) -> HttpSender {
-    HttpSender::with(
-        AddressPolicy::production(),
-        tls_config(RootCertStore::empty()).unwrap(),
-        lookup,
-        LIMITS,
-        Clock::system(),
-    )
+    production(Arc::new(|_| std::future::ready(Err(std::io::Error::other("asked"))).boxed()))
 }
 
 /// The id of the rule that refuses to send there.
@@ -83,7 +73,7 @@ async fn every_address_of_the_table_is_judged_so_where_a_name_has_it() {
                 assert_eq!(resolver.addresses("hooks.example.com".to_owned()).await.unwrap(), connected);
                 continue;
             }
-            let outcome = post(&resolving(always(addresses)), "https://hooks.example.com/", SECOND).await.outcome;
+            let outcome = post(&production(always(addresses)), "https://hooks.example.com/", SECOND).await.outcome;
             let Outcome::Refused { rule, by, detail } = outcome else { panic!("{addresses:?}: {outcome:?}") };
             assert_eq!((rule.as_str(), by), (*expected, RefusedBy::Addresses), "{addresses:?}");
             assert!(detail.as_str().contains("an address of hooks.example.com"), "{detail}");

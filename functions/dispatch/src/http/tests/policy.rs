@@ -25,16 +25,6 @@ fn in_turn(answers: &[&[&str]]) -> (Lookup, Arc<Mutex<usize>>) {
     (Arc::new(lookup), asked)
 }
 
-fn production(lookup: Lookup) -> HttpSender {
-    HttpSender::with(
-        AddressPolicy::production(),
-        tls_config(RootCertStore::empty()).unwrap(),
-        lookup,
-        LIMITS,
-        Clock::system(),
-    )
-}
-
 #[tokio::test]
 async fn a_name_with_a_refused_address_is_refused_by_the_rule_and_not_connected_to() {
     let receiver = Receiver::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
