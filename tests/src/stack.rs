@@ -131,6 +131,8 @@ impl Stack {
             ("MaxEndpointTimeoutSeconds", "3"),
             ("DispatchTimeoutSeconds", "15"),
             ("DeliveriesVisibilitySeconds", "16"),
+            // Longer than a run of dispatch by more than clocks may differ, so that first attempts go without a claim.
+            ("FirstAttemptWindowSeconds", "25"),
             ("SettleSeconds", "2"),
             ("SweepMinutes", "60"),
             // Receivers are all on one host here.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use pombo_domain::address::{AddressPolicy, BadEntry};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::health::HealthRules;
 use pombo_domain::job::STALLED_AFTER;
 use thiserror::Error;
@@ -67,6 +68,11 @@ pub fn longest_deadline(after: Duration) -> Result<Duration, BadSetting> {
         "is {runs_for}, and must be at least {least}: MAX_ENDPOINT_TIMEOUT_SECONDS ({longest}), and {after} to record the attempt"
     );
     Err(BadSetting { name: TIMEOUT, problem: problem.into() })
+}
+
+/// How long first attempts may go without a claim, `FIRST_ATTEMPT_WINDOW_SECONDS`.
+pub fn first_attempt_window() -> Result<FirstAttemptWindow, BadSetting> {
+    seconds("FIRST_ATTEMPT_WINDOW_SECONDS").map(FirstAttemptWindow::new)
 }
 
 /// Checks the times of the function that runs the jobs.

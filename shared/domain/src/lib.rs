@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod event;
 pub mod event_limit;
 pub mod event_type;
+pub mod first_attempt;
 pub mod headers;
 pub mod health;
 pub mod hops;

@@ -45,6 +45,9 @@ pub struct DeliveryMessage {
     /// The attempt that the message asks for, or reports.
     #[serde(flatten)]
     pub step: Step,
+    /// The mark that ingest gives once: the attempt may be made without a claim, see [`first_attempt`](crate::first_attempt).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub first: bool,
     /// What a delivery's first message says of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventPart>,
@@ -101,6 +104,7 @@ impl DeliveryMessage {
             v: VERSION,
             delivery,
             step,
+            first: false,
             event: None,
             not_before: None,
             hops: 0,
@@ -124,6 +128,20 @@ impl DeliveryMessage {
         Self { event: Some(event), ..Self::by_reference(delivery, Step::FIRST) }
     }
 
+    /// The same message with the mark: its attempt may be made without a claim.
+    #[must_use]
+    pub const fn marked(mut self) -> Self {
+        self.first = true;
+        self
+    }
+
+    /// The same message without the mark: its attempt needs a claim.
+    #[must_use]
+    pub const fn unmarked(mut self) -> Self {
+        self.first = false;
+        self
+    }
+
     /// A message that carries an outcome to the record.
     #[must_use]
     pub fn outcome(delivery: DeliveryKey, outcome: QueuedOutcome) -> Self {
@@ -145,11 +163,11 @@ impl DeliveryMessage {
         self
     }
 
-    /// The same message to be taken again at `time`.
+    /// The same message to be taken again at `time`. It has no mark any more.
     #[must_use]
     pub fn waiting_until(mut self, time: Timestamp) -> Self {
         self.hops = self.hops.saturating_add(1);
-        self.due_at(time)
+        self.unmarked().due_at(time)
     }
 
     /// The same message, which says that it is due at `time`.
@@ -319,6 +337,7 @@ mod tests {
         for message in [
             first(Some(PackedBody::pack(b"{}"))),
             first(None),
+            first(None).marked(),
             DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }),
             DeliveryMessage::by_reference(key(), Step::FIRST).waiting_until(Timestamp::from_millis(8)),
             DeliveryMessage::outcome(key(), outcome),
