@@ -108,7 +108,7 @@ impl Process {
 }
 
 /// The first message of an event's delivery to the hook's endpoint.
-async fn first(hook: &Hook, id: &str) -> DeliveryMessage {
+pub async fn first(hook: &Hook, id: &str) -> DeliveryMessage {
     first_to(hook.stack, &hook.tenant, &hook.endpoint, id).await
 }
 

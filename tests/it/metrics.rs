@@ -8,7 +8,7 @@ use pombo_aws::metrics::Metric;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
-use crate::rows;
+use crate::{frozen, rows};
 
 const THROTTLED: Fault = Fault::Refuse(400, "ProvisionedThroughputExceededException");
 /// More often than the SDK repeats a call.
@@ -21,6 +21,7 @@ const WRITTEN: [(&str, &[Metric]); 2] = [
         &[
             Metric::MessagesFailed,
             Metric::OutcomesQueued,
+            Metric::FirstAttemptsRepeated,
             Metric::SchedulesFailed,
             Metric::DeliveriesFailed,
             Metric::CircuitsOpened,
@@ -78,6 +79,20 @@ async fn an_outcome_cannot_be_recorded(stack: &'static Stack) -> Hook {
     let outcome = is_write(&hook.endpoint, false);
     stack.proxy.spoil_times(TOO_OFTEN, move |call| outcome(call).then_some(THROTTLED));
     hook.post().await;
+    hook
+}
+
+/// SQS hands out a first message twice, each time as its first receive.
+async fn a_first_attempt_is_made_twice(stack: &'static Stack) -> Hook {
+    let hook = Hook::new(stack, json!({}), |received| {
+        // The requests take different times, so that their outcomes are not taken for one.
+        Answer::status(200).after(Duration::from_millis(300 * u64::from(received.times > 1)))
+    })
+    .await;
+    let message = frozen::first(&hook, "twice").await.marked().to_json();
+    for _ in 0..2 {
+        stack.send("DeliveriesQueue", &message).await;
+    }
     hook
 }
 
@@ -214,6 +229,7 @@ async fn each_metric_is_written_under_the_name_that_its_alarm_looks_at() {
     let _receivers = futures::join!(
         a_claim_fails(stack),
         an_outcome_cannot_be_recorded(stack),
+        a_first_attempt_is_made_twice(stack),
         no_schedule_can_be_made(stack),
         a_delivery_fails(stack),
         a_message_dies(stack),

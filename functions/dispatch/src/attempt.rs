@@ -11,7 +11,7 @@ use pombo_domain::outcome::{Attempt, Outcome, SentTo, Trigger};
 use pombo_domain::retry::{Jitter, decide, postponement};
 use pombo_domain::webhook_id::WebhookId;
 
-use crate::deliver::Claimed;
+use crate::deliver::Turn;
 use crate::http::Exchange;
 use crate::settings::App;
 
@@ -24,7 +24,7 @@ pub struct Payload {
     pub hops: Hops,
 }
 
-/// Makes the attempt that the message asks for, under the claim of `holder`. Without a payload there is nothing to send: the event has expired.
+/// Makes the attempt that the message asks for, which is the turn of `holder`. Without a payload there is nothing to send: the event has expired.
 pub async fn attempt(
     app: &App,
     holder: &str,
@@ -32,15 +32,15 @@ pub async fn attempt(
     message: &DeliveryMessage,
     payload: Option<Payload>,
     timeout: Duration,
-    claimed: &Claimed,
+    turn: &Turn,
 ) -> QueuedOutcome {
     let started_at = clock::now();
     let event_id = &message.delivery.event_id;
-    let redelivered = claimed.redelivered;
+    let redelivered = turn.redelivered;
     let mut exchange = match payload {
         None => Exchange::without_answer(Outcome::Expired, Duration::ZERO),
         Some(Payload { body, hops }) => {
-            let webhook_id = WebhookId::new(claimed.record.tenant.clone(), event_id.clone());
+            let webhook_id = WebhookId::new(turn.record.tenant.clone(), event_id.clone());
             // Signed anew each time: receivers refuse a timestamp that is more than minutes old.
             let signature = endpoint.secrets.sign(&webhook_id, started_at, &body);
             let mut headers = vec![
@@ -56,7 +56,7 @@ pub async fn attempt(
     };
     let jitter = Jitter::from_random(clock::random_bits());
     let retry_after = exchange.retry_after;
-    let is_test = claimed.record.event_type.is_ping();
+    let is_test = turn.record.event_type.is_ping();
     // A probe sets no time, and after a test comes no other attempt.
     if message.probe.is_none()
         && !is_test

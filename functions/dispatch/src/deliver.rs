@@ -7,7 +7,7 @@ use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_aws::logs::spans;
 use pombo_aws::metrics::Metric;
-use pombo_aws::protocol::SettleError;
+use pombo_aws::protocol::{SeenRecord, SettleError, Settled};
 use pombo_aws::queue::Outgoing;
 use pombo_domain::body::Damaged;
 use pombo_domain::delivery::{DropReason, Record, Verdict, verdict};
@@ -46,11 +46,17 @@ pub enum Undone {
     Contended,
 }
 
-/// Handles a message. When this gives `Ok`, the message may be acknowledged: what it asked for is done, or another
-/// message has taken its place.
-pub async fn deliver(app: &App, invocation: &Invocation, holder: &str, body: &str) -> Result<(), Undone> {
+/// Handles a message that was received so many times, as far as SQS says. When this gives `Ok`, the message may be
+/// acknowledged: what it asked for is done, or another message has taken its place.
+pub async fn deliver(
+    app: &App,
+    invocation: &Invocation,
+    holder: &str,
+    body: &str,
+    received: Option<u32>,
+) -> Result<(), Undone> {
     let message = match DeliveryMessage::parse(body) {
-        Ok(message) => message,
+        Ok(message) => message.received(received),
         Err(error) => {
             tracing::error!(%error, "A message cannot be read; it goes to the dead-letter queue.");
             let letter = Outgoing { body: body.to_owned(), group: None, delay_seconds: 0 };
@@ -62,7 +68,7 @@ pub async fn deliver(app: &App, invocation: &Invocation, holder: &str, body: &st
         return Ok(app.protocol.wait(message, time).await?);
     }
     if let Some(outcome) = message.record.clone() {
-        return settle(app, &message, None, outcome).await;
+        return settle(app, &message, SeenRecord::NotRead, outcome).await;
     }
     attempt_delivery(app, invocation, holder, message).await
 }
@@ -89,25 +95,49 @@ async fn attempt_delivery(
         }
         Receiver::Paused | Receiver::Gone => Duration::ZERO,
     };
-    let Some(claimed) = claim(app, invocation, holder, &message, &receiver).await? else { return Ok(()) };
+    let turn = match without_claim(app, invocation, &message, &receiver) {
+        Some(turn) => turn,
+        None => match claim(app, invocation, holder, &message, &receiver).await? {
+            Some(turn) => turn,
+            None => return Ok(()),
+        },
+    };
     let (Receiver::Active(endpoint) | Receiver::Open(endpoint)) = receiver else { return Ok(()) };
-    let payload = payload(app, &message, &claimed.record).await?;
-    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, payload, timeout, &claimed).await;
-    let record = claimed.record;
-    outcome.decision = outcome.decision.before(Timestamp::from_seconds(record.expires_at));
+    let payload = payload(app, &message, &turn.record).await?;
+    let mut outcome = attempt::attempt(app, holder, &endpoint, &message, payload, timeout, &turn).await;
+    outcome.decision = outcome.decision.before(Timestamp::from_seconds(turn.record.expires_at));
     let attempt = outcome.attempt.clone();
-    settle(app, &message, Some(record), outcome).await?;
+    settle(app, &message, turn.seen(), outcome).await?;
     health::note(app, &message, &attempt, holder).await;
     Ok(())
 }
 
 /// A delivery that this process may attempt now.
 #[derive(Debug)]
-pub struct Claimed {
-    /// The delivery's record, as it was claimed.
+pub struct Turn {
+    /// The delivery's record, as it was claimed; without a claim, the one that the delivery begins with.
     pub record: Record,
+    /// Whether the delivery was claimed. If it was not, there may be no record.
+    is_claimed: bool,
     /// Whether a process died that may have sent the attempt.
     pub redelivered: bool,
+}
+
+impl Turn {
+    /// What is known of the delivery's record when the attempt is over.
+    fn seen(self) -> SeenRecord {
+        if self.is_claimed { SeenRecord::Found(Box::new(self.record)) } else { SeenRecord::None }
+    }
+}
+
+/// The turn of a delivery whose first attempt may be made without a claim: see [`FirstAttemptWindow`].
+///
+/// [`FirstAttemptWindow`]: pombo_domain::first_attempt::FirstAttemptWindow
+fn without_claim(app: &App, invocation: &Invocation, message: &DeliveryMessage, receiver: &Receiver) -> Option<Turn> {
+    // A circuit that is open is a receiver of its own kind.
+    let (Receiver::Active(endpoint), Some(window)) = (receiver, app.without_claim) else { return None };
+    let record = message.new_record().filter(|_| window.spares_claim(message, endpoint, invocation.ends_at()))?;
+    Some(Turn { record, is_claimed: false, redelivered: false })
 }
 
 /// Claims the delivery, or does what else its record asks for and gives `None`: the message is then done with.
@@ -117,7 +147,7 @@ async fn claim(
     holder: &str,
     message: &DeliveryMessage,
     receiver: &Receiver,
-) -> Result<Option<Claimed>, Undone> {
+) -> Result<Option<Turn>, Undone> {
     let head = message.head(holder);
     // A first message meets no record, unless it is a repeat: its write tells. The others have one.
     let mut seen =
@@ -148,7 +178,7 @@ async fn claim(
             }
         }
         let rev = seen.as_ref().map(|record| record.rev);
-        let Some(base) = seen.clone().or_else(|| begin(message)) else { return Ok(None) };
+        let Some(base) = seen.clone().or_else(|| message.new_record()) else { return Ok(None) };
         let redelivered = base.was_abandoned(holder);
         let may_go = may_go(receiver, message, &base);
         if let (true, Receiver::Active(endpoint) | Receiver::Open(endpoint)) = (may_go, receiver)
@@ -173,7 +203,7 @@ async fn claim(
                     tracing::info!(status = record.status.as_str(), "The endpoint takes nothing.");
                     return Ok(None);
                 }
-                return Ok(Some(Claimed { record: *record, redelivered }));
+                return Ok(Some(Turn { record: *record, is_claimed: true, redelivered }));
             }
         }
     }
@@ -189,10 +219,6 @@ fn may_go(receiver: &Receiver, message: &DeliveryMessage, record: &Record) -> bo
         Receiver::Open(_) => message.probe.is_some() || record.passes_open_circuit(message.step),
         Receiver::Paused | Receiver::Gone => false,
     }
-}
-
-fn begin(message: &DeliveryMessage) -> Option<Record> {
-    message.event.as_ref().map(|event| Record::begin(message.delivery.clone(), event.new.clone()))
 }
 
 /// The payload that goes over the wire. It is read from the message, or from the event if the message's body is left out or
@@ -216,22 +242,39 @@ async fn payload(app: &App, message: &DeliveryMessage, record: &Record) -> Resul
 
 /// Records an outcome and sends what follows on its way. When the record cannot be written, the outcome itself is queued
 /// in this message's place: the receiver has had the request, and must not get it again for our trouble.
-async fn settle(
-    app: &App,
-    message: &DeliveryMessage,
-    seen: Option<Record>,
-    outcome: QueuedOutcome,
-) -> Result<(), Undone> {
-    match app.protocol.settle(&message.delivery, seen, &outcome).await {
-        Ok(_) => Ok(()),
+async fn settle(app: &App, message: &DeliveryMessage, seen: SeenRecord, outcome: QueuedOutcome) -> Result<(), Undone> {
+    // What was claimed has a record. The outcome of another attempt comes with what a record needs.
+    let event = message.event.as_ref().filter(|_| !matches!(seen, SeenRecord::Found(_)));
+    match app.protocol.settle(&message.delivery, seen, event.map(|event| &event.new), &outcome).await {
+        Ok(settled) => {
+            if event.is_some() {
+                note_repeat(app, &settled, &outcome);
+            }
+            Ok(())
+        }
         Err(SettleError::Record(error)) => {
             tracing::error!(%error, "The outcome could not be recorded; it is queued.");
             app.protocol.metrics.count(Metric::OutcomesQueued, 1);
-            let mut again = DeliveryMessage::outcome(message.delivery.clone(), outcome);
+            let again = DeliveryMessage::outcome(message.delivery.clone(), outcome);
+            let mut again = match event {
+                Some(event) => again.with_new_record(event.clone()),
+                None => again,
+            };
             again.hops = message.hops.saturating_add(1);
             Ok(app.protocol.send(again, RECORD_AGAIN_SECONDS).await?)
         }
         Err(error @ SettleError::Next(_)) => Err(error.into()),
+    }
+}
+
+/// Counts a first attempt that was made without a claim and turns out to have been made twice: SQS may hand out a message
+/// twice, each time as a first receive.
+fn note_repeat(app: &App, settled: &Settled, outcome: &QueuedOutcome) {
+    if let Settled::Recorded(record) | Settled::Superseded(record) = settled
+        && record.holds_another(&outcome.attempt)
+    {
+        tracing::info!("The first attempt was made twice: another process had its message, too.");
+        app.protocol.metrics.count(Metric::FirstAttemptsRepeated, 1);
     }
 }
 

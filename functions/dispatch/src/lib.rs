@@ -49,9 +49,14 @@ async fn handle_message(app: &App, invocation: &Invocation, message: &SqsMessage
     let id = message.message_id.clone().unwrap_or_default();
     let body = message.body.as_deref().unwrap_or_default();
     let holder = invocation.holder(&id);
-    let work = finishes(invocation, deliver::deliver(app, invocation, &holder, body));
+    let work = finishes(invocation, deliver::deliver(app, invocation, &holder, body, times_received(message)));
     let is_done = work.instrument(spans::message(&id)).await;
     (!is_done).then_some(id)
+}
+
+/// How often SQS has given out the message; `None` when it does not say.
+fn times_received(message: &SqsMessage) -> Option<u32> {
+    message.attributes.get("ApproximateReceiveCount")?.parse().ok()
 }
 
 /// Whether the work of a message is done in time. Work that panics is not done, and the rest of its batch goes on: with the
@@ -88,6 +93,18 @@ mod tests {
         let mut context = Context::default();
         context.deadline = clock::now().plus(left).as_millis().unsigned_abs();
         Invocation::new(&context)
+    }
+
+    #[test]
+    fn a_count_of_receives_is_read_and_one_that_is_missing_or_no_number_is_not_known() {
+        let counted = |count: &str| {
+            let mut message = SqsMessage::default();
+            message.attributes.insert("ApproximateReceiveCount".to_owned(), count.to_owned());
+            times_received(&message)
+        };
+        assert_eq!((counted("1"), counted("12")), (Some(1), Some(12)));
+        assert_eq!((counted("one"), counted(""), counted("-1")), (None, None, None));
+        assert_eq!(times_received(&SqsMessage::default()), None);
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@ use pombo_aws::jobs::JobsTable;
 use pombo_aws::protocol::Protocol;
 use pombo_aws::queue::Queue;
 use pombo_aws::rate_limit::RateLimits;
-use pombo_aws::settings;
+use pombo_aws::settings::{self, BadSetting};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::health::HealthRules;
 
 use crate::endpoint_cache::EndpointCache;
@@ -44,6 +45,17 @@ pub struct App {
     pub sender: HttpSender,
     /// The longest deadline of an attempt.
     pub longest_timeout: Duration,
+    /// How long first attempts may go without a claim; `None` when every attempt is to be claimed.
+    pub without_claim: Option<FirstAttemptWindow>,
+}
+
+/// How long first attempts may go without a claim; `None` with `CLAIM_FIRST_ATTEMPTS`.
+///
+/// A window that is shorter than an invocation is no error: no attempt is covered by it, and each is claimed.
+fn without_claim() -> Result<Option<FirstAttemptWindow>, BadSetting> {
+    let window = settings::first_attempt_window()?;
+    let claims_all: bool = settings::value("CLAIM_FIRST_ATTEMPTS")?;
+    Ok((!claims_all).then_some(window))
 }
 
 impl App {
@@ -68,6 +80,7 @@ impl App {
             dead_letters: Queue::new(sqs, settings::text("DELIVERIES_DLQ_URL")?),
             sender: HttpSender::new(settings::addresses()?, clock)?,
             longest_timeout: settings::longest_deadline(AFTER_ATTEMPT)?,
+            without_claim: without_claim()?,
         })
     }
 }

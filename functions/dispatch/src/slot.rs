@@ -118,8 +118,7 @@ fn waiting(
     if now.until(slot.at) <= UNRECORDED || timer.is_some_and(|next| next.at >= slot.at) {
         return None;
     }
-    let begun = || message.event.as_ref().map(|event| Record::begin(message.delivery.clone(), event.new.clone()));
-    let base = seen.cloned().or_else(begun)?;
+    let base = seen.cloned().or_else(|| message.new_record())?;
     let route = base.next.map_or(Route::Queue, |next| next.route);
     Some(base.due_at(holder, Next { at: slot.at, route }))
 }

@@ -23,7 +23,12 @@ fn last_words(name: &str, value: &str) -> String {
     ];
     let numbers =
         ["CIRCUIT_FAILURES", "CIRCUIT_SECONDS", "MAX_ENDPOINT_TIMEOUT_SECONDS", "PROBE_SECONDS", "RETENTION_DAYS"];
-    let clock = [("DISPATCH_TIMEOUT_SECONDS", "17"), ("DELIVERIES_VISIBILITY_SECONDS", "18")];
+    let clock = [
+        ("DISPATCH_TIMEOUT_SECONDS", "17"),
+        ("DELIVERIES_VISIBILITY_SECONDS", "18"),
+        ("FIRST_ATTEMPT_WINDOW_SECONDS", "64"),
+        ("CLAIM_FIRST_ATTEMPTS", "false"),
+    ];
     let ended = Command::new(env!("CARGO_BIN_EXE_dispatch"))
         .env_clear()
         .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
@@ -51,6 +56,19 @@ fn a_setting_of_the_address_policy_that_cannot_be_meant_is_named() {
         ("INGEST_HOSTS", "events.example.com,a b", "neither a URL nor a host"),
         ("INGEST_URL", "", "is not set"),
         ("ALLOW_LOOPBACK", "perhaps", "wrong kind"),
+    ] {
+        let words = last_words(name, value);
+        assert!(words.contains(name) && words.contains(why), "{name}={value}: {words}");
+    }
+}
+
+#[test]
+fn a_setting_of_first_attempts_that_cannot_be_meant_is_named() {
+    for (name, value, why) in [
+        ("FIRST_ATTEMPT_WINDOW_SECONDS", "", "is not set"),
+        ("FIRST_ATTEMPT_WINDOW_SECONDS", "3m", "wrong kind"),
+        ("CLAIM_FIRST_ATTEMPTS", "", "is not set"),
+        ("CLAIM_FIRST_ATTEMPTS", "yes", "wrong kind"),
     ] {
         let words = last_words(name, value);
         assert!(words.contains(name) && words.contains(why), "{name}={value}: {words}");

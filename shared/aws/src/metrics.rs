@@ -49,6 +49,8 @@ metrics! {
     MessagesFailed,
     /// Outcomes that could not be recorded and were queued.
     OutcomesQueued,
+    /// First attempts that were made twice, because SQS handed out their message twice or an outcome was queued.
+    FirstAttemptsRepeated,
     /// Schedules that could not be made: the queue carries the retry.
     SchedulesFailed,
     /// Sweeps that did all of their parts. When there are none any more, nobody looks for what is stuck.

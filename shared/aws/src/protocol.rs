@@ -5,7 +5,7 @@
 //! or a schedule made twice finds the record ahead of it and is dropped.
 
 use aws_config::SdkConfig;
-use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Settling, Status, settling};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::retry::Decision;
 use pombo_domain::schedule::{Carrier, carrier, fallback_delay, schedule_name, waiting_carrier};
@@ -39,6 +39,17 @@ pub struct Protocol {
     pub operations: Operations,
     /// What is counted.
     pub metrics: Metrics,
+}
+
+/// What a caller knows of a delivery's record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SeenRecord {
+    /// Nothing: the record is to be read.
+    NotRead,
+    /// There was none when the attempt was begun.
+    None,
+    /// This record.
+    Found(Box<Record>),
 }
 
 /// What became of an outcome.
@@ -82,14 +93,16 @@ impl Protocol {
         })
     }
 
-    /// Records an attempt and ensures what follows. `seen` is the record as the caller knows it; without one it is read.
+    /// Records an attempt and ensures what follows. `seen` is the record as the caller knows it. `new` is what a new record
+    /// needs, of an attempt that was made without a claim.
     pub async fn settle(
         &self,
         key: &DeliveryKey,
-        seen: Option<Record>,
+        seen: SeenRecord,
+        new: Option<&NewDelivery>,
         outcome: &QueuedOutcome,
     ) -> Result<Settled, SettleError> {
-        let settled = self.record(key, seen, outcome).await.map_err(SettleError::Record)?;
+        let settled = self.record(key, seen, new, outcome).await.map_err(SettleError::Record)?;
         match &settled {
             Settled::Recorded(record) => self.ensure_next(record).await.map_err(SettleError::Next)?,
             Settled::Superseded(record) if record.step == outcome.attempt.step => {
@@ -103,28 +116,29 @@ impl Protocol {
     async fn record(
         &self,
         key: &DeliveryKey,
-        seen: Option<Record>,
+        seen: SeenRecord,
+        new: Option<&NewDelivery>,
         outcome: &QueuedOutcome,
     ) -> Result<Settled, AwsError> {
         let mut seen = match seen {
-            Some(record) => record,
-            None => match self.deliveries.get(key).await? {
-                Some(record) => record,
-                None => return Ok(Settled::Gone),
-            },
+            SeenRecord::NotRead => self.deliveries.get(key).await?.map(Box::new),
+            SeenRecord::None => None,
+            SeenRecord::Found(record) => Some(record),
         };
         for _ in 0..MOST_CONFLICTS {
-            let Some(changed) = seen.record_attempt(&outcome.holder, outcome.attempt.clone(), outcome.decision) else {
-                return Ok(Settled::Superseded(Box::new(seen)));
+            let changed = match (settling(seen.as_deref(), key, new, outcome, clock::now()), seen) {
+                (Settling::Write(changed), _) => *changed,
+                (Settling::Superseded, Some(record)) => return Ok(Settled::Superseded(record)),
+                (Settling::Superseded | Settling::Gone, _) => return Ok(Settled::Gone),
             };
+            let rev = (changed.rev > 0).then_some(changed.rev);
             let put = match outcome.decision {
-                Decision::Failed => self.put_failed(Some(seen.rev), changed, &outcome.holder).await?,
-                _ => self.deliveries.put(Some(seen.rev), changed, &outcome.holder).await?,
+                Decision::Failed => self.put_failed(rev, changed, &outcome.holder).await?,
+                _ => self.deliveries.put(rev, changed, &outcome.holder).await?,
             };
             match put {
                 Put::Stored(record) => return Ok(Settled::Recorded(record)),
-                Put::Conflict(Some(record)) => seen = *record,
-                Put::Conflict(None) => return Ok(Settled::Gone),
+                Put::Conflict(standing) => seen = standing,
             }
         }
         Err(AwsError::unreadable("dynamodb:PutItem Deliveries", "the record changed ten times in a row"))
@@ -172,9 +186,9 @@ impl Protocol {
         }
     }
 
-    /// Sends a message of the Deliveries queue.
+    /// Sends a message of the Deliveries queue. It has no mark: only ingest gives that.
     pub async fn send(&self, message: DeliveryMessage, delay_seconds: u32) -> Result<(), AwsError> {
-        self.queue.send(outgoing(&message, delay_seconds)).await
+        self.queue.send(outgoing(&message.unmarked(), delay_seconds)).await
     }
 }
 

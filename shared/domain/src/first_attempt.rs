@@ -8,6 +8,9 @@
 
 use std::time::Duration;
 
+use crate::delivery::Step;
+use crate::endpoint::{Endpoint, EndpointStatus};
+use crate::message::DeliveryMessage;
 use crate::time::Timestamp;
 
 /// How much two clocks may differ: the event was accepted by one machine, and is sent by another.
@@ -41,11 +44,31 @@ impl FirstAttemptWindow {
     pub fn covers(self, accepted_at: Timestamp, ends_at: Timestamp) -> bool {
         ends_at.plus(CLOCKS_DIFFER) <= self.closes_at(accepted_at)
     }
+
+    /// Whether the attempt that `message` asks for may be made without a claim, in an invocation that ends at `ends_at`. The
+    /// message is as [`DeliveryMessage::received`] gives it, so that its mark is not good for a second receive. The circuit
+    /// of `endpoint` is closed. A message that has waited has lost its mark.
+    #[must_use]
+    pub fn spares_claim(self, message: &DeliveryMessage, endpoint: &Endpoint, ends_at: Timestamp) -> bool {
+        let is_first = message.first && message.step == Step::FIRST && message.event.is_some();
+        let has_waited = message.hops > 0 || message.not_before.is_some() || message.slot.is_some();
+        let is_plain = message.probe.is_none() && message.record.is_none() && !has_waited;
+        let takes_all = endpoint.status == EndpointStatus::Active && endpoint.rate_limit.is_none();
+        is_first && is_plain && takes_all && self.covers(message.delivery.accepted_at, ends_at)
+    }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::delivery::{DeliveryKey, NewDelivery};
+    use crate::hops::Hops;
+    use crate::ids::EndpointId;
+    use crate::message::EventPart;
+    use crate::rate_limit::Slot;
 
     const SECOND: Duration = Duration::from_secs(1);
     const ACCEPTED: Timestamp = Timestamp::from_seconds(1000);
@@ -63,5 +86,76 @@ mod tests {
         assert_eq!(window.left(ACCEPTED, ACCEPTED.plus(SECOND * 60)), SECOND * 120);
         assert_eq!(window.left(ACCEPTED, ACCEPTED.plus(SECOND * 180)), Duration::ZERO);
         assert_eq!(window.left(ACCEPTED, ACCEPTED.plus(SECOND * 999)), Duration::ZERO);
+    }
+
+    const SLOT: Slot = Slot { at: ACCEPTED, since: 1, missed: 0 };
+    const WINDOW: FirstAttemptWindow = FirstAttemptWindow::new(Duration::from_secs(180));
+
+    fn endpoint() -> Endpoint {
+        let json = json!({
+            "endpoint_id": EndpointId::generate([1; 10]), "tenant": "acme", "name": "", "url": "https://example.com/",
+            "event_types": ["*"], "headers": {}, "retry_policy": "standard", "timeout_seconds": 15, "secrets": [],
+            "status": "active", "version": 1, "created_at": ACCEPTED, "updated_at": ACCEPTED,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// A first message with the mark.
+    fn marked() -> DeliveryMessage {
+        let endpoint_id = endpoint().id;
+        let key = DeliveryKey { endpoint_id, accepted_at: ACCEPTED, event_id: "e".parse().unwrap() };
+        let new = NewDelivery { tenant: "acme".parse().unwrap(), event_type: "a".parse().unwrap(), expires_at: 7 };
+        let event = EventPart { new, endpoint_version: None, body: None, hops: Hops::NONE };
+        DeliveryMessage::first(key, event).marked()
+    }
+
+    /// Whether the attempt goes without a claim, in an invocation that ends so many seconds after the event was accepted.
+    fn goes(message: DeliveryMessage, received: Option<u32>, endpoint: &Endpoint, ends_after: u32) -> bool {
+        WINDOW.spares_claim(&message.received(received), endpoint, ACCEPTED.plus(SECOND * ends_after))
+    }
+
+    #[test]
+    fn a_marked_message_goes_without_a_claim_at_its_first_receive_in_an_invocation_that_the_window_covers() {
+        assert!(goes(marked(), Some(1), &endpoint(), 65));
+        assert!(goes(marked(), Some(1), &endpoint(), 175));
+        assert!(!goes(marked(), Some(1), &endpoint(), 176), "the window does not cover the invocation");
+        for received in [None, Some(0), Some(2), Some(30)] {
+            assert!(!goes(marked(), received, &endpoint(), 65), "{received:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_the_mark_or_that_has_waited_or_asks_for_something_else_needs_a_claim() {
+        let with = |change: fn(&mut DeliveryMessage)| {
+            let mut message = marked();
+            change(&mut message);
+            message
+        };
+        for (what, message) in [
+            ("unmarked", marked().unmarked()),
+            ("repeated", marked().repeated()),
+            ("has waited", marked().waiting_until(ACCEPTED)),
+            ("has hops", with(|message| message.hops = 1)),
+            ("says when it is due", marked().due_at(ACCEPTED)),
+            ("has a slot", with(|message| message.slot = Some(SLOT))),
+            ("is a probe", with(|message| message.probe = Some(ACCEPTED))),
+            ("asks for a retry", with(|message| message.step.attempt = 2)),
+            ("says nothing of the event", with(|message| message.event = None)),
+        ] {
+            assert!(!goes(message, Some(1), &endpoint(), 65), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_takes_nothing_or_has_a_rate_limit_needs_a_claim() {
+        let mut limited = serde_json::to_value(endpoint()).unwrap();
+        limited["rate_limit"] = json!({"per_second": 10.0, "since": 1});
+        for (what, endpoint) in [
+            ("paused", Endpoint { status: EndpointStatus::Paused, ..endpoint() }),
+            ("deleted", Endpoint { status: EndpointStatus::Deleted, ..endpoint() }),
+            ("limited", serde_json::from_value(limited).unwrap()),
+        ] {
+            assert!(!goes(marked(), Some(1), &endpoint, 65), "{what}");
+        }
     }
 }

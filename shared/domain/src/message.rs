@@ -5,7 +5,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::body::PackedBody;
-use crate::delivery::{DeliveryKey, Head, NewDelivery, Step};
+use crate::delivery::{DeliveryKey, Head, NewDelivery, Record, Step};
 use crate::hops::Hops;
 use crate::ids::EndpointId;
 use crate::outcome::Attempt;
@@ -48,6 +48,9 @@ pub struct DeliveryMessage {
     /// The mark that ingest gives once: the attempt may be made without a claim, see [`first_attempt`](crate::first_attempt).
     #[serde(default, skip_serializing_if = "is_false")]
     pub first: bool,
+    /// Whether another message with the mark may have asked for the attempt before: a receiver may have had it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repeat: bool,
     /// What a delivery's first message says of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventPart>,
@@ -105,6 +108,7 @@ impl DeliveryMessage {
             delivery,
             step,
             first: false,
+            repeat: false,
             event: None,
             not_before: None,
             hops: 0,
@@ -142,10 +146,40 @@ impl DeliveryMessage {
         self
     }
 
+    /// The same message without the mark, which says that a message with the mark may have been handled before.
+    #[must_use]
+    pub const fn repeated(mut self) -> Self {
+        self.repeat = true;
+        self.unmarked()
+    }
+
+    /// The message as it may be acted on when the queue says that it was received so many times. The mark is good for one
+    /// receive: who had the message before may have made the attempt. A count that is not known is no first one.
+    #[must_use]
+    pub const fn received(self, times: Option<u32>) -> Self {
+        if self.first && !matches!(times, Some(1)) { self.repeated() } else { self }
+    }
+
+    /// The record that the delivery begins with, if this is a first message.
+    #[must_use]
+    pub fn new_record(&self) -> Option<Record> {
+        let new = self.event.as_ref()?.new.clone();
+        let delivery = self.delivery.clone();
+        Some(if self.repeat { Record::begin_again(delivery, new) } else { Record::begin(delivery, new) })
+    }
+
     /// A message that carries an outcome to the record.
     #[must_use]
     pub fn outcome(delivery: DeliveryKey, outcome: QueuedOutcome) -> Self {
         Self { record: Some(outcome.clone()), ..Self::by_reference(delivery, outcome.attempt.step) }
+    }
+
+    /// The same message with what a new record needs. An outcome carries that when its attempt was made without a claim, so
+    /// that there may be no record.
+    #[must_use]
+    pub fn with_new_record(mut self, event: EventPart) -> Self {
+        self.event = Some(event);
+        self.without_body()
     }
 
     /// What of the message decides what may be done with it, when `holder` handles it.
@@ -338,6 +372,7 @@ mod tests {
             first(Some(PackedBody::pack(b"{}"))),
             first(None),
             first(None).marked(),
+            first(None).repeated(),
             DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }),
             DeliveryMessage::by_reference(key(), Step::FIRST).waiting_until(Timestamp::from_millis(8)),
             DeliveryMessage::outcome(key(), outcome),
@@ -357,6 +392,26 @@ mod tests {
         };
         assert_eq!(json("0")["event"].get("hops"), None, "one that came from an app pays no byte for it");
         assert_eq!(json("3")["event"]["hops"], 3);
+    }
+
+    #[test]
+    fn a_mark_is_good_for_one_receive_and_the_message_then_says_that_it_is_a_repeat() {
+        assert_eq!(first(None).marked().received(Some(1)), first(None).marked());
+        for times in [None, Some(0), Some(2)] {
+            let again = first(None).marked().received(times);
+            assert_eq!((again.first, again.repeat), (false, true), "{times:?}");
+            let waited = again.waiting_until(Timestamp::from_millis(8));
+            assert_eq!((waited.first, waited.repeat), (false, true), "and after a wait");
+            assert_eq!(first(None).received(times), first(None), "a message without the mark is no repeat");
+        }
+    }
+
+    #[test]
+    fn a_repeat_begins_a_record_that_tells_of_an_attempt() {
+        let tells = |message: DeliveryMessage| message.new_record().map(|record| record.was_abandoned("me"));
+        assert_eq!(tells(first(None)), Some(false));
+        assert_eq!(tells(first(None).repeated()), Some(true));
+        assert_eq!(tells(DeliveryMessage::by_reference(key(), Step::FIRST).repeated()), None);
     }
 
     #[test]

@@ -39,9 +39,15 @@ pub(super) const DOCUMENTED: [Documented; 11] = [
     ("AWS/Scheduler", "InvocationThrottleCount", &["ScheduleGroup"], "Sum", SCHEDULER),
 ];
 
-/// Own metrics without an alarm. Dead letters have one of their queue; the others are what receivers do, and normal.
-const ONLY_COUNTED: [Metric; 4] =
-    [Metric::DeadLettersTaken, Metric::DeliveriesFailed, Metric::CircuitsOpened, Metric::EndpointsPaused];
+/// Own metrics without an alarm. Dead letters have one of their queue. A first attempt that is made twice is SQS's doing, and
+/// rare. The others are what receivers do, and normal.
+const ONLY_COUNTED: [Metric; 5] = [
+    Metric::FirstAttemptsRepeated,
+    Metric::DeadLettersTaken,
+    Metric::DeliveriesFailed,
+    Metric::CircuitsOpened,
+    Metric::EndpointsPaused,
+];
 
 /// What an alarm or a dashboard looks at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

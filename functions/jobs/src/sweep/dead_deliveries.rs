@@ -5,7 +5,7 @@ use pombo_aws::AwsError;
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_aws::logs::spans;
-use pombo_aws::protocol::SettleError;
+use pombo_aws::protocol::{SeenRecord, SettleError};
 use pombo_aws::queue::Incoming;
 use pombo_domain::message::DeliveryMessage;
 use thiserror::Error;
@@ -119,7 +119,8 @@ async fn deal(app: &App, message: &DeliveryMessage, writer: &str) -> Result<Done
     for _ in 0..MOST_CONFLICTS {
         let failed = match remedy(message, record.as_ref(), writer, clock::now()) {
             Remedy::Settle(outcome) => {
-                app.clients.protocol.settle(&message.delivery, None, &outcome).await?;
+                let new = message.event.as_ref().map(|event| &event.new);
+                app.clients.protocol.settle(&message.delivery, SeenRecord::NotRead, new, &outcome).await?;
                 return Ok(Done::Recorded);
             }
             Remedy::Ensure => {

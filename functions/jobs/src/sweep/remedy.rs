@@ -37,10 +37,8 @@ pub(super) fn remedy(message: &DeliveryMessage, record: Option<&Record>, holder:
 }
 
 fn fail(message: &DeliveryMessage, record: Option<&Record>, holder: &str, now: Timestamp) -> Remedy {
-    let begun = || {
-        let new = message.event.as_ref()?.new.clone();
-        Some(Record::begin(message.delivery.clone(), new))
-    };
+    // Whoever received the letter when it had its mark may have made the attempt.
+    let begun = || message.clone().received(None).new_record();
     let Some(seen) = record.cloned().or_else(begun) else { return Remedy::Discard };
     if seen.expires_at <= now.as_seconds() {
         return Remedy::Discard;

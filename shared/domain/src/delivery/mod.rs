@@ -6,6 +6,7 @@
 //! these functions are the only place where the rules are written.
 
 mod record;
+mod settling;
 mod verdict;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 pub use self::record::{Claim, Listing, MOST_ATTEMPTS, NewDelivery, Record};
+pub use self::settling::{Settling, settling};
 pub use self::verdict::{DropReason, Head, Verdict, verdict};
 use crate::cursor::{seal, unseal};
 use crate::ids::{EndpointId, EventId};

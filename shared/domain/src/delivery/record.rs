@@ -20,6 +20,9 @@ pub const MOST_ATTEMPTS: usize = 12;
 /// Maximum number of the endpoint's versions whose URLs are kept: the newest ones.
 pub const MAX_URLS: usize = 4;
 
+/// The holder of a claim that was never made.
+const WITHOUT_CLAIM: &str = "without a claim";
+
 /// A process's exclusive right to make the next attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
@@ -141,6 +144,14 @@ impl Record {
         }
     }
 
+    /// The record of a delivery whose first attempt may have been made without a claim, by a process that is dead. It begins
+    /// with the claim that the process would have had, which has ended: the next attempt says that it may be a second one.
+    #[must_use]
+    pub fn begin_again(key: DeliveryKey, new: NewDelivery) -> Self {
+        let until = key.accepted_at;
+        Self::begin(key, new).claimed(WITHOUT_CLAIM, until)
+    }
+
     /// The claim that stands at `now`, whoever holds it.
     #[must_use]
     pub fn live_claim(&self, now: Timestamp) -> Option<&Claim> {
@@ -205,6 +216,13 @@ impl Record {
         };
         record.push(attempt);
         Some(record)
+    }
+
+    /// Whether the record holds another attempt of the same step: the request was made twice.
+    #[must_use]
+    pub fn holds_another(&self, attempt: &Attempt) -> bool {
+        let time = |attempt: &Attempt| (attempt.started_at, attempt.duration_ms);
+        self.attempts.iter().any(|known| known.step == attempt.step && time(known) != time(attempt))
     }
 
     /// The record without the claim of `holder`; another's stays.
@@ -340,7 +358,16 @@ pub(super) mod tests {
     use crate::outcome::{Outcome, SentTo};
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const LATER: Timestamp = Timestamp::from_millis(1_700_000_000_001);
     const NEXT: Next = Next { at: Timestamp::from_millis(1_700_000_060_000), route: Route::Scheduler };
+
+    pub(in crate::delivery) fn new() -> NewDelivery {
+        NewDelivery {
+            tenant: "acme".parse().unwrap(),
+            event_type: "student.created".parse().unwrap(),
+            expires_at: 1_702_592_000,
+        }
+    }
 
     pub(in crate::delivery) fn record() -> Record {
         let key = DeliveryKey {
@@ -348,12 +375,7 @@ pub(super) mod tests {
             accepted_at: NOW,
             event_id: "evt_1".parse().unwrap(),
         };
-        let new = NewDelivery {
-            tenant: "acme".parse().unwrap(),
-            event_type: "student.created".parse().unwrap(),
-            expires_at: 1_702_592_000,
-        };
-        Record::begin(key, new)
+        Record::begin(key, new())
     }
 
     pub(in crate::delivery) fn attempt(round: u32, attempt: u32) -> Attempt {
@@ -427,6 +449,23 @@ pub(super) mod tests {
             assert_eq!(at(settled, 0, 2).record_attempt("me", probe.clone(), Decision::StillHeld), None);
         }
         assert_eq!(at(Status::Retrying, 0, 3).record_attempt("me", probe, Decision::StillHeld), None, "passed");
+    }
+
+    #[test]
+    fn a_record_that_begins_again_tells_of_an_attempt_and_holds_up_nobody() {
+        let begun = Record::begin_again(record().key, new());
+        assert!(begun.was_abandoned("anybody") && begun.live_claim(begun.key.accepted_at).is_none());
+        assert!(begun.held("me").was_abandoned("anybody"), "also after it was held");
+        assert_eq!(Record { claim: None, ..begun }, record());
+    }
+
+    #[test]
+    fn another_attempt_of_the_same_step_is_told_from_the_same_attempt() {
+        let record = record().record_attempt("me", attempt(0, 1), Decision::Retry(NEXT)).unwrap();
+        assert!(!record.holds_another(&attempt(0, 1)), "the attempt itself");
+        assert!(!record.holds_another(&attempt(0, 2)), "the next step");
+        assert!(record.holds_another(&Attempt { started_at: LATER, ..attempt(0, 1) }));
+        assert!(record.holds_another(&Attempt { duration_ms: 21, ..attempt(0, 1) }));
     }
 
     #[test]
