@@ -5,125 +5,18 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use dispatch::{App, EndpointCache, HttpSender};
-use lambda_runtime::{Context, LambdaEvent};
 use local::{Answer, Received, Signature};
-use pombo_aws::clock::{self, HandClock};
-use pombo_aws::deliveries::DeliveriesTable;
 use pombo_aws::endpoints::EndpointsTable;
-use pombo_aws::events::EventsTable;
-use pombo_aws::health::HealthTable;
-use pombo_aws::jobs::JobsTable;
-use pombo_aws::metrics::Metrics;
-use pombo_aws::operations::Operations;
-use pombo_aws::protocol::Protocol;
-use pombo_aws::queue::{Incoming, Queue};
-use pombo_aws::rate_limit::RateLimits;
-use pombo_aws::routing::RoutingTable;
-use pombo_aws::scheduler::{Scheduler, SchedulerTarget};
-use pombo_domain::address::AddressPolicy;
-use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status};
-use pombo_domain::event::Event;
-use pombo_domain::health::{Health, HealthRules};
-use pombo_domain::message::{DeliveryMessage, EventPart};
-use pombo_tests::{Hook, SOON, Stack, eventually, scenario, unique};
+use pombo_domain::delivery::Status;
+use pombo_domain::health::Health;
+use pombo_tests::{Hook, Stack, scenario, unique};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::rows::{event, put_events};
+use crate::process::{Process, first, first_to};
 
-const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A process of dispatch, with a Deliveries queue of its own.
-struct Process {
-    app: App,
-    hands: HandClock,
-}
-
-impl Process {
-    async fn start(stack: &Stack) -> Self {
-        let config = stack.local.sdk_config().await;
-        let (dynamodb, sqs) = (aws_sdk_dynamodb::Client::new(&config), aws_sdk_sqs::Client::new(&config));
-        let table = |name: &str| stack.resource(name).to_owned();
-        let (hands, rules) = (HandClock::start(), HealthRules::DEFAULT);
-        let endpoints = EndpointsTable::new(dynamodb.clone(), table("EndpointsTable"));
-        let events = EventsTable::new(dynamodb.clone(), table("EventsTable"));
-        let routing = RoutingTable::new(dynamodb.clone(), table("RoutingTable"));
-        let queue = async || {
-            let queue = sqs.create_queue().queue_name(unique("frozen")).send().await.unwrap();
-            Queue::new(sqs.clone(), queue.queue_url.unwrap())
-        };
-        let jobs_queue = queue().await;
-        let operations = Operations::new(routing, endpoints.clone(), events.clone(), jobs_queue.clone(), DAY);
-        let none = || "none".to_owned();
-        let target = SchedulerTarget { group: none(), queue_arn: none(), role_arn: none() };
-        let protocol = Protocol {
-            deliveries: DeliveriesTable::new(dynamodb.clone(), table("DeliveriesTable")),
-            queue: queue().await,
-            scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(&config), target),
-            operations: operations.with_clock(hands.clock()),
-            metrics: Metrics::new("test".into(), "INFO".into()),
-        };
-        let app = App {
-            protocol,
-            events,
-            endpoints: EndpointCache::new(endpoints, rules, hands.clock()),
-            health: HealthTable::new(dynamodb.clone(), table("EndpointsTable")),
-            rate_limits: RateLimits::new(dynamodb.clone(), table("EndpointsTable")),
-            rules,
-            jobs: JobsTable::new(dynamodb, table("JobsTable")),
-            jobs_queue,
-            retention: DAY,
-            dead_letters: queue().await,
-            sender: HttpSender::new(AddressPolicy::local(), hands.clock()).unwrap(),
-            longest_timeout: Duration::from_secs(3),
-        };
-        Self { app, hands }
-    }
-
-    /// An invocation with one message.
-    async fn take(&self, body: String) {
-        let mut context = Context::default();
-        context.request_id = unique("request");
-        context.deadline = clock::now().plus(Duration::from_secs(30)).as_millis().unsigned_abs();
-        let mut message = SqsMessage::default();
-        (message.message_id, message.body) = (Some(unique("message")), Some(body));
-        let mut payload = SqsEvent::default();
-        payload.records = vec![message];
-        let answer = dispatch::handle(&self.app, LambdaEvent { payload, context }).await.unwrap();
-        assert!(answer.batch_item_failures.is_empty(), "{answer:?}");
-    }
-
-    /// The next message of the process's queue, once that is due.
-    async fn next(&self) -> Incoming {
-        eventually("the retry", SOON, || async { self.app.protocol.queue.receive(60).await.unwrap().pop() }).await
-    }
-
-    async fn record(&self, delivery: &DeliveryKey) -> Record {
-        self.app.protocol.deliveries.get(delivery).await.unwrap().unwrap()
-    }
-}
-
-/// The first message of an event's delivery to the hook's endpoint.
-pub async fn first(hook: &Hook, id: &str) -> DeliveryMessage {
-    first_to(hook.stack, &hook.tenant, &hook.endpoint, id).await
-}
-
-/// The first message of an event's delivery to an endpoint. It does not say which version of the endpoint there is.
-async fn first_to(stack: &Stack, tenant: &str, endpoint: &str, id: &str) -> DeliveryMessage {
-    let endpoint = endpoint.parse().unwrap();
-    let event = event(tenant, id, "student.created", clock::now(), std::slice::from_ref(&endpoint));
-    put_events(stack, std::slice::from_ref(&event)).await;
-    let Event { tenant, event_type, expires_at, hops, body, .. } = event.clone();
-    let new = NewDelivery { tenant, event_type, expires_at };
-    DeliveryMessage::first(
-        event.delivery_to(endpoint),
-        EventPart { new, endpoint_version: None, body: Some(body), hops },
-    )
-}
 
 /// An attempt fails, the process is frozen for an hour, in which the endpoint changes, and then the retry lands in it.
 /// Gives the delivery's status then, and the requests that came.

@@ -39,6 +39,7 @@ mod pages;
 mod pauses;
 mod ping;
 mod probes;
+mod process;
 mod queue_faults;
 mod rate_limit;
 mod readme;
@@ -53,6 +54,7 @@ mod template;
 mod time_left;
 mod upgrade;
 mod webhook_ids;
+mod without_claim;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use pombo_aws::metrics::Metric;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
 
-use crate::{frozen, rows};
+use crate::{process, rows};
 
 const THROTTLED: Fault = Fault::Refuse(400, "ProvisionedThroughputExceededException");
 /// More often than the SDK repeats a call.
@@ -89,7 +89,7 @@ async fn a_first_attempt_is_made_twice(stack: &'static Stack) -> Hook {
         Answer::status(200).after(Duration::from_millis(300 * u64::from(received.times > 1)))
     })
     .await;
-    let message = frozen::first(&hook, "twice").await.marked().to_json();
+    let message = process::first(&hook, "twice").await.marked().to_json();
     for _ in 0..2 {
         stack.send("DeliveriesQueue", &message).await;
     }

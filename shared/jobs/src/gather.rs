@@ -191,7 +191,7 @@ async fn confirm(
             };
             if found.selection.wants_unrecorded(event, ordered, now) {
                 found.rows.push(Row { delivery: key.clone(), round: 0, first: true });
-                found.known.new.insert(key.clone(), head.new_delivery(&endpoint.tenant));
+                found.known.learn_unrecorded(key.clone(), head, &endpoint.tenant);
             }
         }
     }

@@ -34,8 +34,20 @@ pub struct Known {
     pub records: Records,
     /// What the records of those would begin with that have none.
     pub new: HashMap<DeliveryKey, NewDelivery>,
+    /// Those of them whose event was sent to the endpoint when it came in.
+    pub fanned_out: HashSet<DeliveryKey>,
     /// Which circuits are open.
     pub circuits: Option<OpenCircuits>,
+}
+
+impl Known {
+    /// A delivery has no record, and this event.
+    pub(crate) fn learn_unrecorded(&mut self, key: DeliveryKey, head: &EventHead, tenant: &TenantId) {
+        if head.fan_out.endpoints().contains(&key.endpoint_id) {
+            self.fanned_out.insert(key.clone());
+        }
+        self.new.insert(key, head.new_delivery(tenant));
+    }
 }
 
 /// The endpoints whose circuits were open a moment ago.
@@ -82,11 +94,11 @@ pub(crate) async fn change(
     let circuits = known.circuits.as_ref();
     let work = page.iter().enumerate().map(|(place, row)| {
         let record = known.records.remove(&row.delivery);
-        let new = known.new.get(&row.delivery);
+        let (new, fanned_out) = (known.new.get(&row.delivery), known.fanned_out.contains(&row.delivery));
         let closed = closed.get(&row.delivery.endpoint_id).copied();
         let plan = move |record: Option<&Record>| {
             let is_open = circuits.is_some_and(|circuits| circuits.holds(&row.delivery.endpoint_id, clients.settle));
-            job.plan(place, row, Seen { record, new, closed, is_open }, clock::now())
+            job.plan(place, row, Seen { record, new, fanned_out, closed, is_open }, clock::now())
         };
         async move {
             let (result, record) = change_one(clients, record, plan, writer).await?;
@@ -137,7 +149,7 @@ async fn read_rest(
             .cloned()
             .collect();
         let heads = heads_of(clients, &endpoint.tenant, &missing).await?;
-        known.new.extend(heads.into_iter().map(|(key, head)| (key, head.new_delivery(&endpoint.tenant))));
+        heads.into_iter().for_each(|(key, head)| known.learn_unrecorded(key, &head, &endpoint.tenant));
     }
     let closed = endpoints.into_iter().filter_map(|(id, endpoint)| Some((id, why_closed(endpoint.as_ref())?)));
     Ok(closed.collect())

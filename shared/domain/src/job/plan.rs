@@ -26,6 +26,9 @@ pub struct Seen<'a> {
     pub record: Option<&'a Record>,
     /// What its record would begin with, if its event is there.
     pub new: Option<&'a NewDelivery>,
+    /// Whether its event was sent to the endpoint when the event came in. Then the first attempt may have been made without a
+    /// claim, by a process that is dead or whose outcome waits to be recorded.
+    pub fanned_out: bool,
     /// Why its endpoint takes nothing.
     pub closed: Option<RowResult>,
     /// Whether its endpoint's circuit is open: what a replay would send is held at once. The endpoint's drain has to be
@@ -110,7 +113,8 @@ fn first(row: &Row, seen: Seen<'_>, id: &str, due: Timestamp, now: Timestamp) ->
         (Some(record), _) if record.live_claim(now).is_some() => RowPlan::Skip(RowResult::InFlight),
         (Some(record), _) => RowPlan::Write(Box::new(record.released(id, due))),
         (None, Some(new)) => {
-            RowPlan::Write(Box::new(Record::begin(row.delivery.clone(), new.clone()).released(id, due)))
+            let begin = if seen.fanned_out { Record::begin_again } else { Record::begin };
+            RowPlan::Write(Box::new(begin(row.delivery.clone(), new.clone()).released(id, due)))
         }
         (None, None) => RowPlan::Skip(RowResult::NotFound),
     }

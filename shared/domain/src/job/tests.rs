@@ -161,6 +161,17 @@ fn one_that_is_missing_begins_its_round_0_once() {
 }
 
 #[test]
+fn one_without_a_record_that_its_event_was_sent_to_begins_with_what_tells_of_an_attempt() {
+    let (job, new) = (matching(&[Include::Pending]), new());
+    for fanned_out in [true, false] {
+        let unrecorded = Seen { new: Some(&new), fanned_out, ..Seen::default() };
+        let begun = written(job.plan(0, &first_row(), unrecorded, NOW));
+        assert_eq!((begun.status, begun.was_abandoned("me")), (Status::Retrying, fanned_out));
+        assert!(begun.live_claim(NOW).is_none());
+    }
+}
+
+#[test]
 fn one_that_is_pending_has_its_first_message_sent_again_unless_it_is_being_sent() {
     let job = matching(&[Include::Pending]);
     let pending = Record::begin(key(), new()).claimed("x", LATER);

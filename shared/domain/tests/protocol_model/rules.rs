@@ -6,10 +6,16 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use pombo_domain::delivery::{DeliveryKey, Head, NewDelivery, Record, Status, Step, Verdict, verdict};
+use pombo_domain::delivery::{
+    DeliveryKey, Head, NewDelivery, Record, Settling, Status, Step, Verdict, settling, verdict,
+};
+use pombo_domain::endpoint::Endpoint;
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::health::{Change, Failure, Health, HealthRules, Open};
+use pombo_domain::hops::Hops;
 use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::job::{Job, JobKey, JobKind, Row, RowPlan, Seen};
+use pombo_domain::message::{DeliveryMessage, EventPart, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
 use pombo_domain::retry::{Decision, Jitter, Next, RetryPolicy, Route, decide};
 use pombo_domain::time::Timestamp;
@@ -35,6 +41,19 @@ static NEW: LazyLock<NewDelivery> = LazyLock::new(|| NewDelivery {
     tenant: "t".parse().unwrap(),
     event_type: "a".parse().unwrap(),
     expires_at: i64::MAX,
+});
+/// How long first attempts may go without a claim.
+const WINDOW: FirstAttemptWindow = FirstAttemptWindow::new(Duration::from_secs(180));
+/// An endpoint without a rate limit, and one that has one.
+static ENDPOINTS: LazyLock<[Endpoint; 2]> = LazyLock::new(|| {
+    let mut json = serde_json::json!({
+        "endpoint_id": KEY.endpoint_id, "tenant": "t", "name": "", "url": "https://example.com/", "event_types": ["*"],
+        "headers": {}, "retry_policy": "standard", "timeout_seconds": 15, "secrets": [], "status": "active", "version": 1,
+        "created_at": NOW, "updated_at": NOW,
+    });
+    let unlimited = serde_json::from_value(json.clone()).unwrap();
+    json["rate_limit"] = serde_json::json!({"per_second": 1.0, "since": 1});
+    [unlimited, serde_json::from_value(json).unwrap()]
 });
 /// Two attempts a round.
 static POLICY: LazyLock<RetryPolicy> = LazyLock::new(|| RetryPolicy::custom(vec![1.0], MONTH).unwrap());
@@ -74,7 +93,10 @@ pub enum Write {
     Replay,
     /// A replay that finds the circuit open.
     ReplayHeld,
-    First,
+    First {
+        /// Whether a record that it begins says that an attempt may have been made before.
+        tells: bool,
+    },
     Release,
 }
 
@@ -85,6 +107,77 @@ pub struct Made {
     pub step: Step,
     pub success: bool,
     pub probe: bool,
+    /// Whether it was made without a claim, so that there may be no record.
+    pub unclaimed: bool,
+}
+
+/// The time since the event was accepted, as far as first attempts without a claim depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Window {
+    /// The window covers an invocation that begins now.
+    Open,
+    /// An invocation that begins now may still run when the window closes.
+    Ending,
+    Closed,
+}
+
+impl Window {
+    /// Whether a delivery without a record counts as being sent.
+    pub fn is_open(self) -> bool {
+        let now = match self {
+            Self::Open => NOW,
+            Self::Ending => WINDOW.closes_at(NOW).minus(Duration::from_millis(1)),
+            Self::Closed => WINDOW.closes_at(NOW),
+        };
+        !WINDOW.left(NOW, now).is_zero()
+    }
+
+    /// When an invocation that begins now ends.
+    fn invocation_ends(self) -> Timestamp {
+        if self == Self::Open { NOW } else { WINDOW.closes_at(NOW) }
+    }
+}
+
+/// A delivery's first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct First {
+    /// Whether it has the mark: its attempt may be made without a claim.
+    pub marked: bool,
+    /// Whether it says that an attempt may have been made for a message with the mark.
+    pub repeat: bool,
+    /// Whether it was received before.
+    pub received: bool,
+    /// Whether the queue gives it out only when the window has closed.
+    pub delayed: bool,
+}
+
+impl First {
+    pub const MARKED: Self = Self { marked: true, repeat: false, received: false, delayed: false };
+    pub const PLAIN: Self = Self { marked: false, ..Self::MARKED };
+    pub const REPEAT: Self = Self { repeat: true, delayed: true, ..Self::PLAIN };
+
+    fn message(self) -> DeliveryMessage {
+        let event = EventPart { new: NEW.clone(), endpoint_version: None, body: None, hops: Hops::NONE };
+        let mut message = DeliveryMessage::first(KEY.clone(), event);
+        (message.first, message.repeat) = (self.marked, self.repeat);
+        message
+    }
+
+    /// The message as it may be acted on when it is received.
+    pub fn taken(self) -> Self {
+        let message = self.message().received(Some(1 + u32::from(self.received)));
+        Self { marked: message.first, repeat: message.repeat, received: false, ..self }
+    }
+
+    /// Whether its attempt may be made without a claim.
+    pub fn spares_claim(self, window: Window, limited: bool) -> bool {
+        WINDOW.spares_claim(&self.message(), &ENDPOINTS[usize::from(limited)], window.invocation_ends())
+    }
+
+    /// The record that the delivery begins with.
+    pub fn new_record(self) -> Facts {
+        facts_of(&self.message().new_record().unwrap())
+    }
 }
 
 /// What of a message decides.
@@ -139,22 +232,29 @@ fn write_anew(facts: Option<Facts>, write: Write) -> Option<Facts> {
         Write::Sweep => record.due_at("sweep", Next { at: NOW, route: Route::Queue }),
         Write::Outcome(made) => {
             let (attempt, decision) = attempt(made);
-            record.record_attempt(&made.by.to_string(), attempt, decision)?
+            let outcome = QueuedOutcome { holder: made.by.to_string(), attempt, decision };
+            let new = made.unclaimed.then_some(&*NEW);
+            match settling(facts.map(record_of).as_ref(), &KEY, new, &outcome, NOW) {
+                Settling::Write(record) => *record,
+                Settling::Superseded | Settling::Gone => return None,
+            }
         }
-        Write::Replay => by_job(facts, JobKind::Replay, false, false)?,
-        Write::ReplayHeld => by_job(facts, JobKind::Replay, false, true)?,
-        Write::First => by_job(facts, JobKind::Replay, true, false)?,
-        Write::Release => by_job(facts, JobKind::Drain { endpoint_id: KEY.endpoint_id.clone() }, false, false)?,
+        Write::Replay => by_job(facts, JobKind::Replay, None, false)?,
+        Write::ReplayHeld => by_job(facts, JobKind::Replay, None, true)?,
+        Write::First { tells } => by_job(facts, JobKind::Replay, Some(tells), false)?,
+        Write::Release => by_job(facts, JobKind::Drain { endpoint_id: KEY.endpoint_id.clone() }, None, false)?,
     };
     Some(facts_of(&written))
 }
 
-fn by_job(facts: Option<Facts>, kind: JobKind, first: bool, is_open: bool) -> Option<Record> {
+/// `first`: whether the first message of a delivery that was sent to its endpoint when its event came in is to be sent.
+fn by_job(facts: Option<Facts>, kind: JobKind, first: Option<bool>, is_open: bool) -> Option<Record> {
     let job = Job::new(JobKey::generate(None, NOW, [1; 10]), kind, NOW, MONTH);
     let round = facts.map_or(0, |facts| facts.step.round);
-    let row = Row { delivery: KEY.clone(), round, first };
+    let row = Row { delivery: KEY.clone(), round, first: first.is_some() };
+    let fanned_out = first == Some(true);
     let record = facts.map(record_of);
-    match job.plan(0, &row, Seen { record: record.as_ref(), new: Some(&NEW), closed: None, is_open }, NOW) {
+    match job.plan(0, &row, Seen { record: record.as_ref(), new: Some(&NEW), fanned_out, closed: None, is_open }, NOW) {
         RowPlan::Write(record) => Some(*record),
         RowPlan::QueueAgain | RowPlan::Skip(_) => None,
     }
@@ -179,7 +279,7 @@ fn attempt(made: Made) -> (Attempt, Decision) {
 }
 
 fn record_of(facts: Facts) -> Record {
-    let past = Made { by: 0, step: facts.step, success: false, probe: false };
+    let past = Made { by: 0, step: facts.step, success: false, probe: false, unclaimed: false };
     let record = Record {
         status: facts.status,
         step: facts.step,
@@ -194,7 +294,8 @@ fn record_of(facts: Facts) -> Record {
 }
 
 fn facts_of(record: &Record) -> Facts {
-    let claim = record.claim.as_ref().map(|claim| (claim.holder.parse().unwrap(), claim.until > NOW));
+    // The holder of a claim that was never made is nobody.
+    let claim = record.claim.as_ref().map(|claim| (claim.holder.parse().unwrap_or(0), claim.until > NOW));
     Facts { status: record.status, step: record.step, claim }
 }
 

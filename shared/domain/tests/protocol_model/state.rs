@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pombo_domain::delivery::{Status, Step};
 
-use crate::rules::{Facts, Made, Token, Trouble};
+use crate::rules::{Facts, First, Made, Token, Trouble, Window};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Message {
@@ -14,9 +14,19 @@ pub struct Message {
     pub hidden_by: Option<Token>,
 }
 
+impl Message {
+    /// The message after it was received.
+    pub fn received(mut self) -> Self {
+        if let Kind::First(first) = &mut self.kind {
+            first.received = true;
+        }
+        self
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    First,
+    First(First),
     Plain,
     /// To tell whether the endpoint is back; stale once an attempt was begun after it was ordered.
     Probe {
@@ -36,13 +46,15 @@ impl Kind {
 pub struct Worker {
     pub token: Token,
     pub message: Message,
+    /// Whether its attempt is made without a claim.
+    pub unclaimed: bool,
     pub at: Point,
 }
 
 /// What a process has done last; it may die at each of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
-    Claimed {
+    Begun {
         redelivered: bool,
     },
     Answered(Made),
@@ -65,6 +77,22 @@ pub enum Door {
     Deleted,
 }
 
+/// What ingest has left to do for the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ingest {
+    /// The event is stored, and the message is to be sent: with the mark, or without it because an earlier answer was lost.
+    Sends {
+        marked: bool,
+    },
+    /// SQS refused the message each time. The event says so, the client was told to repeat the post.
+    Refused,
+    /// After that, the client has repeated the post.
+    Repeated,
+    /// Nobody knows whether the message is queued. The client was told to repeat the post.
+    Unsure,
+    Done,
+}
+
 /// How often each misfortune and each order may still come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Budget {
@@ -74,6 +102,8 @@ pub struct Budget {
     pub duplicates: u8,
     /// Posts of the event that the client repeats.
     pub repeats: u8,
+    /// Sends of ingest that are refused, or whose answer is lost.
+    pub unsent: u8,
     /// Outcomes that cannot be recorded.
     pub unrecorded: u8,
     /// Replays.
@@ -88,6 +118,8 @@ pub struct Budget {
     pub noted: bool,
     /// Waits for a slot of the rate limit.
     pub waits: u8,
+    /// Whether the endpoint has one.
+    pub limited: bool,
     /// Messages that never come. Only with some of these does the sweep look for what is overdue: without them nothing
     /// may need it.
     pub lost: u8,
@@ -98,6 +130,7 @@ pub const NONE: Budget = Budget {
     crashes: 0,
     duplicates: 0,
     repeats: 0,
+    unsent: 0,
     unrecorded: 0,
     replays: 0,
     firsts: 0,
@@ -107,6 +140,7 @@ pub const NONE: Budget = Budget {
     outages: 0,
     noted: false,
     waits: 0,
+    limited: false,
     lost: 0,
     swept: false,
 };
@@ -118,6 +152,7 @@ impl Budget {
             &mut self.crashes,
             &mut self.duplicates,
             &mut self.repeats,
+            &mut self.unsent,
             &mut self.unrecorded,
             &mut self.replays,
             &mut self.firsts,
@@ -154,6 +189,10 @@ pub struct State {
     pub leg: Option<Step>,
     pub door: Door,
     pub trouble: Trouble,
+    pub window: Window,
+    pub ingest: Ingest,
+    /// How often SQS has handed out the message with the mark once more, as a first receive.
+    pub doubled: u8,
     /// By step, of the record's round and later ones.
     pub requests: Vec<Requests>,
     pub budget: Budget,
@@ -161,13 +200,22 @@ pub struct State {
 
 impl State {
     pub fn first(budget: Budget) -> Self {
+        // Only where sends fail is ingest part of the walk.
+        let marked = Message { step: Step::FIRST, kind: Kind::First(First::MARKED), hidden_by: None };
+        let (messages, ingest) = match budget.unsent {
+            0 => (vec![marked], Ingest::Done),
+            _ => (Vec::new(), Ingest::Sends { marked: true }),
+        };
         Self {
             record: None,
-            messages: vec![Message { step: Step::FIRST, kind: Kind::First, hidden_by: None }],
+            messages,
             workers: BTreeSet::new(),
             leg: None,
             door: Door::Open,
             trouble: Trouble::NONE,
+            window: Window::Open,
+            ingest,
+            doubled: 0,
             requests: Vec::new(),
             budget,
         }
@@ -210,6 +258,15 @@ impl State {
         if !self.messages.contains(&message) {
             self.put_back(message);
         }
+    }
+
+    /// SQS hands out a message once more. If the message has the mark, it is good for both first receives: the one way in which
+    /// an attempt may be made twice, or for a delivery that has come to its end.
+    pub fn duplicate(&mut self, message: Message) {
+        if matches!(message.kind, Kind::First(first) if first.marked && !first.received) {
+            self.doubled += 1;
+        }
+        self.put_back(message);
     }
 
     pub fn put_back(&mut self, message: Message) {
@@ -255,10 +312,17 @@ impl State {
 
     /// The same state under the names by which all that do the same are known. A message that may come again may also be
     /// late, so it is as good as there. Of a dead process only its claim is left, unless an outcome of it is queued.
-    pub fn canonical(mut self) -> Self {
+    ///
+    /// `marks_repeats`: whether a driver gives the mark to what a client repeats.
+    pub fn canonical(mut self, marks_repeats: bool) -> Self {
+        self.forget_first_attempts(marks_repeats);
         let claimed = self.record.and_then(Facts::live_claim);
         for message in &mut self.messages {
             message.hidden_by = message.hidden_by.filter(|token| Some(*token) == claimed);
+            if let Kind::First(first) = &mut message.kind {
+                first.delayed &= self.window != Window::Closed;
+                first.received &= first.marked;
+            }
         }
         let made_by = self.messages.iter().filter_map(|message| match message.kind {
             Kind::Outcome(made) => Some(made.by),
@@ -293,10 +357,35 @@ impl State {
                 Point::Answered(made) => Point::Answered(Made { by: name(made.by), ..made }),
                 at => at,
             };
-            Worker { token: name(worker.token), message: rename(worker.message), at }
+            Worker { token: name(worker.token), message: rename(worker.message), at, ..*worker }
         };
         self.workers = self.workers.iter().map(rename).collect();
         self
+    }
+
+    /// Forgets what no longer matters when no attempt without a claim is under way, or can begin. The window then keeps back
+    /// nothing, unless there is no record: a message that it delays is as good as late. What was requested for a step that is
+    /// recorded can then only have been requested at all, because nobody requests it again.
+    fn forget_first_attempts(&mut self, marks_repeats: bool) {
+        let is_marked =
+            |message: &Message| matches!(message.kind, Kind::First(first) if first.marked && !first.received);
+        let may_send = matches!(self.ingest, Ingest::Sends { marked: true } | Ingest::Refused | Ingest::Unsure)
+            || (marks_repeats && self.budget.repeats > 0);
+        let is_under_way = self.workers.iter().any(|worker| worker.unclaimed || is_marked(&worker.message));
+        let Some(record) = self.record else { return };
+        if may_send || is_under_way || self.messages.iter().any(is_marked) {
+            return;
+        }
+        self.window = Window::Closed;
+        let requested: Vec<_> = self.workers.iter().map(|worker| worker.message.step).collect();
+        for requests in &mut self.requests {
+            if requests.of <= record.step && !requested.contains(&requests.of) {
+                *requests = Requests { made: requests.made.min(1), excused: 0, told: false, ..*requests };
+            }
+        }
+        if record.step >= Step::FIRST && !requested.contains(&Step::FIRST) {
+            self.doubled = 0;
+        }
     }
 
     /// Forgets the requests of rounds that are over.

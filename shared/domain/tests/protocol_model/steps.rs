@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use pombo_domain::delivery::{Status, Step, Verdict};
 
-use crate::rules::{Asks, Facts, Made, Token, Write, judged, says_redelivered, written};
-use crate::state::{Budget, Door, Kind, Message, Point, State, Worker};
+use crate::rules::{Asks, Facts, First, Made, Token, Window, Write, judged, says_redelivered, written};
+use crate::state::{Budget, Door, Ingest, Kind, Message, Point, State, Worker};
 
 /// The driver's rules, each of which can be left out.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,37 @@ pub struct Driver {
     pub drains: bool,
     /// The sweep queues what is overdue.
     pub sweeps: bool,
+    /// The rules of first attempts without a claim.
+    pub first: FirstRules,
+}
+
+/// The rules of first attempts that are made without a claim, each of which can be left out.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstRules {
+    /// Only an invocation that ends before the window closes makes an attempt without a claim.
+    pub window_covers: bool,
+    /// The mark is good for one receive.
+    pub second_receives_claim: bool,
+    /// A second receive says that the attempt may have been made before.
+    pub second_receives_tell: bool,
+    /// A client's repeat of the post has no mark.
+    pub repeats_have_no_mark: bool,
+    /// A client's repeat, and what ingest sends again after an answer was lost, waits until the window has closed.
+    pub repeats_wait: bool,
+    /// Both say that the attempt may have been made before.
+    pub repeats_tell: bool,
+    /// What ingest sends again after an answer was lost has no mark.
+    pub lost_have_no_mark: bool,
+    /// A message that may be queued does not count as refused.
+    pub lost_are_not_refused: bool,
+    /// A delivery without a record cannot be cancelled before the window has closed.
+    pub young_are_not_cancelled: bool,
+    /// A delivery without a record cannot be replayed before the window has closed.
+    pub young_are_not_replayed: bool,
+    /// A replay of a delivery without a record says that the attempt may have been made before.
+    pub replays_tell: bool,
+    /// A queued outcome carries what a new record needs.
+    pub outcomes_begin: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +90,20 @@ pub const REAL: Driver = Driver {
     repeats_a_leg: true,
     drains: true,
     sweeps: true,
+    first: FirstRules {
+        window_covers: true,
+        second_receives_claim: true,
+        second_receives_tell: true,
+        repeats_have_no_mark: true,
+        repeats_wait: true,
+        repeats_tell: true,
+        lost_have_no_mark: true,
+        lost_are_not_refused: true,
+        young_are_not_cancelled: true,
+        young_are_not_replayed: true,
+        replays_tell: true,
+        outcomes_begin: true,
+    },
 };
 
 /// What happened between two states, as far as the properties ask.
@@ -66,7 +111,10 @@ pub const REAL: Driver = Driver {
 pub enum What {
     Other,
     /// A request was made for the attempt.
-    Request(Step),
+    Request {
+        step: Step,
+        unclaimed: bool,
+    },
     /// An outcome was settled.
     Settled(Made),
     /// An operator opened the next round.
@@ -86,6 +134,8 @@ pub struct Next {
 pub fn successors(state: &State, driver: Driver) -> Vec<Next> {
     let mut steps = Steps { driver, all: Vec::new() };
     steps.claims_end(state);
+    steps.time_passes(state);
+    steps.ingest(state);
     for message in state.messages.iter().copied().collect::<BTreeSet<_>>() {
         steps.take(state, message);
     }
@@ -122,6 +172,65 @@ impl Steps {
         }
     }
 
+    /// The window closes when no attempt without a claim is under way.
+    fn time_passes(&mut self, state: &State) {
+        let window = match state.window {
+            Window::Open => Window::Ending,
+            Window::Ending
+                if self.driver.first.window_covers && state.workers.iter().any(|worker| worker.unclaimed) =>
+            {
+                return;
+            }
+            Window::Ending => Window::Closed,
+            Window::Closed => return,
+        };
+        self.progress(State { window, ..state.clone() });
+    }
+
+    /// Ingest sends the first message, or the client does what a `503` asks for.
+    fn ingest(&mut self, state: &State) {
+        let rules = self.driver.first;
+        let sent = |first| {
+            let mut next = State { ingest: Ingest::Done, ..state.clone() };
+            next.send(Step::FIRST, Kind::First(first));
+            next
+        };
+        match state.ingest {
+            Ingest::Sends { marked } => {
+                let first = if marked { First::MARKED } else { self.repeat() };
+                self.progress(sent(first));
+                let lost = Ingest::Sends { marked: marked && !rules.lost_have_no_mark };
+                let given_up = if marked || !rules.lost_are_not_refused { Ingest::Refused } else { Ingest::Unsure };
+                for mut next in [sent(first), state.clone()] {
+                    next.ingest = lost;
+                    self.spend(&next, |b| &mut b.unsent, |_| {});
+                }
+                // The list of what was refused is stored if that can be done.
+                for ingest in [given_up, Ingest::Unsure] {
+                    self.spend(state, |b| &mut b.unsent, |next| next.ingest = ingest);
+                }
+            }
+            Ingest::Refused => {
+                self.progress(State { ingest: Ingest::Repeated, ..sent(self.client_repeat(Ingest::Refused)) });
+            }
+            Ingest::Unsure => self.progress(sent(self.client_repeat(Ingest::Unsure))),
+            Ingest::Repeated | Ingest::Done => {}
+        }
+    }
+
+    /// A message that is sent although one with the mark may be on its way.
+    fn repeat(&self) -> First {
+        let rules = self.driver.first;
+        First { repeat: rules.repeats_tell, delayed: rules.repeats_wait, ..First::REPEAT }
+    }
+
+    /// What is sent when the client repeats the post. It goes at once where the event says that SQS refused the message.
+    fn client_repeat(&self, ingest: Ingest) -> First {
+        let was_refused = matches!(ingest, Ingest::Refused | Ingest::Repeated);
+        let first = if was_refused { First::PLAIN } else { self.repeat() };
+        First { marked: !self.driver.first.repeats_have_no_mark, ..first }
+    }
+
     /// A process takes a message.
     fn take(&mut self, state: &State, message: Message) {
         if let Some(token) = message.hidden_by {
@@ -138,8 +247,23 @@ impl Steps {
         let token = state.fresh_token();
         let mut taken = state.without(message);
         if let Kind::Outcome(made) = message.kind {
-            taken.workers.insert(Worker { token, message, at: Point::Answered(made) });
+            taken.workers.insert(Worker { token, message, unclaimed: false, at: Point::Answered(made) });
             return self.progress(taken);
+        }
+        let mut message = message;
+        if let Kind::First(first) = message.kind {
+            if first.delayed && state.window.is_open() {
+                return;
+            }
+            let first = self.taken(first);
+            let window = if self.driver.first.window_covers { state.window } else { Window::Open };
+            let takes = state.door == Door::Open && !state.trouble.open;
+            if takes && first.spares_claim(window, state.budget.limited) {
+                let at = Point::Begun { redelivered: false };
+                taken.workers.insert(Worker { token, message, unclaimed: true, at });
+                return self.progress(taken);
+            }
+            message.kind = Kind::First(first);
         }
         if message.kind.is_probe() && (state.door != Door::Open || !state.trouble.open) {
             return self.progress(taken);
@@ -148,7 +272,8 @@ impl Steps {
             Kind::Probe { stale } => Some(stale),
             _ => None,
         };
-        let asks = Asks { step: message.step, begins: message.kind == Kind::First, holder: token, probe_is_stale };
+        let asks =
+            Asks { step: message.step, begins: matches!(message.kind, Kind::First(_)), holder: token, probe_is_stale };
         match (judged(state.record, asks), self.driver.on_live_claim) {
             (Verdict::Claim, _) | (Verdict::Wait { .. }, OnLiveClaim::Claim) => self.claim(taken, token, message),
             (Verdict::Wait { .. }, OnLiveClaim::Wait) => {} // It comes back as it is.
@@ -156,7 +281,7 @@ impl Steps {
                 let step = message.step;
                 if state.is(Status::Retrying) {
                     let at = Point::Recorded { step, notes: None };
-                    taken.workers.insert(Worker { token, message, at });
+                    taken.workers.insert(Worker { token, message, unclaimed: false, at });
                 }
                 self.progress(taken);
             }
@@ -170,7 +295,19 @@ impl Steps {
         }
     }
 
+    /// The message as it may be acted on.
+    fn taken(&self, first: First) -> First {
+        let rules = self.driver.first;
+        let taken = if rules.second_receives_claim { first.taken() } else { First { received: false, ..first } };
+        First { repeat: taken.repeat && (first.repeat || rules.second_receives_tell), ..taken }
+    }
+
     fn claim(&mut self, taken: State, token: Token, message: Message) {
+        let begun = match message.kind {
+            Kind::First(first) => taken.record.or_else(|| Some(first.new_record())),
+            _ => taken.record,
+        };
+        let taken = State { record: begun, ..taken };
         let redelivered = self.driver.dead_claims_tell && says_redelivered(taken.record, token);
         let goes = taken.door == Door::Open && (!taken.trouble.open || message.kind.is_probe());
         if goes && !message.kind.is_probe() && taken.budget.waits > 0 {
@@ -187,7 +324,7 @@ impl Steps {
         };
         let mut next = State { record: written(taken.record, write), ..taken };
         if goes {
-            next.workers.insert(Worker { token, message, at: Point::Claimed { redelivered } });
+            next.workers.insert(Worker { token, message, unclaimed: false, at: Point::Begun { redelivered } });
         }
         self.progress(next);
     }
@@ -200,15 +337,15 @@ impl Steps {
             next
         };
         match worker.at {
-            Point::Claimed { redelivered } => {
+            Point::Begun { redelivered } => {
                 for success in [true, false] {
                     let (step, probe) = (worker.message.step, worker.message.kind.is_probe());
-                    let made = Made { by: worker.token, step, success, probe };
+                    let made = Made { by: worker.token, step, success, probe, unclaimed: worker.unclaimed };
                     let mut next = goes_on(without.clone(), Point::Answered(made));
                     let requests = next.requests_of(step);
                     requests.made += u8::from(!probe);
                     requests.told |= redelivered;
-                    let what = if probe { What::Other } else { What::Request(step) };
+                    let what = if probe { What::Other } else { What::Request { step, unclaimed: worker.unclaimed } };
                     self.all.push(Next { what, is_progress: true, state: next });
                 }
             }
@@ -255,7 +392,7 @@ impl Steps {
     }
 
     fn settled(&self, record: Option<Facts>, made: Made) -> Option<Facts> {
-        let facts = record?;
+        let Some(facts) = record else { return written(None, Write::Outcome(made)) };
         let mut judged_by = facts;
         if !self.driver.failures_check_settled && facts.status.is_settled() {
             judged_by.status = Status::Pending;
@@ -311,8 +448,11 @@ impl Steps {
 
     /// What clients, operators and owners may ask for.
     fn orders(&mut self, state: &State) {
-        self.spend(state, |b| &mut b.repeats, |next| next.send(Step::FIRST, Kind::First));
-        if state.record.is_some_and(|facts| !facts.status.is_settled()) {
+        let (rules, repeat) = (self.driver.first, self.client_repeat(state.ingest));
+        self.spend(state, |b| &mut b.repeats, |next| next.send(Step::FIRST, Kind::First(repeat)));
+        let is_young = state.record.is_none() && state.window.is_open();
+        let is_settled = state.record.is_some_and(|facts| facts.status.is_settled());
+        if !is_settled && !(is_young && rules.young_are_not_cancelled) {
             self.spend(state, |b| &mut b.cancels, |next| next.record = written(next.record, Write::Cancel));
         }
         match state.door {
@@ -328,7 +468,9 @@ impl Steps {
                 self.order_job(state, |b| &mut b.replays, Write::Replay, What::Replay);
                 self.order_replay_behind_circuit(state);
             }
-            self.order_job(state, |b| &mut b.firsts, Write::First, What::Other);
+            if !(is_young && rules.young_are_not_replayed) {
+                self.order_job(state, |b| &mut b.firsts, Write::First { tells: rules.replays_tell }, What::Other);
+            }
         }
     }
 
@@ -370,7 +512,7 @@ impl Steps {
                         next.requests_of(made.step).excused += 1;
                     }
                     if driver.acknowledges_last {
-                        next.put_back(Message { hidden_by: Some(worker.token), ..worker.message });
+                        next.put_back(Message { hidden_by: Some(worker.token), ..worker.message }.received());
                     }
                 },
             );
@@ -387,14 +529,15 @@ impl Steps {
                             }
                         }
                         if driver.queues_outcomes {
-                            next.send(made.step, Kind::Outcome(made));
+                            let unclaimed = made.unclaimed && driver.first.outcomes_begin;
+                            next.send(made.step, Kind::Outcome(Made { unclaimed, ..made }));
                         }
                     },
                 );
             }
         }
         for message in state.messages.iter().filter(|message| message.hidden_by.is_none()) {
-            self.spend(state, |b| &mut b.duplicates, |next| next.put_back(*message));
+            self.spend(state, |b| &mut b.duplicates, |next| next.duplicate(*message));
             if state.is(Status::Retrying) && message.kind == Kind::Plain {
                 self.spend(
                     state,

@@ -4,11 +4,11 @@
 //! its hash has a chance of three in a million.
 
 use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use pombo_domain::delivery::Status;
+use pombo_domain::delivery::{Status, Step};
 
 use crate::rules::attempts;
 use crate::state::{Budget, State};
@@ -40,6 +40,8 @@ pub struct Walk {
     pub states: usize,
     /// The properties that do not hold, each with a shortest way to where it does not.
     pub broken: BTreeMap<Property, Way>,
+    /// The properties that do not hold where SQS has handed out a message with the mark twice, both times as a first receive.
+    pub excepted: BTreeSet<Property>,
 }
 
 /// The states on the way to a fault.
@@ -59,20 +61,24 @@ impl fmt::Debug for Way {
 
 /// Walks everything that the budget allows.
 pub fn walk(driver: Driver, budget: Budget) -> Walk {
-    let first = State::first(budget);
+    let (first, marks_repeats) = (State::first(budget), !driver.first.repeats_have_no_mark);
     let mut seen = Seen::default();
-    let mut broken = BTreeMap::new();
+    let (mut broken, mut excepted) = (BTreeMap::new(), BTreeSet::new());
     seen.visit(&first, None);
     let mut open = VecDeque::from([(0, first)]);
     while let Some((from, state)) = open.pop_front() {
         for mut next in successors(&state, driver) {
-            next.state = next.state.canonical();
+            next.state = next.state.canonical(marks_repeats);
             let (to, is_new) = seen.visit(&next.state, Some(from));
             if next.is_progress {
                 seen.progress.push((from, to));
             }
-            for property in broken_by(&state, &next) {
-                broken.entry(property).or_insert(to);
+            for (property, is_excepted) in broken_by(&state, &next) {
+                if is_excepted {
+                    excepted.insert(property);
+                } else {
+                    broken.entry(property).or_insert(to);
+                }
             }
             if is_new {
                 open.push_back((to, next.state));
@@ -83,24 +89,34 @@ pub fn walk(driver: Driver, budget: Budget) -> Walk {
         broken.insert(Property::NeverLost, lost);
     }
     let broken = broken.into_iter().map(|(property, to)| (property, seen.way(driver, budget, to))).collect();
-    Walk { states: seen.known.len(), broken }
+    Walk { states: seen.known.len(), broken, excepted }
 }
 
-/// What does not hold of the step from one state to the next.
-fn broken_by(before: &State, next: &Next) -> Vec<Property> {
+/// What does not hold of the step from one state to the next, and whether it is the one exception: a request for a message
+/// with the mark that SQS has handed out twice, both times as a first receive.
+fn broken_by(before: &State, next: &Next) -> Vec<(Property, bool)> {
     let mut broken = Vec::new();
+    let after = &next.state;
+    if let What::Request { step, unclaimed } = next.what {
+        let requests = after.requests.iter().find(|requests| requests.of == step).unwrap();
+        let is_repeat = requests.made > 1;
+        let more = requests.made.saturating_sub(1 + requests.excused);
+        if more > 0 {
+            broken.push((Property::NoMoreAttempts, step == Step::FIRST && more <= after.doubled));
+        }
+        let is_excepted = step == Step::FIRST && after.doubled > 0;
+        if is_repeat && !requests.told {
+            broken.push((Property::RepeatsAreTold, is_excepted));
+        }
+        if unclaimed && before.record.is_some_and(|facts| facts.status.is_settled()) {
+            broken.push((Property::SettledStays, is_excepted));
+        }
+    }
     let mut holds = |property, holds: bool| {
         if !holds {
-            broken.push(property);
+            broken.push((property, false));
         }
     };
-    let after = &next.state;
-    if let What::Request(step) = next.what {
-        let requests = after.requests.iter().find(|requests| requests.of == step).unwrap();
-        let is_first = requests.made == 1;
-        holds(Property::NoMoreAttempts, is_first || requests.made <= 1 + requests.excused);
-        holds(Property::RepeatsAreTold, is_first || requests.told);
-    }
     if let What::Settled(made) = next.what {
         holds(Property::SuccessStays, !made.success || after.is(Status::Succeeded));
     }
@@ -173,7 +189,7 @@ impl Seen {
         let mut way = vec![State::first(budget)];
         for number in numbers.iter().rev().skip(1) {
             let next = successors(way.last().unwrap(), driver);
-            let mut states = next.into_iter().map(|next| next.state.canonical());
+            let mut states = next.into_iter().map(|next| next.state.canonical(!driver.first.repeats_have_no_mark));
             way.push(states.find(|state| self.known[&hash(state)] == *number).unwrap());
         }
         Way(way)
