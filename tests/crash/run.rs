@@ -371,7 +371,12 @@ impl<'a> Run<'a> {
         let breaks_off = death.is_some_and(|point| point.is_in("deliver::attempt_delivery"));
         // A second try may be a request that the receiver had before.
         let breaks_off = breaks_off || beside > 0 || queues_outcome || second_tries > 0;
-        assert!(told == 0 || breaks_off, "attempts say that they are redelivered, and no attempt was broken off");
+        // What is posted or replayed again may have been sent, as far as anybody can tell.
+        let is_unsure = death.is_some_and(|point| point.name.starts_with("ingest:"));
+        assert!(
+            told == 0 || breaks_off || is_unsure,
+            "attempts say that they are redelivered, and no attempt was broken off"
+        );
     }
 }
 

@@ -49,6 +49,25 @@ async fn every_clock_follows_from_one_parameter_and_leaves_time_for_the_one_insi
 }
 
 #[scenario]
+async fn each_window_of_first_attempts_that_aws_takes_is_at_least_two_runs_of_dispatch_and_half_a_minute() {
+    let template = Template::with(&[]).await;
+    let rules = template.json["Rules"].as_object().unwrap().values();
+    let assertions = rules.flat_map(|rule| rule["Assertions"].as_array().unwrap());
+    let windows = assertions
+        .map(|assertion| &assertion["Assert"]["Fn::Contains"])
+        .find(|contains| contains[1]["Ref"] == "FirstAttemptWindowSeconds")
+        .unwrap();
+    let windows: Vec<u64> =
+        windows[0].as_array().unwrap().iter().map(|window| window.as_str().unwrap().parse().unwrap()).collect();
+    let parameter = &template.json["Parameters"]["FirstAttemptWindowSeconds"];
+    assert!(windows.contains(&template.number(&parameter["Default"])), "{windows:?}");
+    let longest_run = DEADLINES.end() + 35;
+    for window in windows {
+        assert!((2 * longest_run + 30..=900).contains(&window), "{window}");
+    }
+}
+
+#[scenario]
 async fn a_function_knows_the_times_that_it_checks_when_it_starts() {
     for given in [&[][..], &[("DispatchTimeoutSeconds", "40"), ("JobsTimeoutSeconds", "30")]] {
         let template = Template::with(given).await;

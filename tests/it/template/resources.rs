@@ -72,7 +72,7 @@ async fn a_sweep_each_minute_is_written_as_scheduler_reads_it() {
 }
 
 /// Each limit: its parameter, function and variable, and the smallest, the largest and the usual value.
-const LIMITS: [(&str, &str, &str, [u64; 3]); 7] = [
+const LIMITS: [(&str, &str, &str, [u64; 3]); 11] = [
     ("MaxEndpointsPerTenant", "EndpointsFunction", "MAX_ENDPOINTS_PER_TENANT", [1, 10_000, 1000]),
     ("MaxEndpointsPerHost", "EndpointsFunction", "MAX_ENDPOINTS_PER_HOST", [1, 10_000, 500]),
     ("MaxEndpointsRegisteredPerDay", "EndpointsFunction", "MAX_ENDPOINTS_REGISTERED_PER_DAY", [1, 1_000_000, 5000]),
@@ -80,7 +80,22 @@ const LIMITS: [(&str, &str, &str, [u64; 3]); 7] = [
     ("MaxRunningReplays", "ReplayFunction", "MAX_RUNNING_REPLAYS", [1, 100, 20]),
     ("KeyEventsPerSecond", "IngestFunction", "KEY_EVENTS_PER_SECOND", [0, 10_000, 0]),
     ("KeyEventsBurst", "IngestFunction", "KEY_EVENTS_BURST", [0, 100_000, 0]),
+    ("FirstAttemptWindowSeconds", "IngestFunction", "FIRST_ATTEMPT_WINDOW_SECONDS", [1, 900, 180]),
+    ("FirstAttemptWindowSeconds", "DispatchFunction", "FIRST_ATTEMPT_WINDOW_SECONDS", [1, 900, 180]),
+    ("FirstAttemptWindowSeconds", "JobsFunction", "FIRST_ATTEMPT_WINDOW_SECONDS", [1, 900, 180]),
+    ("FirstAttemptWindowSeconds", "ReplayFunction", "FIRST_ATTEMPT_WINDOW_SECONDS", [1, 900, 180]),
 ];
+
+#[scenario]
+async fn dispatch_is_told_whether_to_claim_first_attempts_and_does_not_unless_it_is_asked_to() {
+    for (given, told) in [(&[][..], "false"), (&[("ClaimFirstAttempts", "true")][..], "true")] {
+        let template = Template::with(given).await;
+        let variables = &template.properties("DispatchFunction")["Environment"]["Variables"];
+        assert_eq!(template.text(&variables["CLAIM_FIRST_ATTEMPTS"]), told);
+    }
+    let readme = include_str!("../../../README.md");
+    assert!(readme.lines().any(|line| line.starts_with("| `ClaimFirstAttempts` | false | ")));
+}
 
 #[scenario]
 async fn the_limits_reach_the_functions_that_keep_them_and_have_bounds() {

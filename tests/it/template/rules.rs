@@ -43,7 +43,7 @@ const AWS: &str = "123456789012";
 const EMULATOR: &str = "000000000000";
 
 /// Parameters that are refused before anything is made: the account, the parameters, and what is said of them.
-const REFUSED: [(&str, Parameters, &str); 13] = [
+const REFUSED: [(&str, Parameters, &str); 16] = [
     (AWS, &[("AllowLoopback", "true")], "In AWS leave it out"),
     (EMULATOR, &[("DispatchMaximumConcurrency", "1")], "DispatchMaximumConcurrency must be 2 to 1000"),
     (AWS, &[("DispatchReservedConcurrency", "5")], "needs a DispatchMaximumConcurrency"),
@@ -57,6 +57,9 @@ const REFUSED: [(&str, Parameters, &str); 13] = [
     (AWS, &[("JobsTimeoutSeconds", "61")], "in steps of 30"),
     (AWS, &[("SettleSeconds", "75")], "longer than a run of dispatch"),
     (AWS, &[("MaxEndpointTimeoutSeconds", "31")], "MaxEndpointTimeoutSeconds"),
+    (AWS, &[("FirstAttemptWindowSeconds", "159")], "must be 160, 180, 240, 300, 450, 600 or 900"),
+    (EMULATOR, &[("FirstAttemptWindowSeconds", "901")], "FirstAttemptWindowSeconds"),
+    (AWS, &[("ClaimFirstAttempts", "yes")], "ClaimFirstAttempts"),
 ];
 
 #[scenario]
@@ -69,7 +72,7 @@ async fn parameters_that_do_not_go_together_are_refused_before_anything_is_made(
 }
 
 /// Parameters that are taken.
-const TAKEN: [(&str, Parameters); 9] = [
+const TAKEN: [(&str, Parameters); 11] = [
     (AWS, &[]),
     (AWS, &[("AllowLoopback", "false")]),
     (EMULATOR, &[("AllowLoopback", "true")]),
@@ -81,9 +84,12 @@ const TAKEN: [(&str, Parameters); 9] = [
     (AWS, &[("VpcSubnetIds", "subnet-1"), ("VpcSecurityGroupIds", "sg-1")]),
     (AWS, &[("KeyEventsPerSecond", "1"), ("KeyEventsBurst", "5")]),
     (AWS, &[("MaxEndpointTimeoutSeconds", "30"), ("JobsTimeoutSeconds", "270"), ("SettleSeconds", "600")]),
+    (AWS, &[("FirstAttemptWindowSeconds", "160"), ("ClaimFirstAttempts", "true")]),
+    (AWS, &[("FirstAttemptWindowSeconds", "900")]),
     (
         EMULATOR,
         &[
+            ("FirstAttemptWindowSeconds", "25"),
             ("DispatchTimeoutSeconds", "15"),
             ("DeliveriesVisibilitySeconds", "16"),
             ("JobsTimeoutSeconds", "15"),
