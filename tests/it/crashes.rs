@@ -39,21 +39,21 @@ fn spoil(hook: &Hook, times: usize, wanted: impl Fn(&Call) -> bool + Send + Sync
 }
 
 #[scenario]
-async fn killed_before_the_claim_it_is_sent_once() {
-    let hook = mortal_hook(|_| Answer::status(200)).await;
-    spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillBefore);
+async fn killed_before_the_claim_a_retry_is_sent_once() {
+    let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
+    spoil(&hook, 1, is_record(&hook.endpoint, "retrying", true), Fault::KillBefore);
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
-    assert_eq!((hook.receiver.count(), &delivery["attempts"][0]["redelivered"]), (1, &json!(false)));
+    assert_eq!((hook.receiver.count(), &delivery["attempts"][1]["redelivered"]), (2, &json!(false)));
 }
 
 #[scenario]
-async fn killed_between_the_claim_and_the_post_it_is_sent_once_after_the_claim_has_ended() {
-    let hook = mortal_hook(|_| Answer::status(200)).await;
-    spoil(&hook, 1, is_record(&hook.endpoint, "pending", true), Fault::KillAfter);
+async fn killed_between_the_claim_and_the_post_a_retry_is_sent_once_after_the_claim_has_ended() {
+    let hook = mortal_hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
+    spoil(&hook, 1, is_record(&hook.endpoint, "retrying", true), Fault::KillAfter);
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
-    assert_eq!((hook.receiver.count(), &delivery["attempts"][0]["redelivered"]), (1, &json!(true)));
+    assert_eq!((hook.receiver.count(), &delivery["attempts"][1]["redelivered"]), (2, &json!(true)));
 }
 
 #[scenario(slow)]
@@ -140,7 +140,7 @@ async fn when_scheduler_fails_the_queue_carries_the_retry() {
 #[scenario]
 async fn answers_that_are_lost_change_nothing() {
     let hook = hook(|received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
-    for (status, claimed) in [("pending", true), ("retrying", false), ("retrying", true), ("succeeded", false)] {
+    for (status, claimed) in [("retrying", false), ("retrying", true), ("succeeded", false)] {
         spoil(&hook, 1, is_record(&hook.endpoint, status, claimed), Fault::LoseAnswer);
     }
     let event = hook.post().await;

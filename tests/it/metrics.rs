@@ -67,7 +67,9 @@ fn is_write(endpoint: &str, claimed: bool) -> impl Fn(&Call) -> bool + Send + Sy
 }
 
 async fn a_claim_fails(stack: &'static Stack) -> Hook {
-    let hook = hook(stack, &[1], 200).await;
+    // The claim of the second attempt: the first goes without.
+    let policy = json!({"retry_policy": {"delays_seconds": [1]}});
+    let hook = Hook::new(stack, policy, |received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     let claim = is_write(&hook.endpoint, true);
     stack.proxy.spoil_times(TOO_OFTEN, move |call| claim(call).then_some(THROTTLED));
     hook.post().await;
