@@ -2,8 +2,9 @@
 //!
 //! Every message may be a repeat, late or out of order, and this process may die at any point. What a message may do is
 //! decided by [`verdict`](pombo_domain::delivery::verdict); what is written and in which order, by the protocol driver in
-//! `pombo-aws`. A message is acknowledged only when its attempt is recorded and the next one is on its way, or when
-//! another message has taken its place. `batchItemFailures` says one thing: we could not do our part.
+//! `pombo-aws`. The first attempt of a delivery may be made without a claim, see
+//! [`first_attempt`](pombo_domain::first_attempt). A message is acknowledged only when its attempt is recorded and the next one
+//! is on its way, or when another message has taken its place. `batchItemFailures` says one thing: we could not do our part.
 
 mod attempt;
 mod deliver;

@@ -52,11 +52,14 @@ pub fn seeds() -> Vec<String> {
         DeliveryMessage::first(key(), event(Some(PackedBody::pack(br#"{"type":"a","data":{}}"#)))),
         DeliveryMessage::first(key(), event(Some(PackedBody::pack(&b"pombo ".repeat(50))))),
         DeliveryMessage::first(key(), event(None)).waiting_until(NOW),
+        DeliveryMessage::first(key(), event(None)).marked(),
+        DeliveryMessage::first(key(), event(None)).repeated(),
         DeliveryMessage::by_reference(key(), Step { round: 2, attempt: 3 }),
         DeliveryMessage::probe(key(), Step { round: 0, attempt: 3 }, NOW),
         DeliveryMessage::outcome(key(), outcome(Outcome::Succeeded { status_code: 204 }, Decision::Succeeded)),
         DeliveryMessage::outcome(key(), outcome(refused, Decision::Retry(next))),
         DeliveryMessage::outcome(key(), outcome(Outcome::TimedOut, Decision::Failed)),
+        DeliveryMessage::outcome(key(), outcome(Outcome::TimedOut, Decision::Failed)).with_new_record(event(None)),
     ];
     let slot = format!(
         r#"{{"v":1,"delivery":"{}","round":0,"attempt":1,"slot":{{"at":"{NOW}","since":4,"missed":2}}}}"#,
