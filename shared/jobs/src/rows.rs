@@ -35,7 +35,7 @@ pub struct Known {
     /// What the records of those would begin with that have none.
     pub new: HashMap<DeliveryKey, NewDelivery>,
     /// Those of them whose event was sent to the endpoint when it came in.
-    pub fanned_out: HashSet<DeliveryKey>,
+    pub fanned_out: BTreeSet<DeliveryKey>,
     /// Which circuits are open.
     pub circuits: Option<OpenCircuits>,
 }

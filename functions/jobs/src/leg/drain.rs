@@ -79,7 +79,10 @@ async fn release(
     let fits = (LONGEST_PAGE.as_millis() / spacing.as_millis().max(1)).max(1);
     let most = usize::try_from(fits).unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
     Ok(match look(app, endpoint_id, most).await? {
-        Look::Held(rows, records) => Page::Rows { rows, known: Known { records, ..Known::default() }, spacing },
+        Look::Held(rows, records) => {
+            let known = Box::new(Known { records, ..Known::default() });
+            Page::Rows { rows, known, spacing }
+        }
         Look::Stale => Page::Nothing { look_again_in: Duration::from_secs(1) },
         Look::Nothing => after_empty_look(opened_at, began, app.clients.settle),
     })

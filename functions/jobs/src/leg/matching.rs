@@ -53,7 +53,7 @@ pub(super) async fn next_page(
     let Gathered { rows, known, selection } =
         gather(&app.clients, selection, endpoint.as_ref(), ordered, most_rows(spacing)).await?;
     let page = match selection.look {
-        _ if !rows.is_empty() => Page::Rows { rows, known, spacing },
+        _ if !rows.is_empty() => Page::Rows { rows, known: Box::new(known), spacing },
         Look::Over => Page::End,
         Look::First | Look::Last => Page::Nothing { look_again_in: Duration::ZERO },
     };

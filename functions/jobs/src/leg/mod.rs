@@ -56,7 +56,7 @@ pub(crate) async fn run(app: &App, key: &JobKey, ask: Ask<'_>, writer: &str) -> 
         let mut page_only = false;
         let changed = match page {
             Page::Rows { rows, known: read, spacing } => {
-                known = read;
+                known = *read;
                 page_only = true;
                 moved.with_page(rows, spacing, clock::now())
             }

@@ -13,7 +13,7 @@ pub(super) enum Page {
         /// The page, at most [`LARGEST_PAGE`](pombo_domain::job::LARGEST_PAGE) rows.
         rows: Vec<Row>,
         /// What was read to make it.
-        known: Known,
+        known: Box<Known>,
         /// How far apart they are sent.
         spacing: Duration,
     },

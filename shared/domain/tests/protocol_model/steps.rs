@@ -452,7 +452,7 @@ impl Steps {
         self.spend(state, |b| &mut b.repeats, |next| next.send(Step::FIRST, Kind::First(repeat)));
         let is_young = state.record.is_none() && state.window.is_open();
         let is_settled = state.record.is_some_and(|facts| facts.status.is_settled());
-        if !is_settled && !(is_young && rules.young_are_not_cancelled) {
+        if !(is_settled || is_young && rules.young_are_not_cancelled) {
             self.spend(state, |b| &mut b.cancels, |next| next.record = written(next.record, Write::Cancel));
         }
         match state.door {
