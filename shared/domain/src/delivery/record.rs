@@ -463,7 +463,7 @@ pub(super) mod tests {
     fn another_attempt_of_the_same_step_is_told_from_the_same_attempt() {
         let record = record().record_attempt("me", attempt(0, 1), Decision::Retry(NEXT)).unwrap();
         assert!(!record.holds_another(&attempt(0, 1)), "the attempt itself");
-        assert!(!record.holds_another(&attempt(0, 2)), "the next step");
+        assert!(!record.holds_another(&Attempt { started_at: LATER, ..attempt(0, 2) }), "the next step");
         assert!(record.holds_another(&Attempt { started_at: LATER, ..attempt(0, 1) }));
         assert!(record.holds_another(&Attempt { duration_ms: 21, ..attempt(0, 1) }));
     }
