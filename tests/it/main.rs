@@ -20,6 +20,7 @@ mod duplicates;
 mod endpoints;
 mod event_limit;
 mod events;
+mod first_attempts;
 mod flood;
 mod forged;
 mod frozen;

@@ -65,6 +65,13 @@ async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
     again["id"] = id.into();
     let accepted = stack.post(&again).await;
     assert_eq!((&accepted["duplicate"], &accepted["deliveries"]), (&json!(true), &json!(3)));
+    // The refused one comes at once; the others wait, since their first messages may be under way.
+    let repeat = stack.proxy.calls(batch_to(&endpoints[0])).pop().unwrap();
+    for (entry, endpoint) in repeat.body["Entries"].as_array().unwrap().iter().zip(&endpoints) {
+        let message = entry["MessageBody"].as_str().unwrap();
+        assert!(message.contains(endpoint) && !message.contains(r#""first""#), "{message}");
+        assert_eq!(entry["DelaySeconds"].is_null(), *endpoint == endpoints[2], "{entry}");
+    }
     eventually("all succeeded", SOON, || async {
         let event = stack.event(&tenant, id).await;
         let done = event["deliveries"].as_array().unwrap().iter().all(|delivery| delivery["status"] == "succeeded");
@@ -72,6 +79,35 @@ async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
     })
     .await;
     assert_eq!(receiver.count(), 3, "nothing came twice");
+}
+
+#[scenario]
+async fn a_batch_that_is_refused_as_a_whole_is_sent_again_with_the_mark() {
+    let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
+    let (tenant, endpoints) = three(&receiver).await;
+    let wanted = batch_to(&endpoints[0]);
+    stack.proxy.spoil_times(2, move |call| wanted(call).then_some(Fault::Refuse(400, "RequestThrottled")));
+    stack.post(&json!({"type": "a", "tenant": tenant, "data": {}})).await;
+    receiver.wait_for(3, SOON).await.unwrap();
+    let sent = stack.proxy.calls(batch_to(&endpoints[0]));
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|call| call.mentions(r#"\"first\":true"#) && !call.mentions("DelaySeconds")), "{sent:?}");
+}
+
+#[scenario]
+async fn a_batch_whose_answer_is_lost_is_sent_again_without_the_mark_after_the_window() {
+    let (stack, receiver) = (Stack::calm().await, Receiver::start().unwrap());
+    let (tenant, endpoints) = three(&receiver).await;
+    let wanted = batch_to(&endpoints[0]);
+    stack.proxy.spoil_times(1, move |call| wanted(call).then_some(Fault::LoseAnswer));
+    let accepted = stack.post(&json!({"type": "a", "tenant": tenant, "data": {}})).await;
+    assert_eq!(accepted["duplicate"], false);
+    let sent = stack.proxy.calls(batch_to(&endpoints[0]));
+    assert_eq!(sent.len(), 2, "the SDK repeats nothing");
+    assert!(sent[0].mentions(r#"\"first\":true"#) && !sent[1].mentions(r#"\"first\""#));
+    for entry in sent[1].body["Entries"].as_array().unwrap() {
+        assert!((20..=25).contains(&entry["DelaySeconds"].as_u64().unwrap()), "{entry}");
+    }
 }
 
 #[scenario]

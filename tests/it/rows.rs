@@ -165,7 +165,7 @@ fn event_item(event: &Event) -> Item {
         ("type".into(), S(event.event_type.to_string())),
         ("encoding".into(), S(encoding.into())),
         ("body".into(), B(Blob::new(event.body.bytes.clone()))),
-        ("fan_out".into(), S(event.fan_out.pack())),
+        ("fan_out".into(), B(Blob::new(event.fan_out.pack()))),
         ("deliveries".into(), N(event.fan_out.endpoints().len().to_string())),
         ("fingerprint".into(), S(event.fingerprint.clone())),
         ("writer".into(), S("test".into())),

@@ -161,8 +161,8 @@ mod tests {
         let mut doors = 0;
         for path in sources() {
             for (number, line) in product(&path) {
-                let sends =
-                    [".send()", ".execute(", "load_into", "into_paginator"].iter().any(|call| line.contains(call));
+                let calls = [".send()", ".send_with(", ".execute(", "load_into", "into_paginator"];
+                let sends = calls.iter().any(|call| line.contains(call));
                 if sends && !line.trim_start().starts_with("//") {
                     assert!(line.contains("effect("), "{}:{number} goes past `effect`: {line}", name(&path));
                     doors += 1;

@@ -4,13 +4,14 @@
 //! it is seen on the replay URL, as with any delivery. A test is a question, so it has one attempt, whatever the endpoint's
 //! retry policy; and because it passes an open circuit, an endpoint is tested at most six times a minute.
 
+use pombo_aws::clock;
 use pombo_aws::events::PutEvent;
-use pombo_aws::{clock, fan_out};
+use pombo_aws::fan_out::{self, Occasion};
 use pombo_domain::delivery::DeliveryKey;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
-use pombo_domain::ids::EventId;
+use pombo_domain::ids::{EndpointId, EventId};
 use pombo_domain::operational::ping;
 use pombo_domain::test_limit::{MAX_TESTS, TooManyTests};
 use pombo_domain::time::Timestamp;
@@ -50,7 +51,8 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
         return Err(Problem::unavailable("The test's event could not be stored. Repeat the request."));
     }
     let delivery = event.delivery_to(endpoint.id.clone());
-    if fan_out::send(&app.deliveries_queue, &event, |_| Some(endpoint.version), None).await > 0 {
+    let version_of = |_: &EndpointId| Some(endpoint.version);
+    if fan_out::send(&app.deliveries_queue, &event, Occasion::Own, version_of, None).await.count() > 0 {
         tracing::error!(endpoint = %endpoint.id, event = %event.id, "A test of endpoint {} could not be queued.", endpoint.id);
         return Err(not_queued(&event, &delivery));
     }

@@ -1,9 +1,11 @@
 //! Accepting an event: store it once, queue its deliveries, and only then say so.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use pombo_aws::clock;
 use pombo_aws::events::PutEvent;
-use pombo_aws::{clock, fan_out};
+use pombo_aws::fan_out::{self, Occasion};
 use pombo_domain::body::{PackedBody, fingerprint};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
@@ -19,6 +21,9 @@ use tracing::field::display;
 
 use crate::Invocation;
 use crate::settings::App;
+
+/// How long the list of refused endpoints may take to be stored.
+const MAX_NOTE_TIME: Duration = Duration::from_secs(2);
 
 /// What the app is told.
 #[derive(Debug, Serialize)]
@@ -50,18 +55,23 @@ pub async fn accept(
     let posted_by = caller.key_id.as_ref().map_or_else(|| PostedBy::arn(&caller.name), PostedBy::key);
     let event = event(app, &new, tenant, FanOut::new(fan_out), posted_by)?;
     note(&event);
-    let (event, duplicate) = match app.events.put_new(&event, &invocation.request_id, clock::now()).await? {
-        PutEvent::Stored => (event, false),
-        PutEvent::Exists(existing) if existing.fingerprint == event.fingerprint => (*existing, true),
+    let (event, refused, duplicate) = match app.events.put_new(&event, &invocation.request_id, clock::now()).await? {
+        PutEvent::Stored => (event, FanOut::default(), false),
+        PutEvent::Exists(existing) if existing.event.fingerprint == event.fingerprint => {
+            (existing.event, existing.refused, true)
+        }
         PutEvent::Exists(_) => return Err(id_taken(&event)),
         PutEvent::TooLarge => return Err(does_not_fit(&event)),
     };
     let versions: HashMap<_, _> = routing.routes.iter().map(|route| (&route.endpoint_id, route.version)).collect();
     let version_of = |endpoint: &EndpointId| versions.get(endpoint).copied();
-    let unsent = fan_out::send(&app.queue, &event, version_of, Some(invocation.last_call_at)).await;
-    if unsent > 0 {
-        tracing::error!(unsent, "Deliveries of the event could not be queued.");
-        return Err(not_queued(&event, unsent));
+    let occasion = if duplicate { Occasion::Repeated(app.window, &refused) } else { Occasion::Stored(app.window) };
+    let unsent = fan_out::send(&app.queue, &event, occasion, version_of, Some(invocation.last_call_at)).await;
+    let count = unsent.count();
+    if count > 0 {
+        tracing::error!(unsent = count, "Deliveries of the event could not be queued.");
+        note_refused(app, &event, invocation, unsent.refused).await;
+        return Err(not_queued(&event, count));
     }
     let deliveries = event.fan_out.endpoints().len();
     Span::current().record("deliveries", deliveries).record("duplicate", duplicate);
@@ -75,6 +85,26 @@ pub async fn accept(
         hint: (deliveries == 0).then(|| hint(&routing, &event.event_type, duplicate)),
     };
     Ok(Response::json(202, &accepted))
+}
+
+/// Stores which endpoints nothing was sent to, so that a repeat sends to them at once. Without the list it sends to them when
+/// the window has closed. A repeat finds none to store: its messages have no mark, so they count as queued.
+async fn note_refused(app: &App, event: &Event, invocation: &Invocation, refused: Vec<EndpointId>) {
+    if refused.is_empty() {
+        return;
+    }
+    let refused = FanOut::new(refused);
+    let stored = app.events.put_refused(event, &invocation.request_id, &refused);
+    // A call that begins as late as it may leaves three seconds for this one and the answer.
+    let problem = match tokio::time::timeout(MAX_NOTE_TIME, stored).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(
+        problem,
+        "The endpoints that nothing was sent to could not be stored: a repeat sends to them later."
+    );
 }
 
 /// Adds to the request's lines in the log which event they are about.

@@ -11,6 +11,7 @@ use pombo_aws::routing::RoutingTable;
 use pombo_aws::settings::{self, BadSetting};
 use pombo_domain::api_key::Scope;
 use pombo_domain::event_limit::EventLimit;
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_web::Authenticator;
 
 use crate::limit::Limiter;
@@ -28,6 +29,8 @@ pub struct App {
     pub events: EventsTable,
     /// The Deliveries queue.
     pub queue: Queue,
+    /// How long first attempts may go without a claim.
+    pub window: FirstAttemptWindow,
     /// How long an event is kept.
     pub retention: Duration,
 }
@@ -47,6 +50,7 @@ impl App {
             routing: RoutingTable::new(dynamodb.clone(), settings::text("ROUTING_TABLE")?),
             events: EventsTable::new(dynamodb, settings::text("EVENTS_TABLE")?),
             queue: Queue::new(sqs, settings::text("DELIVERIES_QUEUE_URL")?),
+            window: settings::first_attempt_window()?,
             retention: settings::days("RETENTION_DAYS")?,
         })
     }

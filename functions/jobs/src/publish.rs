@@ -5,9 +5,10 @@
 //! counts failures is closed first: what was sent once must not change.
 
 use pombo_aws::AwsError;
-use pombo_aws::{clock, fan_out};
+use pombo_aws::clock;
+use pombo_aws::fan_out::{self, Occasion};
 use pombo_domain::event::Event;
-use pombo_domain::ids::{EventId, TenantId};
+use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use thiserror::Error;
 
 use crate::settings::App;
@@ -33,8 +34,8 @@ pub(crate) enum PublishError {
 pub(crate) async fn publish(app: &App, tenant: &TenantId, id: &EventId) -> Result<bool, PublishError> {
     let Some(event) = closed(app, tenant, id).await? else { return Ok(false) };
     let routing = app.routing.get(tenant).await?;
-    let unsent =
-        fan_out::send(&app.clients.protocol.queue, &event, |endpoint| routing.version_of(endpoint), None).await;
+    let version_of = |endpoint: &EndpointId| routing.version_of(endpoint);
+    let unsent = fan_out::send(&app.clients.protocol.queue, &event, Occasion::Own, version_of, None).await.count();
     if unsent > 0 {
         return Err(PublishError::Unsent(unsent));
     }

@@ -9,10 +9,11 @@ mod by_time;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use pombo_domain::body::{Encoding, PackedBody};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::ids::{EventId, TenantId};
@@ -39,9 +40,18 @@ pub enum PutEvent {
     /// It is stored.
     Stored,
     /// There is one under its id, which has not expired.
-    Exists(Box<Event>),
+    Exists(Box<Existing>),
     /// It does not fit an item.
     TooLarge,
+}
+
+/// An event that was stored by an earlier request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existing {
+    /// The event.
+    pub event: Event,
+    /// The endpoints whose messages SQS had refused when that request ended: nothing was sent to them.
+    pub refused: FanOut,
 }
 
 /// A stored event, and what is left to be done for it.
@@ -68,10 +78,7 @@ impl EventsTable {
     pub async fn put_new(&self, event: &Event, writer: &str, now: Timestamp) -> Result<PutEvent, AwsError> {
         const CALL: &str = "dynamodb:PutItem Events";
         let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(to_item(event, writer)))
+            .put(to_item(event, writer))
             .condition_expression("attribute_not_exists(event_key) OR expires_at <= :now")
             .expression_attribute_values(":now", number(now.as_seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -81,12 +88,35 @@ impl EventsTable {
         };
         match existing(&error) {
             Some(item) if item.get("writer") == Some(&text(writer)) => Ok(PutEvent::Stored),
-            Some(item) => from_item(&event.tenant, item)
-                .map(|event| PutEvent::Exists(Box::new(event)))
+            Some(item) => to_existing(&event.tenant, item)
+                .map(|existing| PutEvent::Exists(Box::new(existing)))
                 .map_err(|error| AwsError::unreadable(CALL, error)),
             None if is_too_large(&error) => Ok(PutEvent::TooLarge),
             None => Err(AwsError::new(CALL, error)),
         }
+    }
+
+    /// Stores with an event that `writer` stored which endpoints' messages SQS refused. Does nothing when another event has
+    /// taken its place. The event is written whole, so that whoever stores events needs the right to put them, and no other.
+    pub async fn put_refused(&self, event: &Event, writer: &str, refused: &FanOut) -> Result<(), AwsError> {
+        const CALL: &str = "dynamodb:PutItem Events";
+        let mut item = to_item(event, writer);
+        item.insert("refused".into(), bytes(refused.pack()));
+        let request = self
+            .put(item)
+            .condition_expression("writer = :writer")
+            .expression_attribute_values(":writer", text(writer));
+        match effect(CALL, request.send()).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(AwsError::new(CALL, error)),
+            },
+        }
+    }
+
+    fn put(&self, item: Item) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(&self.table).set_item(Some(item))
     }
 
     /// An event, unless it has expired.
@@ -223,7 +253,7 @@ fn to_item(event: &Event, writer: &str) -> Item {
         ("type".into(), text(&event.event_type)),
         ("encoding".into(), text(encoding)),
         ("body".into(), bytes(event.body.bytes.clone())),
-        ("fan_out".into(), text(event.fan_out.pack())),
+        ("fan_out".into(), bytes(event.fan_out.pack())),
         ("deliveries".into(), number(event.fan_out.endpoints().len())),
         ("fingerprint".into(), text(&event.fingerprint)),
         ("writer".into(), text(writer)),
@@ -245,6 +275,14 @@ fn to_marked(tenant: &TenantId, item: Item) -> Result<Marked, Box<dyn std::error
     Ok(Marked { event: from_item(tenant, item.0)?, unqueued, open })
 }
 
+fn to_existing(tenant: &TenantId, mut item: Item) -> Result<Existing, Box<dyn std::error::Error + Send + Sync>> {
+    let refused = match item.remove("refused") {
+        Some(AttributeValue::B(packed)) => FanOut::unpack(packed.as_ref())?,
+        _ => FanOut::default(),
+    };
+    Ok(Existing { event: from_item(tenant, item)?, refused })
+}
+
 fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error::Error + Send + Sync>> {
     let mut item = Reader(item);
     let encoding = match item.take::<String>("encoding")?.as_str() {
@@ -260,7 +298,7 @@ fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error:
         event_type: item.take("type")?,
         accepted_at: accepted_at.parse()?,
         body: PackedBody { encoding, bytes: item.take_bytes("body")? },
-        fan_out: FanOut::unpack(&item.take::<String>("fan_out")?)?,
+        fan_out: FanOut::unpack(&item.take_bytes("fan_out")?)?,
         fingerprint: item.take("fingerprint")?,
         expires_at: item.take("expires_at")?,
         hops: item.take_optional("hops")?.unwrap_or_default(),

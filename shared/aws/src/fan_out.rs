@@ -1,19 +1,24 @@
 //! Queueing the deliveries of an event: one message an endpoint, ten in a call, the calls concurrently.
+//!
+//! The mark of a first message is a permission to make the attempt without a claim, see
+//! [`first_attempt`](pombo_domain::first_attempt), and is given once. A message that SQS has certainly not queued may be
+//! sent again with the mark. A message that may be on the queue is sent again without it, and late: not before the window
+//! has closed, so that it finds the outcome of an attempt that was made.
 
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use pombo_domain::body::PackedBody;
-use pombo_domain::event::Event;
+use pombo_domain::event::{Event, FanOut};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
-use tracing::Span;
 
 use crate::clock;
 use crate::logs::spans;
 use crate::protocol::outgoing;
-use crate::queue::{LARGEST_BATCH, Outgoing, Queue};
+use crate::queue::{LARGEST_BATCH, Outgoing, Queue, Refused, SentOnce};
 
 /// The most that a batch may hold with bodies; SQS takes four times as much, and bills each 64 KiB.
 const LARGEST_BATCH_BYTES: usize = 256 * 1024;
@@ -22,87 +27,188 @@ const CONCURRENT_CALLS: usize = 16;
 /// How often the refused entries of a batch are sent again.
 const REPEATS: u32 = 3;
 
-/// Queues a message for every endpoint of the event's list; gives how many could not be queued. `version_of` is the
+/// Why the messages of an event are sent now: it decides which have the mark, and which have to wait.
+#[derive(Debug, Clone, Copy)]
+pub enum Occasion<'a> {
+    /// The event was stored in this invocation, and none of its messages has been sent. They get the mark.
+    Stored(FirstAttemptWindow),
+    /// The app repeats an event that an earlier request stored. That request's messages may be on the queue until the window
+    /// has closed, except for those to the `refused` endpoints.
+    Repeated(FirstAttemptWindow, &'a FanOut),
+    /// An event of Pombo's own: no message of it ever has the mark.
+    Own,
+}
+
+/// The messages that could not be queued.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// The endpoints to which nothing was sent: SQS refused each message to them, or there was no time to send one.
+    pub refused: Vec<EndpointId>,
+    /// Number of messages that were not queued, and may have been queued before.
+    pub uncertain: usize,
+}
+
+impl Unsent {
+    /// Number of messages.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.refused.len() + self.uncertain
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.refused.extend(other.refused);
+        self.uncertain += other.uncertain;
+        self
+    }
+}
+
+/// Queues a message for every endpoint of the event's list; gives those that could not be queued. `version_of` is the
 /// version of an endpoint, where it is known: dispatch does not act on an older copy. No call is begun after `until`, if that
 /// is given: of many that each take long, the last would end after the caller had to answer.
 pub async fn send(
     queue: &Queue,
     event: &Event,
+    occasion: Occasion<'_>,
     version_of: impl Fn(&EndpointId) -> Option<u64>,
     until: Option<Timestamp>,
-) -> usize {
+) -> Unsent {
     let batches = event.fan_out.endpoints().chunks(LARGEST_BATCH).map(|endpoints| {
         // To write a large body a thousand times, only to find each time that it does not fit, would take most of ingest's time.
         let body = Some(&event.body).filter(|body| body.bytes.len() * endpoints.len() <= LARGEST_BATCH_BYTES);
-        let messages = endpoints.iter().map(|endpoint| message(event, endpoint, version_of(endpoint), body)).collect();
-        send_batch(queue, messages, until)
+        let message = |endpoint| Message::new(event, endpoint, version_of(endpoint), body, occasion);
+        send_batch(queue, endpoints.iter().map(message).collect(), until)
     });
-    stream::iter(batches).buffer_unordered(CONCURRENT_CALLS).fold(0, |sum, unsent| async move { sum + unsent }).await
+    let unsent = stream::iter(batches).buffer_unordered(CONCURRENT_CALLS);
+    unsent.fold(Unsent::default(), |sum, unsent| async move { sum.and(unsent) }).await
 }
 
-/// The first message of a delivery, with the body or by reference.
-fn message(
-    event: &Event,
-    endpoint: &EndpointId,
-    endpoint_version: Option<u64>,
-    body: Option<&PackedBody>,
-) -> DeliveryMessage {
-    let part = EventPart { new: event.new_delivery(), endpoint_version, body: body.cloned(), hops: event.hops };
-    DeliveryMessage::first(event.delivery_to(endpoint.clone()), part)
+/// The first message of a delivery, on its way to the queue.
+#[derive(Debug, Clone)]
+struct Message {
+    message: DeliveryMessage,
+    /// The window of the mark that the message has, or that an earlier copy of it may have had.
+    window: Option<FirstAttemptWindow>,
+    /// As it is sent, but for the delay.
+    entry: Outgoing,
 }
 
-async fn send_batch(queue: &Queue, messages: Vec<DeliveryMessage>, until: Option<Timestamp>) -> usize {
-    let mut left = entries(&messages);
-    for repeat in 0..=REPEATS {
-        if repeat > 0 {
-            tokio::time::sleep(Duration::from_millis(50 << repeat)).await;
+impl Message {
+    /// With the body or by reference.
+    fn new(
+        event: &Event,
+        endpoint: &EndpointId,
+        endpoint_version: Option<u64>,
+        body: Option<&PackedBody>,
+        occasion: Occasion<'_>,
+    ) -> Self {
+        let part = EventPart { new: event.new_delivery(), endpoint_version, body: body.cloned(), hops: event.hops };
+        let message = DeliveryMessage::first(event.delivery_to(endpoint.clone()), part);
+        match occasion {
+            Occasion::Stored(window) => Self::of(message.marked(), Some(window)),
+            Occasion::Repeated(_, refused) if refused.endpoints().contains(endpoint) => Self::of(message, None),
+            Occasion::Repeated(window, _) => Self::of(message, Some(window)),
+            Occasion::Own => Self::of(message, None),
         }
-        if until.is_some_and(|until| clock::now() >= until) {
+    }
+
+    fn of(message: DeliveryMessage, window: Option<FirstAttemptWindow>) -> Self {
+        Self { entry: outgoing(&message, 0), message, window }
+    }
+
+    /// The same message after its answer was lost: it may be queued already.
+    fn lost(self) -> Self {
+        Self::of(self.message.unmarked(), self.window)
+    }
+
+    /// The same message by reference.
+    fn without_body(self) -> Self {
+        Self::of(self.message.without_body(), self.window)
+    }
+
+    /// Sets the delay of what is sent at `now`: a message without the mark waits until the window has closed.
+    fn delay(&mut self, now: Timestamp) {
+        let wait = match self.window {
+            Some(window) if !self.message.first => window.left(self.message.delivery.accepted_at, now),
+            _ => Duration::ZERO,
+        };
+        self.entry.delay_seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    }
+}
+
+async fn send_batch(queue: &Queue, messages: Vec<Message>, until: Option<Timestamp>) -> Unsent {
+    let mut left = of_fitting_size(messages);
+    let mut repeats = 0;
+    while repeats <= REPEATS && !left.is_empty() {
+        if repeats > 0 {
+            tokio::time::sleep(Duration::from_millis(50 << repeats)).await;
+        }
+        let now = clock::now();
+        if until.is_some_and(|until| now >= until) {
             tracing::error!(messages = left.len(), "There is no time left to queue a batch.");
             break;
         }
-        let batch: Vec<Outgoing> = left.iter().map(|(_, entry)| entry.clone()).collect();
-        let refused = match queue.send_batch(&batch).await {
-            Ok(refused) => refused,
-            Err(error) => {
-                // The SDK has repeated the call already.
-                tracing::error!(%error, "A batch could not be queued.");
-                return left.len();
+        left.iter_mut().for_each(|message| message.delay(now));
+        // All messages of a batch have the mark, or none has.
+        let has_mark = left.iter().any(|message| message.message.first);
+        let entries = left.iter().map(|message| &message.entry);
+        let sent = if has_mark { queue.send_batch_once(entries).await } else { repeated(queue, entries).await };
+        match sent {
+            SentOnce::Answered(refused) => left = again(&left, &refused),
+            SentOnce::Refused(error) if has_mark => tracing::warn!(%error, "SQS refused a batch."),
+            SentOnce::Lost(error) if has_mark => {
+                tracing::warn!(%error, "Nobody knows whether a batch is queued. It is sent again, to be looked at later.");
+                left = left.into_iter().map(Message::lost).collect();
+                repeats = 0;
+                continue;
             }
-        };
-        left = refused
-            .into_iter()
-            .filter_map(|refused| {
-                let (position, entry) = left.get(refused.index)?;
-                let message = messages.get(*position);
-                // What SQS refuses for its content it may take without the body.
-                let entry = match message {
-                    Some(message) if refused.senders_fault => outgoing(&message.clone().without_body(), 0),
-                    _ => entry.clone(),
-                };
-                let span =
-                    message.map_or_else(Span::none, |message| spans::delivery(&message.delivery, Some(message.step)));
-                span.in_scope(|| {
-                    tracing::warn!(code = refused.code, senders_fault = refused.senders_fault, "SQS refused an entry.");
-                });
-                Some((*position, entry))
-            })
-            .collect();
-        if left.is_empty() {
-            return 0;
+            // The SDK has repeated the call already.
+            SentOnce::Refused(error) | SentOnce::Lost(error) => {
+                tracing::error!(%error, "A batch could not be queued.");
+                break;
+            }
         }
+        repeats += 1;
     }
-    left.len()
+    unsent(left)
 }
 
-/// The entries of a batch with their place in it: with bodies, or by reference when those would make it too large.
-fn entries(messages: &[DeliveryMessage]) -> Vec<(usize, Outgoing)> {
-    let whole: Vec<Outgoing> = messages.iter().map(|message| outgoing(message, 0)).collect();
-    let size: usize = whole.iter().map(|entry| entry.body.len()).sum();
-    if size <= LARGEST_BATCH_BYTES {
-        return whole.into_iter().enumerate().collect();
+/// Sends a batch with the repeats of the SDK.
+async fn repeated(queue: &Queue, entries: impl Iterator<Item = &Outgoing>) -> SentOnce {
+    match queue.send_batch(entries).await {
+        Ok(refused) => SentOnce::Answered(refused),
+        Err(error) => SentOnce::Lost(error),
     }
-    messages.iter().map(|message| outgoing(&message.clone().without_body(), 0)).enumerate().collect()
+}
+
+/// The messages that SQS refused, to be sent again. What it refuses for its content it may take without the body.
+fn again(sent: &[Message], refused: &[Refused]) -> Vec<Message> {
+    let refused = refused.iter().filter_map(|refused| {
+        let message = sent.get(refused.index)?.clone();
+        let span = spans::delivery(&message.message.delivery, Some(message.message.step));
+        span.in_scope(|| {
+            tracing::warn!(code = refused.code, senders_fault = refused.senders_fault, "SQS refused an entry.");
+        });
+        Some(if refused.senders_fault { message.without_body() } else { message })
+    });
+    refused.collect()
+}
+
+/// What is said of messages that are not queued. One that still has the mark was never sent, or refused each time.
+fn unsent(messages: Vec<Message>) -> Unsent {
+    messages.into_iter().fold(Unsent::default(), |mut unsent, Message { message, .. }| {
+        if message.first {
+            unsent.refused.push(message.delivery.endpoint_id);
+        } else {
+            unsent.uncertain += 1;
+        }
+        unsent
+    })
+}
+
+/// The messages of a batch: with bodies, or by reference when those would make it too large.
+fn of_fitting_size(messages: Vec<Message>) -> Vec<Message> {
+    let size: usize = messages.iter().map(|message| message.entry.body.len()).sum();
+    if size <= LARGEST_BATCH_BYTES { messages } else { messages.into_iter().map(Message::without_body).collect() }
 }
 
 #[cfg(test)]
@@ -112,13 +218,20 @@ mod tests {
 
     use super::*;
 
-    fn messages(body: &[u8], endpoints: u8) -> Vec<DeliveryMessage> {
-        let endpoints: Vec<_> = (0..endpoints).map(|byte| EndpointId::generate([byte; 10])).collect();
+    const WINDOW: FirstAttemptWindow = FirstAttemptWindow::new(Duration::from_secs(180));
+    const ACCEPTED: Timestamp = Timestamp::from_seconds(1000);
+
+    fn endpoint(byte: u8) -> EndpointId {
+        EndpointId::generate([byte; 10])
+    }
+
+    fn messages(body: &[u8], endpoints: u8, occasion: Occasion<'_>) -> Vec<Message> {
+        let endpoints: Vec<_> = (0..endpoints).map(endpoint).collect();
         let event = Event {
             tenant: "acme".parse().unwrap(),
             id: "evt_1".parse().unwrap(),
             event_type: "a.b".parse().unwrap(),
-            accepted_at: Timestamp::from_millis(0),
+            accepted_at: ACCEPTED,
             body: PackedBody { encoding: pombo_domain::body::Encoding::Identity, bytes: body.to_vec() },
             fan_out: FanOut::new(endpoints.clone()),
             fingerprint: String::new(),
@@ -126,7 +239,14 @@ mod tests {
             hops: "2".parse().unwrap(),
             posted_by: None,
         };
-        endpoints.iter().map(|endpoint| message(&event, endpoint, Some(1), Some(&event.body))).collect()
+        endpoints.iter().map(|endpoint| Message::new(&event, endpoint, Some(1), Some(&event.body), occasion)).collect()
+    }
+
+    /// The mark and the delay of what is sent `seconds` after the event was accepted.
+    fn sent(message: &Message, seconds: u64) -> (bool, u32) {
+        let mut message = message.clone();
+        message.delay(ACCEPTED.plus(Duration::from_secs(seconds)));
+        (DeliveryMessage::parse(&message.entry.body).unwrap().first, message.entry.delay_seconds)
     }
 
     #[test]
@@ -134,21 +254,69 @@ mod tests {
         for (bytes, endpoints, with_body) in
             [(10, 10, true), (18_000, 10, true), (20_000, 10, false), (190_000, 1, true)]
         {
-            let messages = messages(&vec![b'x'; bytes], endpoints);
-            let entries = entries(&messages);
-            let sum: usize = entries.iter().map(|(_, entry)| entry.body.len()).sum();
+            let messages = of_fitting_size(messages(&vec![b'x'; bytes], endpoints, Occasion::Own));
+            let sum: usize = messages.iter().map(|message| message.entry.body.len()).sum();
             assert!(sum <= LARGEST_BATCH_BYTES, "{bytes} bytes to {endpoints}");
-            let carried = entries
+            let carried = messages
                 .iter()
-                .all(|(_, entry)| DeliveryMessage::parse(&entry.body).unwrap().event.unwrap().body.is_some());
+                .all(|message| DeliveryMessage::parse(&message.entry.body).unwrap().event.unwrap().body.is_some());
             assert_eq!(carried, with_body, "{bytes} bytes to {endpoints}");
         }
     }
 
     #[test]
     fn every_message_is_in_its_endpoints_group() {
-        for (position, entry) in entries(&messages(b"{}", 10)) {
-            assert_eq!(entry.group, Some(EndpointId::generate([position as u8; 10])));
+        for (position, message) in messages(b"{}", 10, Occasion::Own).into_iter().enumerate() {
+            assert_eq!(message.entry.group, Some(endpoint(position as u8)));
         }
+    }
+
+    #[test]
+    fn a_new_event_s_messages_have_the_mark_and_those_of_pombo_s_own_do_not() {
+        assert_eq!(sent(&messages(b"{}", 1, Occasion::Stored(WINDOW))[0], 7), (true, 0));
+        assert_eq!(sent(&messages(b"{}", 1, Occasion::Own)[0], 7), (false, 0));
+    }
+
+    #[test]
+    fn a_message_that_may_be_queued_is_sent_without_the_mark_after_the_window() {
+        let message = messages(b"{}", 1, Occasion::Stored(WINDOW)).remove(0).lost();
+        for (seconds, delay) in [(0, 180), (60, 120), (180, 0), (500, 0)] {
+            assert_eq!(sent(&message, seconds), (false, delay), "after {seconds} s");
+        }
+        let mut message = message;
+        message.delay(Timestamp::from_millis(ACCEPTED.as_millis() + 1));
+        assert_eq!(message.entry.delay_seconds, 180, "179.999 s, rounded up");
+    }
+
+    #[test]
+    fn an_entry_that_is_refused_keeps_the_mark_and_goes_by_reference_if_its_content_is_at_fault() {
+        let batch = messages(b"{}", 3, Occasion::Stored(WINDOW));
+        let refused = |index, senders_fault| Refused { index, senders_fault, code: "x".into() };
+        let again = again(&batch, &[refused(1, false), refused(2, true)]);
+        for (message, (place, with_body)) in again.iter().zip([(1, true), (2, false)]) {
+            let read = DeliveryMessage::parse(&message.entry.body).unwrap();
+            assert_eq!((read.first, &read.delivery.endpoint_id), (true, &endpoint(place)));
+            assert_eq!(read.event.unwrap().body.is_some(), with_body);
+        }
+        assert_eq!(again.len(), 2);
+    }
+
+    #[test]
+    fn a_repeat_has_no_mark_and_waits_except_for_the_endpoints_that_were_refused() {
+        let refused = FanOut::new(vec![endpoint(1)]);
+        let messages = messages(b"{}", 3, Occasion::Repeated(WINDOW, &refused));
+        for (message, delay) in messages.iter().zip([170, 0, 170]) {
+            assert_eq!(sent(message, 10), (false, delay));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_lost_once_does_not_count_as_refused() {
+        let mut messages = messages(b"{}", 3, Occasion::Stored(WINDOW));
+        let lost = messages.remove(0).lost();
+        messages.push(lost);
+        let unsent = unsent(messages);
+        assert_eq!(unsent, Unsent { refused: vec![endpoint(1), endpoint(2)], uncertain: 1 });
+        assert_eq!(unsent.count(), 3);
     }
 }

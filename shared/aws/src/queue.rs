@@ -1,6 +1,12 @@
 //! An SQS queue.
 
+use std::sync::OnceLock;
+
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
+use aws_sdk_sqs::operation::send_message_batch::builders::SendMessageBatchInputBuilder;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
     SendMessageBatchRequestEntry,
@@ -14,6 +20,8 @@ use crate::error::AwsError;
 /// The most messages in one batch.
 pub const LARGEST_BATCH: usize = 10;
 
+const SEND_BATCH: &str = "sqs:SendMessageBatch";
+
 const SENT: MessageSystemAttributeName = MessageSystemAttributeName::SentTimestamp;
 const RECEIVED: MessageSystemAttributeName = MessageSystemAttributeName::ApproximateReceiveCount;
 
@@ -21,6 +29,8 @@ const RECEIVED: MessageSystemAttributeName = MessageSystemAttributeName::Approxi
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
+    /// The same client without the SDK's repeats, made when it is first needed.
+    once: OnceLock<Client>,
     url: String,
 }
 
@@ -46,6 +56,17 @@ pub struct Refused {
     pub code: String,
 }
 
+/// What became of a batch that was sent in one call, which nobody repeated.
+#[derive(Debug)]
+pub enum SentOnce {
+    /// SQS answered: the batch is queued, except for these entries.
+    Answered(Vec<Refused>),
+    /// Nothing of the batch is queued: SQS refused the call, or the call was never sent.
+    Refused(AwsError),
+    /// The batch may be queued: its answer did not come, or says that SQS failed.
+    Lost(AwsError),
+}
+
 /// A message received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {
@@ -65,7 +86,7 @@ impl Queue {
     /// At this URL.
     #[must_use]
     pub const fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        Self { client, once: OnceLock::new(), url }
     }
 
     /// Sends one message.
@@ -82,25 +103,46 @@ impl Queue {
     }
 
     /// Sends at most [`LARGEST_BATCH`] messages in one call; gives the entries that were refused.
-    pub async fn send_batch(&self, messages: &[Outgoing]) -> Result<Vec<Refused>, AwsError> {
-        const CALL: &str = "sqs:SendMessageBatch";
-        let mut request = self.client.send_message_batch().queue_url(&self.url);
-        for (index, message) in messages.iter().enumerate() {
+    pub async fn send_batch(&self, messages: impl IntoIterator<Item = &Outgoing>) -> Result<Vec<Refused>, AwsError> {
+        let batch = self.batch(messages)?;
+        let answer = effect(SEND_BATCH, batch.send_with(&self.client)).await;
+        answer.map(refused_entries).map_err(|error| AwsError::new(SEND_BATCH, error))
+    }
+
+    /// Sends at most [`LARGEST_BATCH`] messages in one call, and tells whether they may be queued when it fails: the SDK
+    /// does not repeat this call.
+    pub async fn send_batch_once(&self, messages: impl IntoIterator<Item = &Outgoing>) -> SentOnce {
+        let once = self.once.get_or_init(|| {
+            let config = self.client.config().to_builder().retry_config(RetryConfig::disabled());
+            Client::from_conf(config.build())
+        });
+        let batch = match self.batch(messages) {
+            Ok(batch) => batch,
+            Err(error) => return SentOnce::Refused(error),
+        };
+        match effect(SEND_BATCH, batch.send_with(once)).await {
+            Ok(answer) => SentOnce::Answered(refused_entries(answer)),
+            Err(error) if was_refused(&error) => SentOnce::Refused(AwsError::new(SEND_BATCH, error)),
+            Err(error) => SentOnce::Lost(AwsError::new(SEND_BATCH, error)),
+        }
+    }
+
+    fn batch<'a>(
+        &self,
+        messages: impl IntoIterator<Item = &'a Outgoing>,
+    ) -> Result<SendMessageBatchInputBuilder, AwsError> {
+        let mut request = SendMessageBatchInputBuilder::default().queue_url(&self.url);
+        for (index, message) in messages.into_iter().enumerate() {
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
                 .message_body(&message.body)
                 .set_message_group_id(message.group.as_ref().map(ToString::to_string))
                 .set_delay_seconds(delay(message.delay_seconds))
                 .build()
-                .map_err(|error| AwsError::unreadable(CALL, error))?;
+                .map_err(|error| AwsError::unreadable(SEND_BATCH, error))?;
             request = request.entries(entry);
         }
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        let refused = answer.failed.into_iter().filter_map(|entry| {
-            let index = entry.id.parse().ok()?;
-            Some(Refused { index, senders_fault: entry.sender_fault, code: entry.code })
-        });
-        Ok(refused.collect())
+        Ok(request)
     }
 
     /// Takes at most ten messages, hidden from others for `hidden_seconds`. Waits a second for one: a receive that does
@@ -161,6 +203,39 @@ impl Queue {
         let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
         let counts = answer.attributes.unwrap_or_default();
         Ok(names.iter().filter_map(|name| counts.get(name)?.parse::<u64>().ok()).sum())
+    }
+}
+
+fn refused_entries(answer: SendMessageBatchOutput) -> Vec<Refused> {
+    let refused = answer.failed.into_iter().filter_map(|entry| {
+        let index = entry.id.parse().ok()?;
+        Some(Refused { index, senders_fault: entry.sender_fault, code: entry.code })
+    });
+    refused.collect()
+}
+
+/// Whether a call that failed did nothing: the service refused it with a status of the caller's fault, such as 400 for
+/// throttling, or it was never sent.
+fn was_refused<E>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::ConstructionFailure(_) => true,
+        SdkError::ServiceError(answer) => answer.raw().status().is_client_error(),
+        SdkError::DispatchFailure(failure) => failure.as_connector_error().is_some_and(|error| never_connected(error)),
+        _ => false,
+    }
+}
+
+/// Whether an error or one of its causes is a connection that was refused.
+fn never_connected(mut error: &(dyn std::error::Error + 'static)) -> bool {
+    loop {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        match error.source() {
+            Some(cause) => error = cause,
+            None => return false,
+        }
     }
 }
 

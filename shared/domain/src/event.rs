@@ -13,7 +13,10 @@ use crate::webhook_id::WebhookId;
 /// Over how many partitions the events of a tenant are spread in time order: a tenant may be the whole stack.
 pub const EVENT_SHARDS: u8 = 16;
 
-/// The endpoints that an event goes to, 16 bytes each.
+/// Bytes that an endpoint takes in a stored list.
+const ENDPOINT_BYTES: usize = 10;
+
+/// The endpoints that an event goes to, 10 bytes each where they are stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FanOut(Vec<EndpointId>);
 
@@ -30,20 +33,19 @@ impl FanOut {
         &self.0
     }
 
-    /// As it is stored: the ids without their prefix, one behind the other.
+    /// As it is stored: the bytes of each id, one behind the other.
     #[must_use]
-    pub fn pack(&self) -> String {
-        self.0.iter().map(EndpointId::suffix).collect()
+    pub fn pack(&self) -> Vec<u8> {
+        self.0.iter().flat_map(EndpointId::to_bytes).collect()
     }
 
     /// Reads what [`FanOut::pack`] wrote.
-    pub fn unpack(packed: &str) -> Result<Self, Invalid> {
-        packed
-            .as_bytes()
-            .chunks(16)
-            .map(|suffix| EndpointId::from_suffix(&String::from_utf8_lossy(suffix)))
-            .collect::<Result<_, _>>()
-            .map(Self)
+    pub fn unpack(packed: &[u8]) -> Result<Self, Invalid> {
+        let (endpoints, rest) = packed.as_chunks::<ENDPOINT_BYTES>();
+        if !rest.is_empty() {
+            return Err(Invalid::rule("must be a list of endpoints, 10 bytes each"));
+        }
+        Ok(Self(endpoints.iter().map(|bytes| EndpointId::generate(*bytes)).collect()))
     }
 }
 
@@ -134,13 +136,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fan_out_takes_16_bytes_an_endpoint_and_reads_back() {
+    fn a_fan_out_takes_10_bytes_an_endpoint_and_reads_back() {
         let endpoints: Vec<_> = (0..200).map(|byte| EndpointId::generate([byte; 10])).collect();
         let fan_out = FanOut::new(endpoints);
-        assert_eq!(fan_out.pack().len(), 16 * 200);
+        assert_eq!(fan_out.pack().len(), 10 * 200);
         assert_eq!(FanOut::unpack(&fan_out.pack()).unwrap(), fan_out);
-        assert_eq!(FanOut::unpack("").unwrap(), FanOut::default());
-        assert!(FanOut::unpack("short").is_err());
+        assert_eq!(FanOut::unpack(b"").unwrap(), FanOut::default());
+        assert!(FanOut::unpack(b"short").is_err());
     }
 
     #[test]

@@ -143,6 +143,21 @@ impl EndpointId {
         &self.0[3..]
     }
 
+    /// The 80 bits that the id was generated from: the shortest form to store.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        for (place, letter) in self.suffix().bytes().enumerate() {
+            // An id has no other characters.
+            let value = if letter.is_ascii_digit() { letter - b'2' + 26 } else { letter - b'a' };
+            for bit in (0..5).filter(|bit| value >> (4 - bit) & 1 == 1) {
+                let at = place * 5 + bit;
+                bytes[at / 8] |= 0x80 >> (at % 8);
+            }
+        }
+        bytes
+    }
+
     /// From the 16 characters behind the prefix.
     pub fn from_suffix(suffix: &str) -> Result<Self, Invalid> {
         format!("ep_{suffix}").parse()
@@ -188,6 +203,9 @@ mod tests {
         let id = EndpointId::generate([255; 10]);
         assert_eq!(id.as_str(), "ep_7777777777777777");
         assert_eq!(EndpointId::from_suffix(id.suffix()).unwrap(), id);
+        for unique in [[0; 10], [255; 10], [0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0, 0x13, 0x57]] {
+            assert_eq!(EndpointId::generate(unique).to_bytes(), unique);
+        }
         assert!(EventId::generate([7; 16]).as_str().parse::<EventId>().is_ok());
         for wrong in ["ep_", "ep_777777777777777", "ep_77777777777777777", "ep_777777777777777A", "xx_7777777777777777"]
         {

@@ -331,3 +331,15 @@ pub async fn outcome_again(run: &Run<'_>) {
     run.until_it("the end of the message", || async { run.ground.is_quiet().await.then_some(()) }).await;
     run.replay("POST", &format!("/v1/deliveries/{event}/cancel"), Value::Null).await;
 }
+
+/// SQS refuses an event's message as often as ingest sends it; the app posts the event again.
+pub async fn refused(run: &Run<'_>) {
+    let endpoint = run.endpoint("/a", json!({})).await;
+    let id = endpoint.to_string();
+    run.ground.stack.proxy.spoil_times(4, move |call| {
+        let sends = call.operation == "SendMessageBatch" && call.mentions(&id);
+        sends.then_some(Fault::RefuseEntries(vec![0], false))
+    });
+    let event = run.post("e", &endpoint).await;
+    run.until(&event, Status::Succeeded).await;
+}

@@ -34,8 +34,8 @@ macro_rules! scenarios {
 
 scenarios! {
     endpoints: keys, created, created_beside, patched, rotated, paused, resumed, resumed_with_missed, deleted, tested;
-    deliveries: posted, fanned_out, retried_by_the_queue, retried_by_scheduler, given_up, held, cancelled, limited,
-        waiting_long, outcome_queued, unreadable, came_early, came_before_due, came_twice, too_late_for_an_attempt, ensured,
+    deliveries: posted, fanned_out, refused, retried_by_the_queue, retried_by_scheduler, given_up, held, cancelled,
+        limited, waiting_long, outcome_queued, unreadable, came_early, came_before_due, came_twice, too_late_for_an_attempt, ensured,
         broken_idle, scheduler_down, slot_refused, slot_too_late, limit_changed, outcome_again;
     reads: lists, held, of_one;
     jobs: chosen, chosen_pending, chosen_unsent, by_filter, by_filter_in_turn, by_filter_unsent, missing_unwritten, page_sent_twice, by_tenant,

@@ -1,7 +1,7 @@
 //! The event: stored once under its id, and given back whole to whoever comes second.
 
 use pombo_aws::clock;
-use pombo_aws::events::{EventPosition, EventRow, EventWindow, EventsTable, PutEvent};
+use pombo_aws::events::{EventPosition, EventRow, EventWindow, EventsTable, Existing, PutEvent};
 use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
 use pombo_domain::event::{EVENT_SHARDS, Event, FanOut};
 use pombo_domain::hops::Hops;
@@ -35,6 +35,11 @@ pub(super) fn event() -> Event {
         hops: Hops::NONE,
         posted_by: None,
     }
+}
+
+/// What the second gets of an event whose messages were queued, or may have been.
+fn exists(event: Event) -> PutEvent {
+    PutEvent::Exists(Box::new(Existing { event, refused: FanOut::default() }))
 }
 
 async fn every_field_survives_a_round_trip(on: &Backend) {
@@ -110,8 +115,28 @@ async fn the_second_under_an_id_gets_the_first_whole_and_changes_nothing(on: &Ba
     table.put_new(&first, "first", clock::now()).await.unwrap();
     let second = Event { fingerprint: "another".into(), fan_out: FanOut::default(), ..first.clone() };
     let put = table.put_new(&second, "second", clock::now()).await.unwrap();
-    assert_eq!(put, PutEvent::Exists(Box::new(first.clone())));
+    assert_eq!(put, exists(first.clone()));
     assert_eq!(table.get(&first.tenant, &first.id, clock::now()).await.unwrap(), Some(first));
+}
+
+async fn a_repeat_learns_which_endpoints_were_refused_and_nothing_else_changes(on: &Backend) {
+    let table = table(on).await;
+    let (event, now) = (event(), clock::now());
+    let refused = FanOut::new(event.fan_out.endpoints()[1..].to_vec());
+    table.put_refused(&event, "first", &refused).await.unwrap();
+    assert_eq!(table.get(&event.tenant, &event.id, now).await.unwrap(), None, "an event is not made by its list");
+    table.put_new(&event, "first", now).await.unwrap();
+    table.put_refused(&event, "another", &refused).await.unwrap();
+    assert_eq!(
+        table.put_new(&event, "repeat", now).await.unwrap(),
+        exists(event.clone()),
+        "the list of another request"
+    );
+    table.put_refused(&event, "first", &refused).await.unwrap();
+    let known = Existing { event: event.clone(), refused };
+    assert_eq!(table.put_new(&event, "repeat", now).await.unwrap(), PutEvent::Exists(Box::new(known)));
+    assert_eq!(table.put_new(&event, "first", now).await.unwrap(), PutEvent::Stored, "its writer stays");
+    assert_eq!(table.get(&event.tenant, &event.id, now).await.unwrap(), Some(event));
 }
 
 async fn one_id_is_another_event_for_another_tenant(on: &Backend) {
@@ -129,7 +154,7 @@ async fn an_expired_event_that_still_lies_there_counts_as_none(on: &Backend) {
     let before = Timestamp::from_millis(end.as_millis() - 1);
     let new = Event { fingerprint: "new".into(), expires_at: old.expires_at + 60, ..old.clone() };
     assert_eq!(table.get(&old.tenant, &old.id, before).await.unwrap(), Some(old.clone()));
-    assert_eq!(table.put_new(&new, "new", before).await.unwrap(), PutEvent::Exists(Box::new(old.clone())));
+    assert_eq!(table.put_new(&new, "new", before).await.unwrap(), exists(old.clone()));
     assert_eq!(table.get(&old.tenant, &old.id, end).await.unwrap(), None);
     assert_eq!(table.put_new(&new, "new", end).await.unwrap(), PutEvent::Stored);
     assert_eq!(table.get(&old.tenant, &old.id, end).await.unwrap(), Some(new));
@@ -155,7 +180,7 @@ async fn a_store_whose_answer_is_lost_is_no_duplicate(on: &Backend) {
     assert_eq!(table.put_new(&event, "me", clock::now()).await.unwrap(), PutEvent::Stored);
     assert_eq!(on.calls("PutItem", event.tenant.as_str()).len(), 2, "the SDK repeated the call");
     let put = table.put_new(&event, "another request", clock::now()).await.unwrap();
-    assert_eq!(put, PutEvent::Exists(Box::new(event)));
+    assert_eq!(put, exists(event));
 }
 
 async fn a_refusal_for_another_reason_is_an_error(on: &Backend) {
@@ -180,4 +205,5 @@ on_dynamodb! {
     a_store_whose_answer_is_lost_is_no_duplicate,
     an_expired_event_that_still_lies_there_counts_as_none,
     the_second_under_an_id_gets_the_first_whole_and_changes_nothing,
+    a_repeat_learns_which_endpoints_were_refused_and_nothing_else_changes,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use pombo_aws::protocol::outgoing;
-use pombo_aws::queue::{Incoming, LARGEST_BATCH, Outgoing, Queue, Refused};
+use pombo_aws::queue::{Incoming, LARGEST_BATCH, Outgoing, Queue, Refused, SentOnce};
 use pombo_domain::delivery::{DeliveryKey, Step};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
 use pombo_domain::outcome::{Attempt, Outcome, Trigger};
@@ -130,6 +130,48 @@ async fn refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sen
     }
 }
 
+async fn a_batch_that_is_sent_once_tells_whether_it_may_be_queued(on: &Backend) {
+    let sent = async |fault: Option<Fault>| {
+        let (name, queue) = spoilt_queue(on).await;
+        if let Some(fault) = fault {
+            on.spoil(usize::MAX, "SendMessageBatch", &name, fault);
+        }
+        let sent = queue.send_batch_once(&[message("a"), message("b")]).await;
+        assert_eq!(on.calls("SendMessageBatch", &name).len(), 1, "{sent:?}: the SDK repeats nothing");
+        (sent, queue.whole_length().await.unwrap())
+    };
+    let (answer, queued) = sent(None).await;
+    assert!(matches!(answer, SentOnce::Answered(refused) if refused.is_empty()) && queued == 2);
+    let (answer, queued) = sent(Some(Fault::RefuseEntries(vec![1], false))).await;
+    assert!(matches!(answer, SentOnce::Answered(refused) if refused[0].index == 1) && queued == 1);
+    for (status, code) in [(400, "RequestThrottled"), (403, "AccessDenied")] {
+        let (answer, queued) = sent(Some(Fault::Refuse(status, code))).await;
+        assert!(matches!(&answer, SentOnce::Refused(error) if error.code() == Some(code)), "{answer:?}");
+        assert_eq!(queued, 0);
+    }
+    // Queued, and nobody is told.
+    for fault in [Fault::LoseAnswer, Fault::Delay(Duration::from_millis(2500))] {
+        let (answer, _) = sent(Some(fault)).await;
+        assert!(matches!(answer, SentOnce::Lost(_)), "{answer:?}");
+    }
+}
+
+async fn a_batch_that_finds_nobody_listening_is_not_queued(on: &Backend) {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = on.direct().await.into_builder().endpoint_url(format!("http://{nobody}")).build();
+    let queue = Queue::new(Client::new(&config), new_queue(on).await.1);
+    let sent = queue.send_batch_once(&[message("a")]).await;
+    assert!(matches!(sent, SentOnce::Refused(_)), "{sent:?}");
+    // A connection that breaks after the request is another matter.
+    let breaking = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = config.into_builder().endpoint_url(format!("http://{}", breaking.local_addr().unwrap())).build();
+    let hang_up = std::thread::spawn(move || std::io::Read::read(&mut breaking.accept().unwrap().0, &mut [0; 64]));
+    let queue = Queue::new(Client::new(&config), new_queue(on).await.1);
+    let sent = queue.send_batch_once(&[message("a")]).await;
+    assert!(matches!(sent, SentOnce::Lost(_)), "{sent:?}");
+    hang_up.join().unwrap().unwrap();
+}
+
 async fn an_outcome_can_be_queued_whatever_the_receiver_answered(on: &Backend) {
     let queue = queue(on).await;
     let answer = "\u{0}\u{1b}\u{fffe}\u{ffff} \\uffff";
@@ -191,6 +233,8 @@ on_sqs! {
     a_message_that_is_received_is_hidden_for_as_long_as_was_asked,
     refused_entries_are_named_with_whose_fault_it_is_and_the_others_are_sent,
     what_is_put_back_is_seen_again_at_once_and_counted_all_the_while,
+    a_batch_that_is_sent_once_tells_whether_it_may_be_queued,
+    a_batch_that_finds_nobody_listening_is_not_queued,
     a_queue_that_is_not_there_is_an_error_of_every_call,
     ; localstack and roto "knows no groups on a standard queue":
     a_batch_is_one_call_and_leaves_out_what_is_not_set,

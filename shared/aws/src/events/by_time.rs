@@ -162,7 +162,7 @@ fn head(item: Item) -> Result<EventHead, BadItem> {
         id,
         accepted_at,
         event_type: item.take("type")?,
-        fan_out: FanOut::unpack(&item.take::<String>("fan_out")?)?,
+        fan_out: FanOut::unpack(&item.take_bytes("fan_out")?)?,
         expires_at: item.take("expires_at")?,
     })
 }
