@@ -49,29 +49,39 @@ async fn numbers_key_order_unicode_and_white_space_arrive_byte_for_byte() {
 }
 
 #[scenario]
-async fn a_body_at_the_limit_is_delivered_and_one_above_is_refused() {
+async fn a_large_body_that_compresses_arrives_byte_for_byte_and_another_is_refused() {
+    const SIZE: usize = 3 * 512 * 1024;
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
-    // What compresses badly, so that the stored item is as large as can be.
+    let event = |id: &str, data: &str| {
+        let timestamp = "2026-01-31T08:30:00.500Z";
+        let tenant = &hook.tenant;
+        format!(r#"{{"type":"a.b","timestamp":"{timestamp}","tenant":"{tenant}","id":"{id}","data":{data}}}"#)
+    };
+    let rows: Vec<_> = (0..SIZE / 32).map(|row| format!(r#"{{"row":{row},"name":"Jos\u00e9"}}"#)).collect();
+    let data = format!("[{}]", rows.join(", "));
+    assert!(data.len() > SIZE);
+    let (status, answer) = post_raw(hook.stack, event("large", &data)).await;
+    assert_eq!(status, 202, "{answer}");
+    // What compresses badly.
     let mut state = 7u64;
-    let noise: String = std::iter::repeat_with(|| {
+    let noise = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         char::from(b'0' + (state >> 33) as u8 % 75)
-    })
-    .filter(|c| *c != '\\')
-    .take(360 * 1024)
-    .collect();
-    let event = |length: usize| {
-        let data = &noise[..length];
-        format!(r#"{{"type":"a.b","tenant":"{}","id":"n{length}","data":"{data}"}}"#, hook.tenant)
-    };
-    let envelope = event(0).len();
-    let wire = r#"{"type":"a.b","timestamp":"2026-01-31T08:30:00.500Z","data":""}"#.len();
-    let largest = 350 * 1024 - envelope.max(wire) - 4;
-    let (status, answer) = post_raw(hook.stack, event(largest)).await;
-    assert_eq!(status, 202, "{answer}");
-    let (status, answer) = post_raw(hook.stack, event(largest + 100)).await;
+    });
+    let noise: String = noise.filter(|c| *c != '\\').take(SIZE).collect();
+    let (status, answer) = post_raw(hook.stack, event("noise", &format!("\"{noise}\""))).await;
+    let detail = answer["detail"].as_str().unwrap();
+    assert_eq!(status, 413, "{answer}");
+    assert!(detail.contains("is 15729") && detail.contains("at most 2097152"), "{detail}");
+    assert!(detail.contains("compressed it takes 1") && detail.contains("at most 358400"), "{detail}");
+    let (status, answer) = post_raw(hook.stack, event("longer", &format!("\"{}\"", "x".repeat(2 << 20)))).await;
     assert_eq!(status, 413, "{answer}");
     let received = hook.receiver.wait_for(1, SOON).await.unwrap();
-    assert!(received[0].body.len() > 349 * 1024);
+    let expected = format!(r#"{{"type":"a.b","timestamp":"2026-01-31T08:30:00.500Z","data":{data}}}"#);
+    assert!(received[0].body == expected.as_bytes(), "{} bytes came", received[0].body.len());
+    assert_eq!(hook.receiver.count(), 1);
     hook.assert_signed();
+    let (status, event) =
+        hook.stack.local.replay().get(&format!("/v1/events/large?tenant={}", hook.tenant)).await.unwrap();
+    assert_eq!((status, event["data"].as_array().map(Vec::len)), (200, Some(rows.len())), "the whole event is shown");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pombo_aws::clock;
 use pombo_aws::events::PutEvent;
 use pombo_aws::fan_out::{self, Occasion};
-use pombo_domain::body::{PackedBody, fingerprint};
+use pombo_domain::body::{MAX_BODY, MAX_PACKED_BODY, PackedBody, fingerprint};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::event_type::EventType;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
@@ -159,18 +159,35 @@ fn event(
         None => EventId::generate(clock::random().map_err(|error| Problem::unavailable(error.to_string()))?),
     };
     let body = new.wire_body(accepted_at)?;
+    let packed = packed(&body)?;
     Ok(Event {
         tenant,
         id,
         event_type: new.event_type.clone(),
         accepted_at,
-        body: PackedBody::pack(&body),
+        body: packed,
         fan_out,
         fingerprint: fingerprint(&new.event_type, new.data),
         expires_at: accepted_at.plus(app.retention).as_seconds(),
         hops: new.hops,
         posted_by: Some(posted_by),
     })
+}
+
+/// The body as it is stored.
+///
+/// # Errors
+/// 413 for one that is too long even when it is compressed.
+fn packed(body: &[u8]) -> Result<PackedBody, Problem> {
+    let packed = PackedBody::pack(body);
+    let (raw, stored) = (body.len(), packed.bytes.len());
+    if stored <= MAX_PACKED_BODY {
+        return Ok(packed);
+    }
+    Err(too_large(&format!(
+        "the body for receivers is {raw} bytes, of at most {MAX_BODY}, and compressed it takes {stored} bytes, of at most \
+         {MAX_PACKED_BODY}"
+    )))
 }
 
 /// DynamoDB takes 400 KB of an item.
@@ -234,6 +251,21 @@ mod tests {
         }
         let repeated = hint(&routing(&[(true, "student.*")]), &event_type, true);
         assert!(repeated.contains("when the event was first accepted"), "{repeated}");
+    }
+
+    #[test]
+    fn a_large_body_is_taken_if_it_compresses_and_the_refusal_of_another_says_both_sizes() {
+        let size = 3 * 512 * 1024;
+        assert_eq!(packed(&b"{\"n\":1}".repeat(size / 7)).unwrap().unpack().unwrap().len(), size / 7 * 7);
+        let mut state = 7u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            b'#' + (state >> 33) as u8 % 90
+        });
+        let problem = packed(&noise.take(size).collect::<Vec<_>>()).unwrap_err();
+        assert_eq!(problem.status, 413);
+        assert!(problem.detail.contains("is 1572864 bytes, of at most 2097152, and compressed it takes 1"));
+        assert!(problem.detail.contains("bytes, of at most 358400"), "{}", problem.detail);
     }
 
     #[test]

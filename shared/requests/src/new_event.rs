@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pombo_domain::body::{LARGEST_BODY, wire_body};
+use pombo_domain::body::{MAX_BODY, wire_body};
 use pombo_domain::event_type::EventType;
 use pombo_domain::hops::{HOPS_HEADER, Hops, LOOP_DETECTED, MAX_HOPS};
 use pombo_domain::ids::{EventId, TenantId};
@@ -44,10 +44,8 @@ impl<'a> NewEvent<'a> {
     pub fn read(request: &'a Request, now: Timestamp) -> Result<Self, Problem> {
         let hops = hops(request)?;
         let length = request.body.len();
-        if length > LARGEST_BODY {
-            return Err(too_large(&format!(
-                "the request body is {length} bytes, and at most {LARGEST_BODY} are taken"
-            )));
+        if length > MAX_BODY {
+            return Err(too_large(&format!("the request body is {length} bytes, and at most {MAX_BODY} are taken")));
         }
         let mut body = body::object(request)?;
         let event_type = body.required("type", event_type);
@@ -66,9 +64,9 @@ impl<'a> NewEvent<'a> {
     pub fn wire_body(&self, accepted_at: Timestamp) -> Result<Vec<u8>, Problem> {
         let body = wire_body(&self.event_type, self.timestamp.unwrap_or(accepted_at), self.data);
         let length = body.len();
-        if length > LARGEST_BODY {
+        if length > MAX_BODY {
             return Err(too_large(&format!(
-                "the body for receivers, {{\"type\", \"timestamp\", \"data\"}}, is {length} bytes, and at most {LARGEST_BODY} are sent"
+                "the body for receivers, {{\"type\", \"timestamp\", \"data\"}}, is {length} bytes, and at most {MAX_BODY} are sent"
             )));
         }
         Ok(body)
@@ -226,20 +224,24 @@ mod tests {
             let (head, tail) = (r#"{"type":"a","data":""#, r#""}"#);
             request(format!("{head}{}{tail}", "x".repeat(length - head.len() - tail.len())))
         };
-        let posted = sized(LARGEST_BODY + 1);
+        let posted = sized(MAX_BODY + 1);
         let problem = NewEvent::read(&posted, NOW).unwrap_err();
         assert_eq!(problem.status, 413);
-        assert!(problem.detail.contains("the request body is 358401 bytes, and at most 358400"), "{}", problem.detail);
+        assert!(
+            problem.detail.contains("the request body is 2097153 bytes, and at most 2097152"),
+            "{}",
+            problem.detail
+        );
         // As long as may be posted; for receivers a timestamp is added.
-        let posted = sized(LARGEST_BODY);
+        let posted = sized(MAX_BODY);
         let problem = NewEvent::read(&posted, NOW).unwrap().wire_body(NOW).unwrap_err();
         assert_eq!(problem.status, 413);
         let added = r#""timestamp":"2026-01-31T09:30:00.050Z","#.len();
         let measured =
-            format!("the body for receivers, {{\"type\", \"timestamp\", \"data\"}}, is {} bytes", LARGEST_BODY + added);
+            format!("the body for receivers, {{\"type\", \"timestamp\", \"data\"}}, is {} bytes", MAX_BODY + added);
         assert!(problem.detail.contains(&measured), "{}", problem.detail);
-        let posted = sized(LARGEST_BODY - added);
-        assert_eq!(NewEvent::read(&posted, NOW).unwrap().wire_body(NOW).unwrap().len(), LARGEST_BODY);
+        let posted = sized(MAX_BODY - added);
+        assert_eq!(NewEvent::read(&posted, NOW).unwrap().wire_body(NOW).unwrap().len(), MAX_BODY);
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
         {
             assert_eq!(NewEvent::read(&request(body), NOW).unwrap_err().status, 400, "{body:?}");
         }
-        let large = format!(r#"{{"type":"a","data":"{}"}}"#, "x".repeat(LARGEST_BODY));
+        let large = format!(r#"{{"type":"a","data":"{}"}}"#, "x".repeat(MAX_BODY));
         assert_eq!(NewEvent::read(&request(large), NOW).unwrap_err().status, 413);
     }
 

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
-use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
+use pombo_domain::body::{Encoding, MAX_BODY, PackedBody};
 use pombo_domain::delivery::Step;
 use pombo_domain::outcome::{Attempt, Detail, OLDER_ANSWER, Outcome, Trigger};
 use pombo_domain::signature::{PrivateKey, Secret};
@@ -26,7 +26,7 @@ pub fn hold_for(bytes: &[u8]) {
     assert_eq!(packed.unpack().expect("what was packed"), bytes);
     let stored = PackedBody { encoding: Encoding::Deflate, bytes: bytes.to_vec() };
     if let Ok(body) = stored.unpack() {
-        assert!(body.len() <= LARGEST_BODY + 1024, "a bomb of {} bytes", body.len());
+        assert!(body.len() <= MAX_BODY + 1024, "a bomb of {} bytes", body.len());
     }
     answer(&String::from_utf8_lossy(bytes));
     if let Some((secret, body)) = bytes.split_first_chunk::<32>() {

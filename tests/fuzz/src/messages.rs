@@ -1,6 +1,6 @@
 //! Messages of the two queues: whoever may send to them may send anything, and so may an older and a newer version.
 
-use pombo_domain::body::{LARGEST_BODY, PackedBody};
+use pombo_domain::body::{MAX_BODY, PackedBody};
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Step, verdict};
 use pombo_domain::event::Event;
 use pombo_domain::hops::Hops;
@@ -86,7 +86,7 @@ pub fn hold_for(text: &str) {
         if let Some(body) = message.event.as_ref().and_then(|event| event.body.as_ref())
             && let Ok(body) = body.unpack()
         {
-            assert!(body.len() <= LARGEST_BODY + 1024 || body.len() <= text.len(), "{} bytes", body.len());
+            assert!(body.len() <= MAX_BODY + 1024 || body.len() <= text.len(), "{} bytes", body.len());
         }
     }
     if let Ok(message) = JobMessage::parse(text) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pombo_domain::body::{LARGEST_BODY, PackedBody, fingerprint, wire_body};
+use pombo_domain::body::{MAX_BODY, PackedBody, fingerprint, wire_body};
 use pombo_domain::delivery::Status;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::event_type::Pattern;
@@ -178,7 +178,7 @@ fn posted(request: &Request, event: &NewEvent<'_>) {
         data: &'a RawValue,
     }
     plain_json(request);
-    assert!(!event.event_type.is_reserved() && request.body.len() <= LARGEST_BODY);
+    assert!(!event.event_type.is_reserved() && request.body.len() <= MAX_BODY);
     assert!(event.timestamp.is_none_or(|at| at <= NOW.plus(Duration::from_secs(300))));
     assert!(event.hops < MAX_HOPS && (request.header(HOPS_HEADER).is_some() || event.hops.is_none()));
     assert!(event.id.as_ref().is_none_or(|id| id.as_str().len() <= 64));

@@ -2,7 +2,7 @@
 
 use pombo_aws::clock;
 use pombo_aws::events::{EventPosition, EventRow, EventWindow, EventsTable, Existing, PutEvent};
-use pombo_domain::body::{Encoding, LARGEST_BODY, PackedBody};
+use pombo_domain::body::{Encoding, MAX_PACKED_BODY, PackedBody};
 use pombo_domain::event::{EVENT_SHARDS, Event, FanOut};
 use pombo_domain::hops::Hops;
 use pombo_domain::ids::TenantId;
@@ -168,7 +168,7 @@ async fn what_does_not_fit_an_item_is_too_large_and_the_largest_body_fits(on: &B
     assert_eq!(table.get(&large.tenant, &large.id, clock::now()).await.unwrap(), None);
     // Beside as many endpoints as a tenant's routes hold.
     let endpoints = (0..2000).map(|_| endpoint_id()).collect();
-    let fits = Event { body: of_size(LARGEST_BODY + 256), fan_out: FanOut::new(endpoints), ..event() };
+    let fits = Event { body: of_size(MAX_PACKED_BODY), fan_out: FanOut::new(endpoints), ..event() };
     assert_eq!(table.put_new(&fits, "me", clock::now()).await.unwrap(), PutEvent::Stored);
     assert_eq!(table.get(&fits.tenant, &fits.id, clock::now()).await.unwrap(), Some(fits));
 }
