@@ -69,7 +69,7 @@ async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
     let repeat = stack.proxy.calls(batch_to(&endpoints[0])).pop().unwrap();
     for (entry, endpoint) in repeat.body["Entries"].as_array().unwrap().iter().zip(&endpoints) {
         let message = entry["MessageBody"].as_str().unwrap();
-        assert!(message.contains(endpoint) && !message.contains(r#""first""#), "{message}");
+        assert!(entry["MessageGroupId"] == **endpoint && !message.contains(r#""first""#), "{entry}");
         assert_eq!(entry["DelaySeconds"].is_null(), *endpoint == endpoints[2], "{entry}");
     }
     eventually("all succeeded", SOON, || async {
