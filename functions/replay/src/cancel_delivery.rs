@@ -3,11 +3,15 @@
 //! What waits for it somewhere, a message or a schedule, is left where it is: when it comes, it finds the delivery settled and
 //! is dropped. An attempt that is under way cannot be called back, so a delivery that is being sent is refused. One that was
 //! sent by a process whose claim has run out may yet turn out to have succeeded, and then says so.
+//!
+//! A first attempt may be made without a claim while its window is open. Until the window closes, a delivery without a record
+//! counts as being sent. A record that appears in the meantime is a conflict, and the order is decided again on that record.
 
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
 use pombo_aws::logs::spans;
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::time::Timestamp;
 use pombo_jobs::Invocation;
 use pombo_requests::nothing;
@@ -38,7 +42,11 @@ pub(crate) async fn answer(
         let record = match &seen {
             Some(record) if caller.sees(&record.tenant) && record.expires_at > now.as_seconds() => record.clone(),
             Some(_) => return Err(unknown()),
-            None => awaited(app, caller, &key, now).await?.ok_or_else(unknown)?,
+            None => {
+                let record = awaited(app, caller, &key, now).await?.ok_or_else(unknown)?;
+                window_closed(app.clients.window, key.accepted_at, now)?;
+                record
+            }
         };
         if record.status == Status::Cancelled {
             // The order may have been carried out before, and its answer lost.
@@ -66,6 +74,22 @@ async fn awaited(app: &App, caller: &Caller, key: &DeliveryKey, now: Timestamp) 
     Ok(event.map(|event| Record::begin(key.clone(), event.new_delivery())))
 }
 
+/// 409 for a delivery without a record while the window of its first attempt is open.
+fn window_closed(window: FirstAttemptWindow, accepted_at: Timestamp, now: Timestamp) -> Result<(), Problem> {
+    let Some(until) = window.open_until(accepted_at, now) else { return Ok(()) };
+    let detail = format!(
+        "The delivery may be on its way to the receiver: it has no attempt on record yet, and counts as being sent until {until}. \
+         Repeat the call after that."
+    );
+    Err(being_sent(until, now, detail))
+}
+
+/// 409 with the time to wait, in whole seconds, until the delivery no longer counts as being sent.
+fn being_sent(until: Timestamp, now: Timestamp, detail: impl Into<String>) -> Problem {
+    let seconds = u32::try_from(now.until(until).as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    Problem { retry_after: Some(seconds), ..Problem::new(409, detail.into()) }
+}
+
 /// The record as it is when it is cancelled; 409 for one that cannot be.
 fn cancelled(record: &Record, now: Timestamp) -> Result<Record, Problem> {
     if record.status.is_settled() {
@@ -73,15 +97,16 @@ fn cancelled(record: &Record, now: Timestamp) -> Result<Record, Problem> {
         return Err(Problem::new(409, format!("The delivery has come to an end already: it is {status}.")));
     }
     if let Some(claim) = record.live_claim(now) {
-        let seconds = u32::try_from(now.until(claim.until).as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
         let detail = "The delivery is being sent at this moment. Repeat the call when the attempt has ended.";
-        return Err(Problem { retry_after: Some(seconds), ..Problem::new(409, detail) });
+        return Err(being_sent(claim.until, now, detail));
     }
     Ok(record.cancelled())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use pombo_domain::delivery::{NewDelivery, Step};
 
     use super::*;
@@ -112,6 +137,18 @@ mod tests {
             let problem = cancelled(&record(status), NOW).unwrap_err();
             assert!(problem.status == 409 && problem.detail.contains(status.as_str()), "{problem:?}");
         }
+    }
+
+    #[test]
+    fn one_without_a_record_is_refused_until_its_window_closes_and_says_when_to_come_back() {
+        let window = FirstAttemptWindow::new(Duration::from_secs(180));
+        let closed = |millis| window_closed(window, Timestamp::from_seconds(900), Timestamp::from_millis(millis));
+        for (millis, seconds) in [(1_000_000, 80), (1_000_001, 80), (1_079_999, 1)] {
+            let problem = closed(millis).unwrap_err();
+            assert_eq!((problem.status, problem.retry_after), (409, Some(seconds)), "{millis}");
+            assert!(problem.detail.contains("being sent until 1970-01-01T00:18:00.000Z"), "{problem:?}");
+        }
+        assert!(closed(1_080_000).is_ok());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// How long first attempts may go without a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FirstAttemptWindow(Duration);
 
 impl FirstAttemptWindow {
@@ -31,6 +31,18 @@ impl FirstAttemptWindow {
     #[must_use]
     pub fn closes_at(self, accepted_at: Timestamp) -> Timestamp {
         accepted_at.plus(self.0)
+    }
+
+    /// How long it stays open.
+    #[must_use]
+    pub const fn length(self) -> Duration {
+        self.0
+    }
+
+    /// When the window closes, if it is open at `now`: until then a delivery without a record counts as being sent.
+    #[must_use]
+    pub fn open_until(self, accepted_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        Some(self.closes_at(accepted_at)).filter(|closes_at| now < *closes_at)
     }
 
     /// How long the window stays open from `now`; zero when it has closed.
@@ -78,6 +90,14 @@ mod tests {
         let window = FirstAttemptWindow::new(SECOND * 180);
         assert!(window.covers(ACCEPTED, ACCEPTED.plus(SECOND * 175)));
         assert!(!window.covers(ACCEPTED, ACCEPTED.plus(SECOND * 175 + Duration::from_millis(1))));
+    }
+
+    #[test]
+    fn a_window_is_open_until_the_moment_at_which_it_closes() {
+        let (window, closes_at) = (FirstAttemptWindow::new(SECOND * 180), ACCEPTED.plus(SECOND * 180));
+        assert_eq!(window.open_until(ACCEPTED, closes_at.minus(Duration::from_millis(1))), Some(closes_at));
+        assert_eq!(window.open_until(ACCEPTED, closes_at), None);
+        assert_eq!(FirstAttemptWindow::default().open_until(ACCEPTED, ACCEPTED), None, "no window at all");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use pombo_aws::jobs::JobsTable;
 use pombo_aws::protocol::Protocol;
 use pombo_aws::queue::Queue;
 use pombo_aws::settings::{self, BadSetting};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::health::HealthRules;
 
 /// The tables and queues that a leg reads and writes, and the settings that it goes by.
@@ -31,6 +32,8 @@ pub struct Clients {
     pub rules: HealthRules,
     /// How long after a drain began something may still be put on hold by a process that saw the door closed.
     pub settle: Duration,
+    /// How long first attempts may go without a claim.
+    pub window: FirstAttemptWindow,
 }
 
 impl Clients {
@@ -47,6 +50,7 @@ impl Clients {
             jobs_queue: Queue::new(sqs, settings::text("JOBS_QUEUE_URL")?),
             rules: settings::health_rules()?,
             settle: settings::seconds("SETTLE_SECONDS")?,
+            window: settings::first_attempt_window()?,
         })
     }
 }
