@@ -10,9 +10,11 @@ use pombo_aws::deliveries::Put;
 use pombo_aws::events::EventHead;
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::health::Health;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKind, Row, RowPlan, RowResult, Seen};
+use pombo_domain::time::Timestamp;
 
 use crate::clients::Clients;
 
@@ -41,6 +43,14 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether a delivery without a record counts as being sent: its event was sent to the endpoint, and the window of its
+    /// first attempt is open.
+    #[must_use]
+    pub fn is_being_sent(&self, key: &DeliveryKey, window: FirstAttemptWindow, now: Timestamp) -> bool {
+        let is_open = window.open_until(key.accepted_at, now).is_some();
+        is_open && self.fanned_out.contains(key) && !self.records.contains_key(key)
+    }
+
     /// A delivery has no record, and this event.
     pub(crate) fn learn_unrecorded(&mut self, key: DeliveryKey, head: &EventHead, tenant: &TenantId) {
         if head.fan_out.endpoints().contains(&key.endpoint_id) {
@@ -98,7 +108,8 @@ pub(crate) async fn change(
         let closed = closed.get(&row.delivery.endpoint_id).copied();
         let plan = move |record: Option<&Record>| {
             let is_open = circuits.is_some_and(|circuits| circuits.holds(&row.delivery.endpoint_id, clients.settle));
-            job.plan(place, row, Seen { record, new, fanned_out, closed, is_open }, clock::now())
+            let seen = Seen { record, new, fanned_out, window: clients.window, closed, is_open };
+            job.plan(place, row, seen, clock::now())
         };
         async move {
             let (result, record) = change_one(clients, record, plan, writer).await?;

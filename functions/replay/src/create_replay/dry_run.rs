@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use pombo_aws::clock;
 use pombo_domain::delivery::Record;
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::job::{Look, Ordered, Selection};
@@ -44,8 +45,16 @@ struct Answer {
 struct Matched {
     /// So many were found.
     count: usize,
+    /// How many of them count as being sent, because the window of their first attempt is open. They would be left alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    in_flight: usize,
     /// Whether there may be more.
     more: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Answers with what the replay would do.
@@ -58,14 +67,18 @@ pub(super) async fn answer(
     invocation: &Invocation,
 ) -> Result<Response, Problem> {
     let (begun, patience) = (Instant::now(), PATIENCE.min(invocation.until_answer() / 2));
-    let (mut count, mut new, mut samples) = (0, 0, Vec::new());
+    let (mut count, mut in_flight, mut new, mut samples) = (0, 0, 0, Vec::new());
     let mut rest = selection.clone();
     // The last look is for what is still to come.
     while rest.look == Look::First && count < MOST_COUNTED && begun.elapsed() < patience {
         let mut found = gather(&app.clients, &rest, endpoint, ordered, MOST_COUNTED - count).await?;
         for row in &found.rows {
             count += 1;
-            new += usize::from(found.known.new.contains_key(&row.delivery));
+            if found.known.is_being_sent(&row.delivery, app.clients.window, clock::now()) {
+                in_flight += 1;
+            } else {
+                new += usize::from(found.known.new.contains_key(&row.delivery));
+            }
             if samples.len() < MOST_SHOWN {
                 let begin = || Some(Record::begin(row.delivery.clone(), found.known.new.remove(&row.delivery)?));
                 let record = found.known.records.remove(&row.delivery);
@@ -75,8 +88,8 @@ pub(super) async fn answer(
         rest = found.selection;
     }
     held::name_causes(app, &mut samples).await;
-    let matched = Matched { count, more: rest.look == Look::First };
-    let left_out = left_out(&selection, ordered);
-    let (selection, cost) = (SelectionView::of(selection), Cost::of(count, new));
+    let matched = Matched { count, in_flight, more: rest.look == Look::First };
+    let left_out = left_out(&selection, ordered, app.clients.window);
+    let (selection, cost) = (SelectionView::of(selection), Cost::of(count - in_flight, new));
     Ok(Response::json(200, &Answer { dry_run: true, selection, matched, samples, cost, left_out }))
 }

@@ -3,8 +3,10 @@
 use pombo_aws::clock;
 use pombo_aws::jobs::{Placed, PutJob};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKey, JobKind, Ordered, Scope, Selection};
+use pombo_domain::time::Timestamp;
 use pombo_jobs::Invocation;
 use pombo_requests::MatchingOrder;
 use pombo_web::{Caller, Problem, Response};
@@ -24,12 +26,22 @@ struct Answer {
     left_out: Option<String>,
 }
 
-/// Says which deliveries are too new for the selection; `None` if all are old enough.
-pub(super) fn left_out(selection: &Selection, ordered: Ordered) -> Option<String> {
-    let since = selection.left_out_since(ordered)?;
-    let seconds = since.until(ordered.at).as_secs();
-    let last = if seconds == 60 { "minute".to_owned() } else { format!("{seconds} seconds") };
-    Some(format!("accepted in the last {last}, since {since}: may still be on the way for the first time"))
+/// Says which deliveries are too new for the selection, and which of the selected count as being sent because the window of
+/// their first attempt is open; `None` if all are old enough.
+pub(super) fn left_out(selection: &Selection, ordered: Ordered, window: FirstAttemptWindow) -> Option<String> {
+    let last = |since: Timestamp| match since.until(ordered.at).as_secs() {
+        60 => format!("accepted in the last minute, since {since}"),
+        seconds => format!("accepted in the last {seconds} seconds, since {since}"),
+    };
+    let too_new = selection.left_out_since(ordered);
+    let too_new = too_new.map(|since| format!("{}: may still be on the way for the first time", last(since)));
+    let being_sent = selection.being_sent_since(ordered, window).map(|since| {
+        let seconds = window.length().as_secs();
+        let last = last(since);
+        format!("{last}, and without a record: counted as in_flight for {seconds} seconds, as the first attempt may be under way")
+    });
+    let parts: Vec<_> = [too_new, being_sent].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Who orders a replay.
@@ -63,7 +75,7 @@ pub(super) async fn answer(
     if order.dry_run {
         return dry_run::answer(app, caller, selection, endpoint.as_ref(), ordered, invocation).await;
     }
-    let left_out = left_out(&selection, ordered);
+    let left_out = left_out(&selection, ordered, app.clients.window);
     let key = JobKey::generate(owner.as_ref(), now, random()?);
     let job = Job::new(key, JobKind::ReplayMatching(selection), now, app.retention);
     store(app, &job, ordered_by, invocation).await?;
@@ -118,25 +130,40 @@ mod tests {
     use std::time::Duration;
 
     use pombo_domain::job::{Filter, Include};
-    use pombo_domain::time::Timestamp;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
-    fn left_out_of(include: Include, settle: u64) -> Option<String> {
+    fn left_out_of(include: Include, settle: u64, window: u64) -> Option<String> {
         let ordered = Ordered { at: NOW, settle: Duration::from_secs(settle) };
         let scope = Scope::Endpoint("ep_aaaaaaaaaaaaaaaa".parse().unwrap());
         let since = NOW.minus(Duration::from_secs(3600));
         let filter = Filter { scope, event_type: None, since, until: Filter::OPEN };
-        left_out(&Selection::new(filter, BTreeSet::from([include]), None, ordered).unwrap(), ordered)
+        let selection = Selection::new(filter, BTreeSet::from([include]), None, ordered).unwrap();
+        left_out(&selection, ordered, FirstAttemptWindow::new(Duration::from_secs(window)))
     }
 
     #[test]
     fn an_answer_says_what_is_too_new_to_be_replayed() {
-        let failed = left_out_of(Include::Failed, 120).unwrap();
+        let failed = left_out_of(Include::Failed, 120, 180).unwrap();
         assert!(failed.starts_with("accepted in the last minute, since 2023-11-14T22:12:20.000Z"), "{failed}");
-        assert!(left_out_of(Include::Failed, 4).unwrap().starts_with("accepted in the last 2 seconds"));
-        assert_eq!(left_out_of(Include::Missing, 120), None, "a last look finds those");
+        assert!(left_out_of(Include::Failed, 4, 180).unwrap().starts_with("accepted in the last 2 seconds"));
+        assert_eq!(left_out_of(Include::Missing, 120, 180), None, "a last look finds those");
+    }
+
+    #[test]
+    fn an_answer_says_which_pending_deliveries_count_as_being_sent_and_for_how_long() {
+        let pending = left_out_of(Include::Pending, 120, 180).unwrap();
+        let (too_new, being_sent) = pending.split_once("; ").unwrap();
+        assert!(too_new.starts_with("accepted in the last minute, since 2023-11-14T22:12:20.000Z"), "{pending}");
+        assert!(
+            being_sent.starts_with("accepted in the last 180 seconds, since 2023-11-14T22:10:20.000Z"),
+            "{pending}"
+        );
+        assert!(being_sent.contains("counted as in_flight for 180 seconds"), "{pending}");
+        let failed = left_out_of(Include::Failed, 120, 180).unwrap();
+        assert!(!failed.contains("in_flight"), "a delivery with a record needs no window: {failed}");
+        assert!(!left_out_of(Include::Pending, 120, 60).unwrap().contains("in_flight"), "the range ends before");
     }
 }

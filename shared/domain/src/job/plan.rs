@@ -4,6 +4,7 @@ use super::counts::RowResult;
 use super::selection::Selection;
 use super::{Job, JobKind, Row};
 use crate::delivery::{NewDelivery, Record, Status};
+use crate::first_attempt::FirstAttemptWindow;
 use crate::time::Timestamp;
 
 /// What a job wants of one delivery.
@@ -29,6 +30,8 @@ pub struct Seen<'a> {
     /// Whether its event was sent to the endpoint when the event came in. Then the first attempt may have been made without a
     /// claim, by a process that is dead or whose outcome waits to be recorded.
     pub fanned_out: bool,
+    /// How long first attempts may go without a claim.
+    pub window: FirstAttemptWindow,
     /// Why its endpoint takes nothing.
     pub closed: Option<RowResult>,
     /// Whether its endpoint's circuit is open: what a replay would send is held at once. The endpoint's drain has to be
@@ -112,6 +115,10 @@ fn first(row: &Row, seen: Seen<'_>, id: &str, due: Timestamp, now: Timestamp) ->
         (Some(record), _) if record.status != Status::Pending => RowPlan::Skip(RowResult::Changed),
         (Some(record), _) if record.live_claim(now).is_some() => RowPlan::Skip(RowResult::InFlight),
         (Some(record), _) => RowPlan::Write(Box::new(record.released(id, due))),
+        // The attempt that its first message asks for may be under way, without a claim. What is missing has no such message.
+        (None, Some(_)) if seen.fanned_out && seen.window.open_until(row.delivery.accepted_at, now).is_some() => {
+            RowPlan::Skip(RowResult::InFlight)
+        }
         (None, Some(new)) => {
             let begin = if seen.fanned_out { Record::begin_again } else { Record::begin };
             RowPlan::Write(Box::new(begin(row.delivery.clone(), new.clone()).released(id, due)))

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::{DeliveryKey, Record, Status};
 use crate::event_type::{EventType, Pattern};
+use crate::first_attempt::FirstAttemptWindow;
 use crate::ids::{EndpointId, TenantId};
 use crate::invalid::{Invalid, InvalidField};
 use crate::rate_limit::PerSecond;
@@ -270,6 +271,16 @@ impl Selection {
         let only_missing = self.include.iter().all(|include| *include == Include::Missing);
         let reaches = self.filter.until >= ordered.settled_before();
         (reaches && !only_missing).then(|| ordered.settled_before())
+    }
+
+    /// The first time from which selected deliveries may count as being sent, though they have no record: those of events
+    /// accepted since then, whose window was open when the order came. None where none of them can be selected. The range is
+    /// not cut for them: those that have a record by now are replayed, and those that count as being sent are counted.
+    #[must_use]
+    pub fn being_sent_since(&self, ordered: Ordered, window: FirstAttemptWindow) -> Option<Timestamp> {
+        let since = ordered.at.minus(window.length()).max(self.filter.since);
+        let last = self.filter.until.min(ordered.settled_before());
+        (self.include.contains(&Include::Pending) && since < last).then_some(since)
     }
 
     /// What an endpoint missed that was paused at `paused_at` and resumed at `now`.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::delivery::{NewDelivery, Record, Status, Step};
 use crate::event_type::EventType;
+use crate::first_attempt::FirstAttemptWindow;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const LATER: Timestamp = Timestamp::from_millis(1_700_000_009_000);
@@ -184,6 +185,26 @@ fn one_that_is_pending_has_its_first_message_sent_again_unless_it_is_being_sent(
         let skipped = plan(&job, &first_row(), Some(&record(status, 0)), NOW);
         assert_eq!(skipped, RowPlan::Skip(RowResult::Changed), "{status:?}");
     }
+}
+
+#[test]
+fn one_without_a_record_is_being_sent_while_its_window_is_open_unless_it_was_never_sent() {
+    let (job, new) = (matching(&[Include::Pending, Include::Missing]), new());
+    let window = FirstAttemptWindow::new(Duration::from_secs(180));
+    let closes_at = window.closes_at(key().accepted_at);
+    let plan = |fanned_out, now| {
+        job.plan(0, &first_row(), Seen { new: Some(&new), fanned_out, window, ..Seen::default() }, now)
+    };
+    assert_eq!(plan(true, closes_at.minus(Duration::from_millis(1))), RowPlan::Skip(RowResult::InFlight));
+    assert!(matches!(plan(true, closes_at), RowPlan::Write(_)), "the window has closed");
+    assert!(matches!(plan(false, NOW), RowPlan::Write(_)), "no message was ever queued for one that is missing");
+    let pending = Record::begin(key(), new.clone());
+    let recorded = Seen { record: Some(&pending), fanned_out: true, window, ..Seen::default() };
+    assert!(matches!(job.plan(0, &first_row(), recorded, NOW), RowPlan::Write(_)), "a record needs no window");
+    let failed = record(Status::Failed, 0);
+    let recorded = Seen { record: Some(&failed), fanned_out: true, window, ..Seen::default() };
+    let replay = matching(&[Include::Failed]);
+    assert!(matches!(replay.plan(0, &row(0), recorded, NOW), RowPlan::Write(_)), "a failure is replayed at once");
 }
 
 #[test]

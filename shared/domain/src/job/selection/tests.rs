@@ -100,6 +100,24 @@ fn what_an_open_range_leaves_out_is_told() {
 }
 
 #[test]
+fn what_may_be_on_its_way_without_a_record_is_told_from_when_its_window_was_open_at_the_order() {
+    use Include::{Failed, Missing, Pending};
+    for (filter, include, window, expected) in [
+        (open(0), &[Pending][..], 180, Some(at(820))),
+        (open(0), &[Failed, Pending], 180, Some(at(820))),
+        (open(900), &[Pending], 180, Some(at(900))),
+        (filter(0, 900), &[Pending], 180, Some(at(820))),
+        (filter(0, 820), &[Pending], 180, None),
+        (open(0), &[Pending], 60, None),
+        (open(0), &[Failed, Missing], 180, None),
+    ] {
+        let selection = of(filter, include).unwrap();
+        let window = FirstAttemptWindow::new(Duration::from_secs(window));
+        assert_eq!(selection.being_sent_since(ordered(), window), expected, "{selection:?}");
+    }
+}
+
+#[test]
 fn each_combination_has_its_list_or_is_refused_with_the_way_out() {
     use Include::{Cancelled, Failed, Held, Missing, Pending, Retrying, Succeeded};
     let tenant = Scope::Tenant("t".parse().unwrap());
