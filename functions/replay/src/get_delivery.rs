@@ -70,7 +70,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let known = endpoint.filter(|(endpoint, _)| visible(&endpoint.tenant)).ok_or_else(unknown)?;
     let event = pending::event_of(app, &known.0, &key, now).await?.ok_or_else(unknown)?;
     let urls = urls(caller, Some(&known));
-    Ok(whole(DeliveryView::pending(&event, key), urls, Some(&known), Some(&event)))
+    Ok(whole(DeliveryView::pending(&event, key, app.clients.window, now), urls, Some(&known), Some(&event)))
 }
 
 /// How much a caller sees of the URLs of an endpoint.
@@ -120,6 +120,7 @@ mod tests {
     use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::delivery::Record;
     use pombo_domain::event::FanOut;
+    use pombo_domain::first_attempt::FirstAttemptWindow;
     use pombo_domain::health::Open;
     use pombo_domain::hops::Hops;
     use serde_json::value::RawValue;
@@ -157,11 +158,27 @@ mod tests {
         .unwrap()
     }
 
+    /// Its delivery without a record, when no first attempt can be under way.
+    fn pending(event: &Event) -> DeliveryView {
+        DeliveryView::pending(event, event.delivery_to(endpoint().id), FirstAttemptWindow::default(), event.accepted_at)
+    }
+
+    #[test]
+    fn one_without_a_record_says_until_when_it_counts_as_being_sent_and_no_longer() {
+        let (event, window) = (event(b"nonsense"), FirstAttemptWindow::new(std::time::Duration::from_secs(180)));
+        let closes_at = window.closes_at(event.accepted_at);
+        for (now, shown) in [(event.accepted_at, json!(closes_at)), (closes_at, Value::Null)] {
+            let view = DeliveryView::pending(&event, event.delivery_to(endpoint().id), window, now);
+            let body: Value = serde_json::from_str(&whole(view, Urls::Hidden, None, None).body).unwrap();
+            assert_eq!((&body["status"], &body["being_sent_until"]), (&json!("pending"), &shown));
+        }
+    }
+
     #[test]
     fn the_body_is_shown_byte_for_byte_and_of_the_endpoint_no_secret() {
         let data: &RawValue = serde_json::from_str(r#"{ "z":1.10, "a" : 1e400 }"#).unwrap();
         let event = event(&wire_body(&"a.b".parse().unwrap(), Timestamp::from_seconds(7), data));
-        let delivery = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
+        let delivery = pending(&event);
         let body = whole(delivery, Urls::Masked, Some(&(endpoint(), Health::good())), Some(&event)).body;
         let shown = r#""event":{"timestamp":"1970-01-01T00:00:07.000Z","data":{ "z":1.10, "a" : 1e400 }}"#;
         assert!(body.contains(shown), "{body}");
@@ -183,7 +200,7 @@ mod tests {
             assert_eq!([urls(&caller, Some(&deleted)), urls(&caller, None)], [Urls::Hidden; 2]);
         }
         let event = event(b"nonsense");
-        let delivery = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
+        let delivery = pending(&event);
         let body: Value = serde_json::from_str(&whole(delivery, Urls::Hidden, Some(&deleted), None).body).unwrap();
         assert_eq!((&body["endpoint"]["url"], &body["endpoint"]["status"]), (&json!(null), &json!("deleted")));
     }
@@ -202,7 +219,7 @@ mod tests {
         assert_eq!(body["held"], json!({"cause": "circuit", "next_probe_at": at(30)}));
         let circuit = json!({"state": "open", "since": at(0), "next_probe_at": at(30)});
         assert_eq!(body["endpoint"]["circuit"], circuit);
-        let pending = DeliveryView::pending(&event, event.delivery_to(endpoint().id));
+        let pending = pending(&event);
         let body: Value = serde_json::from_str(&whole(pending, Urls::Whole, Some(&known), None).body).unwrap();
         assert_eq!(body["held"], Value::Null, "one that is not held");
     }
@@ -210,7 +227,7 @@ mod tests {
     #[test]
     fn what_is_gone_or_damaged_leaves_the_rest() {
         let damaged = event(b"nonsense");
-        let delivery = || DeliveryView::pending(&damaged, damaged.delivery_to(endpoint().id));
+        let delivery = || pending(&damaged);
         for event in [None, Some(&damaged)] {
             let body: Value = serde_json::from_str(&whole(delivery(), Urls::Hidden, None, event).body).unwrap();
             assert_eq!(

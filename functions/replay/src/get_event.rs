@@ -51,7 +51,8 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let tenant = caller.tenant_for(named)?;
     let (tenant, id) = find(caller, tenant, is_named, id)?;
     let unknown = || caller.not_found_in("event", &tenant, is_named);
-    let (event, routing) = try_join!(app.clients.events.get(&tenant, &id, clock::now()), app.routing.get(&tenant))?;
+    let now = clock::now();
+    let (event, routing) = try_join!(app.clients.events.get(&tenant, &id, now), app.routing.get(&tenant))?;
     let event = event.ok_or_else(unknown)?;
     let fanned_out = event.fan_out.endpoints();
     let keys: Vec<_> =
@@ -59,7 +60,7 @@ pub(crate) async fn answer(app: &App, caller: &Caller, request: &Request, id: &s
     let mut records = app.clients.protocol.deliveries.get_many(&keys).await?;
     let deliveries = keys.into_iter().enumerate().filter_map(|(place, key)| match records.remove(&key) {
         Some(record) => Some(DeliveryView::of(record, caller)),
-        None => (place < fanned_out.len()).then(|| DeliveryView::pending(&event, key)),
+        None => (place < fanned_out.len()).then(|| DeliveryView::pending(&event, key, app.clients.window, now)),
     });
     let mut deliveries: Vec<_> = deliveries.collect();
     held::name_causes(app, &mut deliveries).await;
@@ -118,6 +119,7 @@ mod tests {
     use pombo_domain::api_key::Scope;
     use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::event::FanOut;
+    use pombo_domain::first_attempt::FirstAttemptWindow;
     use pombo_domain::hops::Hops;
     use pombo_domain::routing::Route;
 
@@ -140,7 +142,12 @@ mod tests {
             hops: Hops::NONE,
             posted_by: None,
         };
-        let pending = DeliveryView::pending(&event, event.delivery_to(endpoint));
+        let pending = DeliveryView::pending(
+            &event,
+            event.delivery_to(endpoint),
+            FirstAttemptWindow::default(),
+            event.accepted_at,
+        );
         let response = show(&event, vec![pending]).unwrap();
         let expected = format!(
             r#"{{"id":"evt_1","webhook_id":"acme~evt_1","tenant":"acme","type":"a.b","accepted_at":"1970-01-01T00:00:01.000Z","posted_by":null,"data":{data},"deliveries":[{{"id":"#

@@ -6,6 +6,7 @@ use pombo_domain::address::{hidden_path, mask_url};
 use pombo_domain::delivery::{DeliveryKey, Record, Status};
 use pombo_domain::event::Event;
 use pombo_domain::event_type::EventType;
+use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::ids::{EndpointId, EventId, TenantId};
 use pombo_domain::outcome::{Answer, Attempt, Outcome, Trigger};
 use pombo_domain::time::Timestamp;
@@ -52,6 +53,9 @@ pub(crate) struct DeliveryView {
     attempt: u32,
     accepted_at: Timestamp,
     next_attempt_at: Option<Timestamp>,
+    /// Until when a delivery without a record counts as being sent: it cannot be cancelled before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    being_sent_until: Option<Timestamp>,
     /// Why the delivery is held, if it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Held>,
@@ -126,15 +130,18 @@ impl DeliveryView {
             attempt: record.step.attempt,
             accepted_at: record.key.accepted_at,
             next_attempt_at,
+            being_sent_until: None,
             held: None,
             attempts: record.attempts.into_iter().map(|attempt| AttemptView::of(attempt, &record.urls, urls)).collect(),
             older_attempts: record.older_attempts,
         }
     }
 
-    /// A delivery on its event's fan-out list that has no record yet: its first message is on its way.
-    pub(crate) fn pending(event: &Event, key: DeliveryKey) -> Self {
-        Self::whole(Record::begin(key, event.new_delivery()), Urls::Hidden)
+    /// A delivery on its event's fan-out list that has no record yet: its first message is on its way. While the window of
+    /// its first attempt is open at `now`, the attempt may be under way.
+    pub(crate) fn pending(event: &Event, key: DeliveryKey, window: FirstAttemptWindow, now: Timestamp) -> Self {
+        let being_sent_until = window.open_until(key.accepted_at, now);
+        Self { being_sent_until, ..Self::whole(Record::begin(key, event.new_delivery()), Urls::Hidden) }
     }
 
     /// The endpoint of a held delivery; `None` for any other delivery.
