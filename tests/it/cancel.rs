@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use local::Answer;
 use pombo_aws::clock;
+use pombo_domain::delivery::DeliveryKey;
+use pombo_domain::event::Event;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::message::{DeliveryMessage, EventPart};
 use pombo_domain::time::Timestamp;
@@ -12,8 +14,21 @@ use serde_json::{Value, json};
 
 use crate::rows::{event, put_events};
 
+/// How long a delivery without a record counts as being sent, in the stacks of the tests.
+const WINDOW: Duration = Duration::from_secs(25);
+
 async fn cancel(hook: &Hook, id: &str) -> (u16, Value) {
     hook.stack.local.replay().post(&format!("/v1/deliveries/{id}/cancel"), &json!({})).await.unwrap()
+}
+
+/// The stored event of a delivery without a record, accepted so long ago.
+async fn awaited(hook: &Hook, id: &str, ago: Duration) -> (Event, DeliveryKey) {
+    let endpoint: EndpointId = hook.endpoint.parse().unwrap();
+    let accepted = Timestamp::from_seconds(clock::now().minus(ago).as_seconds());
+    let event = event(&hook.tenant, id, "a", accepted, std::slice::from_ref(&endpoint));
+    put_events(hook.stack, std::slice::from_ref(&event)).await;
+    let key = event.delivery_to(endpoint);
+    (event, key)
 }
 
 /// Waits until an event that is posted now has arrived: what was queued before it has been looked at.
@@ -21,6 +36,12 @@ async fn until_another_arrives(hook: &Hook) {
     let (before, id) = (hook.receiver.count(), hook.post().await);
     hook.receiver.wait_for(before + 1, SOON).await.unwrap();
     assert_eq!(hook.receiver.received().last().unwrap().event_id(), id);
+}
+
+/// The first message of a delivery.
+fn first(event: &Event, key: DeliveryKey) -> DeliveryMessage {
+    let (new, body) = (event.new_delivery(), Some(event.body.clone()));
+    DeliveryMessage::first(key, EventPart { new, endpoint_version: None, body, hops: event.hops })
 }
 
 #[scenario]
@@ -48,22 +69,28 @@ async fn one_that_is_retried_is_cancelled_and_its_later_message_is_dropped() {
 #[scenario]
 async fn one_whose_first_message_is_on_its_way_never_begins() {
     let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
-    let endpoint: EndpointId = hook.endpoint.parse().unwrap();
-    let accepted = Timestamp::from_seconds(clock::now().as_seconds());
-    let event = event(&hook.tenant, "awaited", "a", accepted, std::slice::from_ref(&endpoint));
-    put_events(hook.stack, std::slice::from_ref(&event)).await;
-    let key = event.delivery_to(endpoint);
+    let (event, key) = awaited(&hook, "awaited", WINDOW).await;
+    assert_eq!(hook.delivery("awaited").await["being_sent_until"], json!(null), "its window has closed");
     let (status, cancelled) = cancel(&hook, &key.to_string()).await;
     assert_eq!((status, &cancelled["status"], &cancelled["attempts"]), (200, &json!("cancelled"), &json!([])));
-    let part = EventPart {
-        new: event.new_delivery(),
-        endpoint_version: None,
-        body: Some(event.body.clone()),
-        hops: event.hops,
-    };
-    hook.stack.send("DeliveriesQueue", &DeliveryMessage::first(key, part).to_json()).await;
+    hook.stack.send("DeliveriesQueue", &first(&event, key).to_json()).await;
     until_another_arrives(&hook).await;
     assert_eq!(hook.receiver.count(), 1);
+}
+
+#[scenario]
+async fn one_without_a_record_is_refused_while_its_first_attempt_may_be_under_way() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let (event, key) = awaited(&hook, "new", Duration::ZERO).await;
+    let until = json!(event.accepted_at.plus(WINDOW));
+    let before = hook.delivery("new").await;
+    assert_eq!((&before["status"], &before["being_sent_until"]), (&json!("pending"), &until));
+    let (status, problem) = cancel(&hook, &key.to_string()).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(status == 409 && detail.contains(until.as_str().unwrap()), "{problem}");
+    // What it was refused for comes to pass, and is told.
+    hook.stack.send("DeliveriesQueue", &first(&event, key).to_json()).await;
+    hook.until_status("new", "succeeded", SOON).await;
 }
 
 #[scenario]
@@ -74,7 +101,7 @@ async fn one_that_is_being_sent_or_has_come_to_an_end_is_refused() {
     .await;
     let event = hook.post().await;
     hook.receiver.wait_for(1, SOON).await.unwrap();
-    let id = eventually("the delivery's claim", SOON, || async {
+    let id = eventually("the delivery", SOON, || async {
         let delivery = hook.delivery(&event).await;
         Some(delivery["id"].as_str()?.to_owned())
     })

@@ -8,11 +8,15 @@ use std::time::{Duration, SystemTime};
 use local::{Answer, Receiver};
 use pombo_aws::clock;
 use pombo_domain::job::JobKey;
-use pombo_tests::{Fault, Hook, Stack, eventually, scenario, unique};
+use pombo_tests::{Hook, Stack, eventually, scenario, unique};
 use serde_json::{Value, json};
+
+use crate::rows::{event, put_events};
 
 use super::{SOON, answer, order, replay, settle, times, until_ended};
 
+/// How long a delivery without a record counts as being sent, in the stacks of the tests.
+const WINDOW: Duration = Duration::from_secs(25);
 const SINCE: &str = "2026-01-01T00:00:00Z";
 
 /// Endpoints of one tenant, all of which answer what is set.
@@ -53,6 +57,13 @@ impl Hooks {
             self.stack.post(&event).await["id"].as_str().unwrap().to_owned()
         };
         futures::future::join_all((0..count).map(post)).await
+    }
+
+    /// Stores an event whose first messages are lost, as accepted so long ago.
+    async fn unsent(&self, id: &str, ago: Duration) {
+        let endpoint = self.endpoints[0].parse().unwrap();
+        let event = event(&self.tenant, id, "a", clock::now().minus(ago), &[endpoint]);
+        put_events(self.stack, &[event]).await;
     }
 
     /// The deliveries of an endpoint, newest first.
@@ -188,20 +199,23 @@ async fn two_replays_of_the_same_deliveries_send_each_once() {
 async fn one_whose_first_message_was_lost_is_pending_and_is_sent_its_first_message_again() {
     let hooks = Hooks::new(1, json!({})).await;
     hooks.answers(200);
-    let endpoint = hooks.endpoints[0].clone();
-    hooks.stack.proxy.spoil_times(1, move |call| {
-        let first = call.operation == "SendMessageBatch" && call.mentions(&endpoint);
-        first.then_some(Fault::Swallow)
-    });
-    let lost = hooks.post("a", 1).await;
+    hooks.unsent("lost", WINDOW + Duration::from_secs(60)).await;
+    // Its window is open: it may have been sent a moment ago.
+    hooks.unsent("new", Duration::from_secs(5)).await;
     hooks.post("a", 1).await;
     hooks.receiver.wait_for(1, SOON).await.unwrap();
     settle().await;
     let wanted = json!({"filter": {"endpoint_id": hooks.endpoints[0], "since": SINCE}, "include": ["pending"]});
+    let mut looked = wanted.clone();
+    looked["dry_run"] = true.into();
+    let (status, dry) = answer(hooks.stack, looked).await;
+    assert_eq!((status, &dry["matched"]), (200, &json!({"count": 2, "in_flight": 1, "more": false})), "{dry}");
+    assert!(dry["left_out"].as_str().unwrap().contains("in_flight for 25 seconds"), "{dry}");
     let job = until_ended(hooks.stack, &order(hooks.stack, wanted).await).await;
-    assert_eq!(job["counts"], json!({"matched": 1, "queued": 1, "skipped": {}}), "{job}");
+    assert_eq!(job["counts"], json!({"matched": 2, "queued": 1, "skipped": {"in_flight": 1}}), "{job}");
     hooks.receiver.wait_for(2, SOON).await.unwrap();
-    assert_eq!(times(&hooks.receiver.received()).get(&lost[0]), Some(&1));
+    let times = times(&hooks.receiver.received());
+    assert_eq!((times.get("lost"), times.get("new")), (Some(&1), None));
     let sent = hooks.until(0, 2, "succeeded").await;
     assert!(sent.iter().all(|delivery| delivery["round"] == 0 && delivery["attempts"][0]["trigger"] == "first"));
 }
