@@ -14,7 +14,7 @@ pub type Delivery = (String, String);
 /// Why a receiver may get a request that nothing records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// Its process was killed between the claim and the record.
+    /// Its process was killed between the claim, or the request of an attempt without a claim, and the record.
     Killed,
     /// The record could not be written, so that the outcome was queued: who came in between did not know of it.
     OutcomeQueued,
@@ -22,7 +22,7 @@ pub enum Cause {
     OutcomeRefused,
 }
 
-/// What became of a holder's claim.
+/// What became of a holder's claim, or of its attempt without one.
 #[derive(Debug, Default)]
 struct Claim {
     is_recorded: bool,
@@ -45,6 +45,8 @@ pub struct Witness(Mutex<Seen>);
 /// What a call does to a claim.
 enum Sign {
     Claims,
+    /// Records the outcome of an attempt without a claim, where there is no record.
+    Begins,
     Records,
     Queues,
 }
@@ -52,9 +54,13 @@ enum Sign {
 impl Witness {
     /// A call came from this port.
     pub fn came(&self, port: u16, operation: &str, body: &Value) {
-        if let Some((_, holder, _)) = read(operation, body) {
-            let invocation = invocation(&holder).to_owned();
-            self.0.lock().unwrap().newest.insert(port, (Instant::now(), invocation));
+        if let Some((delivery, holder, sign)) = read(operation, body) {
+            let mut seen = self.0.lock().unwrap();
+            seen.newest.insert(port, (Instant::now(), invocation(&holder).to_owned()));
+            // Nothing was seen of an attempt without a claim before: it was made, whatever becomes of its record.
+            if matches!(sign, Sign::Begins) {
+                seen.claims.entry(delivery).or_default().entry(holder).or_default();
+            }
         }
     }
 
@@ -65,7 +71,7 @@ impl Witness {
         let claims = seen.claims.entry(delivery).or_default();
         match sign {
             Sign::Claims => drop(claims.entry(holder).or_default()),
-            Sign::Records => claims.entry(holder).or_default().is_recorded = true,
+            Sign::Begins | Sign::Records => claims.entry(holder).or_default().is_recorded = true,
             Sign::Queues => claims.entry(holder).or_default().is_queued = true,
         }
     }
@@ -73,7 +79,7 @@ impl Witness {
     /// A call was spoilt. An outcome is queued only when it could not be recorded, which may have failed at a read before the
     /// write.
     pub fn was_spoilt(&self, operation: &str, body: &Value) {
-        if let Some((delivery, holder, Sign::Records | Sign::Queues)) = read(operation, body) {
+        if let Some((delivery, holder, Sign::Begins | Sign::Records | Sign::Queues)) = read(operation, body) {
             let mut seen = self.0.lock().unwrap();
             seen.claims.entry(delivery).or_default().entry(holder).or_default().was_refused = true;
         }
@@ -117,7 +123,12 @@ fn read(operation: &str, body: &Value) -> Option<(Delivery, String, Sign)> {
             let (_, event) = text("sort_key")?.split_once('#')?;
             let writer = text("writer")?.to_owned();
             let holds = item["claim"]["M"]["holder"]["S"].as_str() == Some(&writer);
-            let sign = if holds { Sign::Claims } else { Sign::Records };
+            let is_first = item["rev"]["N"] == "1" && !item["attempts"].is_null();
+            let sign = match holds {
+                true => Sign::Claims,
+                false if is_first => Sign::Begins,
+                false => Sign::Records,
+            };
             Some(((text("endpoint_id")?.to_owned(), event.to_owned()), writer, sign))
         }
         "SendMessage" => {
@@ -140,6 +151,34 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[scenario]
+    fn a_process_that_is_killed_when_it_records_an_attempt_without_a_claim_explains_a_repeat() {
+        let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());
+        let item = json!({
+            "endpoint_id": {"S": delivery.0}, "sort_key": {"S": "2026-01-01T00:00:00.000Z#e"}, "rev": {"N": "1"},
+            "writer": {"S": "invocation/message"}, "attempts": {"L": [{"M": {}}]},
+        });
+        let records = json!({"Item": item});
+        let came = |body| {
+            let witness = Witness::default();
+            witness.came(1, "PutItem", body);
+            witness
+        };
+        let witness = came(&records);
+        assert_eq!(witness.causes(&delivery), [], "nobody was killed");
+        witness.was_killed(&[2]);
+        assert_eq!(witness.causes(&delivery), [], "another process was killed");
+        witness.was_killed(&[1]);
+        assert_eq!(witness.causes(&delivery), [Cause::Killed]);
+        witness.was_done("PutItem", &records);
+        assert_eq!(witness.causes(&delivery), [], "its outcome came to the record first");
+        let mut later = records.clone();
+        later["Item"]["rev"]["N"] = json!("2");
+        let witness = came(&later);
+        witness.was_killed(&[1]);
+        assert_eq!(witness.causes(&delivery), [], "an attempt with a claim was seen at its claim");
+    }
 
     #[scenario]
     fn an_outcome_that_the_queue_refused_explains_a_repeat_whatever_kept_it_from_the_record() {
