@@ -6,7 +6,7 @@ const NAMES: [&str; 12] =
     ["Aino", "Bruno", "Chiara", "Deniz", "Elif", "Farid", "Gustav", "Hanna", "Ivo", "Jana", "Kofi", "Lumi"];
 const SUBJECTS: [&str; 6] = ["Mathematics", "Mother tongue", "Physics", "Geography", "Music", "Programming"];
 
-/// A small generator of numbers (SplitMix64), so that each run posts the same bodies.
+/// A small generator of numbers (`SplitMix64`), so that each run posts the same bodies.
 struct Numbers(u64);
 
 impl Numbers {
@@ -41,7 +41,7 @@ pub fn post(number: usize) -> String {
 }
 
 fn data(numbers: &mut Numbers) -> Value {
-    let courses: Vec<Value> = (0..6).map(|_| course(numbers)).collect();
+    let courses: Vec<Value> = (0..8).map(|_| course(numbers)).collect();
     let (name, family) = (numbers.of(&NAMES), numbers.of(&NAMES));
     json!({
         "student_id": numbers.uuid(),

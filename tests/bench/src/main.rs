@@ -36,20 +36,25 @@ use crate::run::Load;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Directories with `ingest` and `dispatch`, or those that `sam build` makes.
-    #[arg(required = true, num_args = 1..=2)]
+    #[arg(required_unless_present = "body", num_args = 1..=2)]
     directories: Vec<PathBuf>,
     /// How many times each directory is measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = positive)]
     pairs: usize,
     /// How many events are posted in one measurement.
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 4000, value_parser = positive)]
     events: usize,
     /// How many posts are under way at a time.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     in_flight: usize,
     /// Print the body that is posted, so that another sender can be measured with it, and end.
     #[arg(long)]
     body: bool,
+}
+
+/// A number that is not zero.
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse::<usize>().ok().filter(|number| *number > 0).ok_or_else(|| "is not a number above zero".to_owned())
 }
 
 #[tokio::main]

@@ -78,9 +78,8 @@ pub async fn measure(directory: &Path, load: Load) -> anyhow::Result<Cost> {
     let world = Arc::new(World { aws: Aws::with(&items::all(&url)), ..World::default() });
     *receiver_world.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&world));
     let [aws, ingest_api, dispatch_api] = world.servers().await?;
-    let sandboxes = |function, count, api: &Server| {
-        Sandboxes::start(directory, function, count, api.address, aws.address)
-    };
+    let sandboxes =
+        |function, count, api: &Server| Sandboxes::start(directory, function, count, api.address, aws.address);
     let ingest = sandboxes("ingest", load.in_flight, &ingest_api)?;
     let dispatch = sandboxes("dispatch", load.in_flight.div_ceil(BATCH), &dispatch_api)?;
 
@@ -117,9 +116,9 @@ impl World {
         let number = loop {
             let more = self.more.notified();
             let allowed = self.allowed.load(Ordering::Relaxed);
-            let next = self.posted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |posted| {
-                (posted < allowed).then_some(posted + 1)
-            });
+            let next = self
+                .posted
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |posted| (posted < allowed).then_some(posted + 1));
             match next {
                 Ok(number) => break number,
                 Err(_) => more.await,
@@ -130,7 +129,8 @@ impl World {
 
     async fn serve_dispatch(self: Arc<Self>, request: Request) -> Response {
         if !asks_for_work(&request) {
-            let failed = |answer: &Value| answer["batchItemFailures"].as_array().is_some_and(|failed| !failed.is_empty());
+            let failed =
+                |answer: &Value| answer["batchItemFailures"].as_array().is_some_and(|failed| !failed.is_empty());
             return self.dispatch.take(&request, |answer| !failed(answer));
         }
         let messages = loop {

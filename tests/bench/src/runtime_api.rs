@@ -56,7 +56,10 @@ pub fn invocation(number: usize, count: usize, timeout: Duration, payload: &Valu
         ("lambda-runtime-aws-request-id", format!("8476a536-e9f4-11e8-9739-{number:012}-{count}")),
         ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
         ("lambda-runtime-invoked-function-arn", arn.to_owned()),
-        ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned()),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned(),
+        ),
     ];
     answer(200, &headers, payload.to_string())
 }
