@@ -6,6 +6,10 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use pombo_aws::logs;
 use pombo_web::{Payload, UrlEvent};
 
+/// The system's allocator gives memory back after each event, only to ask for it again at the next one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     logs::init();
