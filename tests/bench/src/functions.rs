@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tokio::process::{Child, Command};
 
 /// What both functions read when they start. What an older version does not know, it does not read.
-const SETTINGS: [(&str, &str); 36] = [
+const SETTINGS: [(&str, &str); 35] = [
     ("API_KEYS_TABLE", "ApiKeys"),
     ("DELIVERIES_TABLE", "Deliveries"),
     ("ENDPOINTS_TABLE", "Endpoints"),
@@ -23,7 +23,6 @@ const SETTINGS: [(&str, &str); 36] = [
     ("SCHEDULER_ROLE_ARN", "arn:aws:iam::000000000000:role/bench"),
     ("RETENTION_DAYS", "30"),
     ("FIRST_ATTEMPT_WINDOW_SECONDS", "180"),
-    ("CLAIM_FIRST_ATTEMPTS", "false"),
     ("INGEST_AUTH", "NONE"),
     ("KEY_EVENTS_PER_SECOND", "0"),
     ("KEY_EVENTS_BURST", "0"),
@@ -52,23 +51,30 @@ const SETTINGS: [(&str, &str); 36] = [
 /// The length of a session token: it is a header of each call, and signed.
 const TOKEN_BYTES: usize = 800;
 
+/// What the sandboxes of a function talk to.
+#[derive(Debug, Clone, Copy)]
+pub struct Stack {
+    /// The Runtime API.
+    pub runtime_api: SocketAddr,
+    /// DynamoDB and SQS.
+    pub aws: SocketAddr,
+    /// Whether dispatch claims first attempts.
+    pub claim: bool,
+}
+
 /// The sandboxes of a function. Dropping them ends them.
 pub struct Sandboxes(Vec<Child>);
 
 impl Sandboxes {
     /// Starts `count` sandboxes of `function`, below this directory.
-    pub fn start(
-        directory: &Path,
-        function: &str,
-        count: usize,
-        runtime_api: SocketAddr,
-        aws: SocketAddr,
-    ) -> anyhow::Result<Self> {
+    pub fn start(directory: &Path, function: &str, count: usize, stack: &Stack) -> anyhow::Result<Self> {
+        let aws = stack.aws;
         let program = program(directory, function)?;
         let start = || {
             let mut command = Command::new(&program);
             command.env_clear().envs(SETTINGS).env("AWS_SESSION_TOKEN", "t".repeat(TOKEN_BYTES));
-            command.env("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string());
+            command.env("AWS_LAMBDA_RUNTIME_API", stack.runtime_api.to_string());
+            command.env("CLAIM_FIRST_ATTEMPTS", stack.claim.to_string());
             command.env("AWS_ENDPOINT_URL", format!("http://{aws}"));
             for (name, queue) in [
                 ("DELIVERIES_QUEUE_URL", "deliveries"),

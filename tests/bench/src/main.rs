@@ -47,6 +47,9 @@ struct Arguments {
     /// How many posts are under way at a time.
     #[arg(long, default_value_t = 32, value_parser = positive)]
     in_flight: usize,
+    /// Let dispatch claim first attempts, too: the stack's parameter `ClaimFirstAttempts`.
+    #[arg(long)]
+    claim: bool,
     /// Print the body that is posted, so that another sender can be measured with it, and end.
     #[arg(long)]
     body: bool,
@@ -64,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
         println!("{}", body::post(0));
         return Ok(());
     }
-    let load = Load { events: arguments.events, in_flight: arguments.in_flight };
+    let load = Load { events: arguments.events, in_flight: arguments.in_flight, claim: arguments.claim };
     let mut report = Report::new(&arguments.directories);
     for pair in 0..arguments.pairs {
         // The order changes each time: the second of a pair may find the processor warmer, or slower.

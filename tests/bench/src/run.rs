@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::aws::Aws;
-use crate::functions::Sandboxes;
+use crate::functions::{Sandboxes, Stack};
 use crate::runtime_api::{Answers, asks_for_work, batch, invocation, post};
 use crate::serve::{Request, Response, Server, answer, serve};
 use crate::{body, items};
@@ -30,6 +30,8 @@ pub struct Load {
     pub events: usize,
     /// Number of posts under way at a time.
     pub in_flight: usize,
+    /// Whether dispatch claims first attempts.
+    pub claim: bool,
 }
 
 /// What the measured events cost.
@@ -78,8 +80,10 @@ pub async fn measure(directory: &Path, load: Load) -> anyhow::Result<Cost> {
     let world = Arc::new(World { aws: Aws::with(&items::all(&url)), ..World::default() });
     *receiver_world.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&world));
     let [aws, ingest_api, dispatch_api] = world.servers().await?;
-    let sandboxes =
-        |function, count, api: &Server| Sandboxes::start(directory, function, count, api.address, aws.address);
+    let sandboxes = |function, count, api: &Server| {
+        let (aws, claim) = (aws.address, load.claim);
+        Sandboxes::start(directory, function, count, &Stack { runtime_api: api.address, aws, claim })
+    };
     let ingest = sandboxes("ingest", load.in_flight, &ingest_api)?;
     let dispatch = sandboxes("dispatch", load.in_flight.div_ceil(BATCH), &dispatch_api)?;
 
