@@ -36,7 +36,9 @@ const SETTINGS: [&str; 19] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 ];
-const NUMBERS: [(&str, &str); 28] = [
+const NUMBERS: [(&str, &str); 30] = [
+    ("FIRST_ATTEMPT_WINDOW_SECONDS", "180"),
+    ("CLAIM_FIRST_ATTEMPTS", "false"),
     ("CREATE_ADMIN_KEY", "true"),
     ("MAX_KEYS_PER_TENANT", "200"),
     ("RETENTION_DAYS", "30"),
