@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backend;
+pub mod bodies;
 pub mod harness;
 mod limits;
 mod logs;
