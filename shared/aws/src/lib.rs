@@ -22,6 +22,7 @@ pub mod logs;
 pub mod metrics;
 pub mod missed;
 pub mod operations;
+pub mod prices;
 pub mod protocol;
 pub mod queue;
 pub mod rate_limit;

@@ -1,13 +1,14 @@
 //! What a replay costs, roughly, when each delivery succeeds at its first attempt.
 //!
-//! Counted in what is written and sent for each; reading is cheap beside it. The prices are the list prices of us-east-1, on
-//! demand, without a free tier: DynamoDB $0.625 for a million write request units, SQS $0.40 for a million requests and
-//! $0.10 more where messages have a group, Lambda $0.20 for a million requests and $0.0000133334 for a GB-second (arm64).
+//! Counted in what is written and sent for each; reading is cheap beside it. The prices and the times of Lambda are those of
+//! [`pombo_aws::prices`], as in `docs/cost.md`.
 //!
-//! AWS's price list does not say whether receiving and deleting messages that have a group costs the $0.10 too, or sending
-//! them alone. The estimate has it on every request, so it is not too low in either case. If sending alone costs the $0.10,
-//! the estimate for a million deliveries is 2.5 cents too high.
+//! AWS's price list does not say whether receiving and deleting messages that have a group costs the surcharge of groups too,
+//! or sending them alone. The estimate has it on every request, so it is not too low in either case. If sending alone costs
+//! it, the estimate for a million deliveries is 2.5 cents too high.
 
+use pombo_aws::prices::assumed::{FULL_BATCH, FULL_DISPATCH_SECONDS, MEMORY_GB};
+use pombo_aws::prices::{GROUPED_REQUEST, LAMBDA_GB_SECOND, LAMBDA_REQUEST, QUEUE_REQUEST, WRITE_UNIT};
 use serde::Serialize;
 
 /// Of a delivery with a record that is on the lists: the new round moves it in three lists and puts it on a timer (1 for the
@@ -16,15 +17,12 @@ const WRITES_OF_A_ROUND: f64 = 8.0 + 1.0 + 5.0;
 /// Of a delivery without a record: the same, but on three lists there is nothing to take off at first.
 const WRITES_OF_A_FIRST: f64 = 5.0 + 1.0 + 5.0;
 /// Sent in tens.
-const SENDS: f64 = 0.1;
+const SENDS: f64 = 1.0 / FULL_BATCH;
 /// Received and deleted in tens, and a share of the legs' own.
 const OTHER_QUEUE_REQUESTS: f64 = 0.25;
-/// A request of a receiver takes a tenth of an invocation of 256 MB, in which ten are sent at one time.
-const LAMBDA_DOLLARS: f64 = 0.1 * (0.20 / 1e6) + 0.1 * 0.25 * 0.3 * 0.000_013_333_4;
-const DOLLARS_A_WRITE: f64 = 0.625 / 1e6;
-const DOLLARS_A_QUEUE_REQUEST: f64 = 0.40 / 1e6;
-/// More for a request whose messages have a group.
-const DOLLARS_A_GROUPED_REQUEST: f64 = 0.10 / 1e6;
+/// A request of a receiver takes a tenth of an invocation, in which ten are sent at one time.
+const LAMBDA_DOLLARS: f64 =
+    (LAMBDA_REQUEST.each() + MEMORY_GB * FULL_DISPATCH_SECONDS * LAMBDA_GB_SECOND.each()) / FULL_BATCH;
 
 /// What a replay costs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -43,8 +41,8 @@ impl Cost {
         let (all, new) = (deliveries as f64, new.min(deliveries) as f64);
         let writes = (all - new) * WRITES_OF_A_ROUND + new * WRITES_OF_A_FIRST;
         let requests = all * (SENDS + OTHER_QUEUE_REQUESTS);
-        let queue_dollars = requests * (DOLLARS_A_QUEUE_REQUEST + DOLLARS_A_GROUPED_REQUEST);
-        let usd = writes * DOLLARS_A_WRITE + queue_dollars + all * LAMBDA_DOLLARS;
+        let queue_dollars = requests * (QUEUE_REQUEST.each() + GROUPED_REQUEST.each());
+        let usd = writes * WRITE_UNIT.each() + queue_dollars + all * LAMBDA_DOLLARS;
         Self {
             write_units: writes.ceil() as u64,
             requests: requests.ceil() as u64,
@@ -71,8 +69,8 @@ mod tests {
     #[test]
     fn the_price_of_groups_makes_the_estimate_at_most_two_and_a_half_cents_a_million_too_high() {
         let estimate = Cost::of(1_000_000, 0).usd;
-        let on_sends_alone = estimate - 1e6 * OTHER_QUEUE_REQUESTS * DOLLARS_A_GROUPED_REQUEST;
-        let without_any = 1e6 * (WRITES_OF_A_ROUND * DOLLARS_A_WRITE + LAMBDA_DOLLARS + 0.35 * DOLLARS_A_QUEUE_REQUEST);
+        let on_sends_alone = estimate - 1e6 * OTHER_QUEUE_REQUESTS * GROUPED_REQUEST.each();
+        let without_any = 1e6 * (WRITES_OF_A_ROUND * WRITE_UNIT.each() + LAMBDA_DOLLARS + 0.35 * QUEUE_REQUEST.each());
         assert!((estimate - without_any - 0.035).abs() < 1e-6, "on every request: {estimate} {without_any}");
         assert!((0.0..=0.025 + 1e-6).contains(&(estimate - on_sends_alone)), "{estimate} {on_sends_alone}");
     }
