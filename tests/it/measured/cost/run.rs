@@ -81,7 +81,8 @@ struct Scene {
 impl Run {
     /// Sends the events, and counts.
     pub async fn new(template: &Template) -> Self {
-        let stack = Stack::own("priced", &[]).await;
+        let level = template.json["Parameters"]["LogLevel"]["Default"].as_str().unwrap();
+        let stack = Stack::own("priced", &[("LogLevel", level)]).await;
         let receiver = Receiver::start_with(|received| {
             let fails = received.path == "/2" || (received.path == "/1" && received.times == 1);
             Answer::status(if fails { 500 } else { 200 }).with_body(r#"{"received":true}"#)
