@@ -56,9 +56,9 @@ prices! {
     /// More for a request whose messages have a group, so that a busy tenant does not delay the others (a fair queue).
     GROUPED_REQUEST = 0.10 / 1e6 "SQS fair queue, surcharge for requests", "cloudburn.io/blog/amazon-sqs-pricing", "2026-03";
     /// An invocation of a function.
-    LAMBDA_REQUEST = 0.20 / 1e6 "Lambda, requests", "cloudchipr.com/blog/aws-lambda-pricing", "2025";
+    LAMBDA_REQUEST = 0.20 / 1e6 "Lambda, requests", "git.mcrn.ar/mariano/lambda_local_runner, lambda-13-cost.md", "2026-05";
     /// A gigabyte of memory for a second, on arm64.
-    LAMBDA_GB_SECOND = 0.000_013_333_4 / 1.0 "Lambda on arm64, GB-seconds", "cloudchipr.com/blog/aws-lambda-pricing", "2025";
+    LAMBDA_GB_SECOND = 0.000_013_333_4 / 1.0 "Lambda on arm64, GB-seconds", "git.mcrn.ar/mariano/lambda_local_runner, lambda-13-cost.md", "2026-05";
     /// A schedule that fires. To make or to delete one costs nothing.
     SCHEDULE = 1.00 / 1e6 "EventBridge Scheduler, invocations", "cloudburn.io/blog/amazon-eventbridge-pricing", "2026-03";
     /// A gigabyte that is written to a log group.

@@ -32,6 +32,7 @@ pub fn tables(run: &Run) -> Vec<(&'static str, String)> {
     vec![
         ("events", events(run)),
         ("bill", bill(run)),
+        ("failures", failures(run)),
         ("bodies", bodies(run)),
         ("dearer", dearer(run)),
         ("stored", stored(run)),
@@ -57,6 +58,11 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 fn dollars(amount: f64) -> String {
     format!("${amount:.2}")
+}
+
+/// With tenths of a cent, so that a line of half a write unit can be checked.
+fn exact(amount: f64) -> String {
+    format!("${amount:.3}")
 }
 
 /// A quantity with as many digits as tell something.
@@ -92,22 +98,34 @@ fn bill(run: &Run) -> String {
     let lines = lines.map(|line| {
         let each = line.price.each() * MILLION;
         let thin = thin.quantity(line.what);
-        let cells = [quantity(line.quantity), dollars(line.quantity * each), quantity(thin), dollars(thin * each)];
+        let cells = [quantity(line.quantity), exact(line.quantity * each), quantity(thin), exact(thin * each)];
         let [busy, busy_dollars, thin, thin_dollars] = cells;
         row([line.what, &busy, &busy_dollars, &thin, &thin_dollars])
     });
     let logs = format!("{:.0} bytes", run.success.log_bytes);
-    let log = row(["Logs", &logs, &dollars(0.0), &logs, &dollars(0.0)]);
+    let log = row(["Logs", &logs, &exact(0.0), &logs, &exact(0.0)]);
     let sum = row([
         "**sum**",
         "",
-        &format!("**{}**", dollars(busy.dollars() * MILLION)),
+        &format!("**{}**", exact(busy.dollars() * MILLION)),
         "",
-        &format!("**{}**", dollars(thin.dollars() * MILLION)),
+        &format!("**{}**", exact(thin.dollars() * MILLION)),
     ]);
     assert!(run.success.log_bytes == 0.0, "then the logs have lines of their own in the bill");
     let head = ["what", "each event, busy", "a million, busy", "each event, thin", "a million, thin"];
     table(&head, lines.chain([log, sum]))
+}
+
+fn failures(run: &Run) -> String {
+    let bills = [&run.success, &run.retry, &run.failure].map(|used| Bill::of(run, used, Traffic::Busy));
+    let lines = bills[2].0.iter().map(|line| {
+        let amounts = bills.each_ref().map(|bill| exact(bill.quantity(line.what) * line.price.each() * MILLION));
+        let [success, retry, failure] = amounts;
+        row([line.what, &success, &retry, &failure])
+    });
+    let [success, retry, failure] = bills.each_ref().map(|bill| format!("**{}**", exact(bill.dollars() * MILLION)));
+    let head = ["a million, busy", "first attempt", "second attempt", "failed for good"];
+    table(&head, lines.chain([row(["**sum**", &success, &retry, &failure])]))
 }
 
 fn mean(numbers: impl ExactSizeIterator<Item = usize>) -> f64 {
@@ -289,10 +307,14 @@ fn assumptions() -> String {
 }
 
 fn prices() -> String {
+    let amount = |price: &Price| {
+        let cents = price.dollars * 100.0;
+        if (cents - cents.round()).abs() < 1e-9 { dollars(price.dollars) } else { format!("${}", price.dollars) }
+    };
     let price = |price: &Price| match price.units {
-        1e6 => format!("${} a million", price.dollars),
-        1e4 => format!("${} for 10,000", price.dollars),
-        _ => format!("${}", price.dollars),
+        1e6 => format!("{} a million", amount(price)),
+        1e4 => format!("{} for 10,000", amount(price)),
+        _ => amount(price),
     };
     let rows = ALL.iter().map(|one| row([one.what, &price(one), one.source, one.date]));
     table(&["what", "price", "source", "its date"], rows)

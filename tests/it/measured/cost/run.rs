@@ -94,6 +94,7 @@ impl Run {
             endpoints.push(Hook::register(stack, &receiver, tenant, &format!("/{number}"), policy).await);
         }
         let scene = Scene { stack, endpoints };
+        let before = stack.proxy.count();
         let bodies: Vec<_> = Bodies::seeded(1).take(BODIES).collect();
         let events = bodies.iter().map(|data| (0, data)).chain([(1, &bodies[0]), (2, &bodies[0])]);
         let posts = events.map(|(number, data)| async move {
@@ -104,7 +105,7 @@ impl Run {
         eventually("all outcomes", SOON, || async { (stack.proxy.calls(ended).len() >= BODIES + 2).then_some(()) })
             .await;
         let logs = scene.log_bytes().await;
-        let calls = stack.proxy.calls(|call| !call.spoilt);
+        let calls = stack.proxy.calls_after(before, |call| !call.spoilt);
         let sweep = scene.sweep().await;
         scene.count(template, &calls, logs, sweep, bodies.iter().map(sizes).collect())
     }
