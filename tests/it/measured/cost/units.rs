@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pombo_tests::{Call, Stack, Template};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Bytes of an item that one write unit pays for ("Read/write capacity mode" in DynamoDB's Developer Guide).
 const WRITE_UNIT_BYTES: usize = 1024;
@@ -165,4 +165,35 @@ fn value_size(value: &Value) -> usize {
 pub fn largest_binary(item: &Value) -> usize {
     let binary = item.as_object().unwrap().values().filter(|value| value.get("B").is_some());
     binary.map(value_size).max().unwrap()
+}
+
+/// That a row costs what DynamoDB says, which the emulator does not.
+#[pombo_tests::scenario]
+async fn a_row_of_an_index_costs_a_write_when_it_comes_goes_or_changes_and_two_when_it_moves() {
+    let row = |place: Option<&str>, copied: &str, other: usize| {
+        let mut item = json!({"id": {"S": "1"}, "copied": {"S": copied}, "other": {"S": "x".repeat(other)}});
+        if let Some(place) = place {
+            item["place"] = json!({"S": place});
+        }
+        item
+    };
+    let index = json!({
+        "KeySchema": [{"AttributeName": "place"}],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["copied"]},
+    });
+    let index = Keyed::index(&index, &["id".to_owned()]);
+    let first = row(Some("a"), "x", 1);
+    for (old, new, expected) in [
+        (None, row(None, "x", 1), 0),
+        (None, first.clone(), 1),
+        (Some(&first), row(Some("a"), "x", 9000), 0),
+        (Some(&first), row(Some("a"), "y", 1), 1),
+        (Some(&first), row(Some("b"), "x", 1), 2),
+        (Some(&first), row(None, "x", 1), 1),
+    ] {
+        assert_eq!(index.written(old, &new), expected, "{old:?} {new:?}");
+    }
+    assert_eq!([0, 1, 1024, 1025, 2048, 2049].map(units), [1, 1, 1, 2, 2, 3]);
+    // Names and values: 2 + 1, 6 + 1, 5 + 3.
+    assert_eq!(size(&row(None, "x", 3)), 18);
 }
