@@ -106,7 +106,7 @@ impl Message {
         match occasion {
             Occasion::Stored(window) => Self::of(message.marked(), Some(window)),
             Occasion::Repeated(_, refused) if refused.endpoints().contains(endpoint) => Self::of(message, None),
-            Occasion::Repeated(window, _) => Self::of(message, Some(window)),
+            Occasion::Repeated(window, _) => Self::of(message.repeated(), Some(window)),
             Occasion::Own => Self::of(message, None),
         }
     }
@@ -117,7 +117,7 @@ impl Message {
 
     /// The same message after its answer was lost: it may be queued already.
     fn lost(self) -> Self {
-        Self::of(self.message.unmarked(), self.window)
+        Self::of(self.message.repeated(), self.window)
     }
 
     /// The same message by reference.
@@ -242,11 +242,14 @@ mod tests {
         endpoints.iter().map(|endpoint| Message::new(&event, endpoint, Some(1), Some(&event.body), occasion)).collect()
     }
 
-    /// The mark and the delay of what is sent `seconds` after the event was accepted.
+    /// The mark and the delay of what is sent `seconds` after the event was accepted. What waits for the window to close says that
+    /// it may be a repeat, and nothing else does.
     fn sent(message: &Message, seconds: u64) -> (bool, u32) {
         let mut message = message.clone();
         message.delay(ACCEPTED.plus(Duration::from_secs(seconds)));
-        (DeliveryMessage::parse(&message.entry.body).unwrap().first, message.entry.delay_seconds)
+        let read = DeliveryMessage::parse(&message.entry.body).unwrap();
+        assert_eq!(read.repeat, !read.first && message.window.is_some());
+        (read.first, message.entry.delay_seconds)
     }
 
     #[test]
