@@ -254,7 +254,8 @@ fn by_job(facts: Option<Facts>, kind: JobKind, first: Option<bool>, is_open: boo
     let row = Row { delivery: KEY.clone(), round, first: first.is_some() };
     let fanned_out = first == Some(true);
     let record = facts.map(record_of);
-    match job.plan(0, &row, Seen { record: record.as_ref(), new: Some(&NEW), fanned_out, is_open, ..Seen::default() }, NOW) {
+    let seen = Seen { record: record.as_ref(), new: Some(&NEW), fanned_out, is_open, ..Seen::default() };
+    match job.plan(0, &row, seen, NOW) {
         RowPlan::Write(record) => Some(*record),
         RowPlan::QueueAgain | RowPlan::Skip(_) => None,
     }
