@@ -499,18 +499,17 @@ fn owner_of(peer: SocketAddr, proxy: SocketAddr) -> Option<u32> {
     })
 }
 
-/// The process at the other end of a connection to `proxy`, with the ports of all its connections there.
+/// The process at the other end of a connection to `proxy`, with its ports of all its connections, there and elsewhere.
 #[must_use]
 pub fn process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<u16>)> {
     let process = owner_of(peer, proxy)?;
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
     let sockets: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
-    let to = format!(":{:04X}", proxy.port());
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let ports = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let socket = format!("socket:[{}]", fields.get(9)?);
-        let is_ours = fields.get(2)?.ends_with(&to) && sockets.iter().any(|path| path.as_os_str() == socket.as_str());
+        let is_ours = sockets.iter().any(|path| path.as_os_str() == socket.as_str());
         let (_, port) = fields.get(1)?.rsplit_once(':')?;
         is_ours.then(|| u16::from_str_radix(port, 16).ok())?
     });

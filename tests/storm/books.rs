@@ -57,7 +57,7 @@ impl Books {
                 };
                 *audit.statuses.entry(text(&delivery["status"])).or_default() += 1;
                 let log = receivers.log(endpoint, &id);
-                audit.add(&Account { endpoint, delivery, log: &log, causes: witness.causes(&key) });
+                audit.add(&Account { endpoint, delivery, log: &log, causes: witness.causes(&key, &log) });
             }
         }
         audit
@@ -134,7 +134,7 @@ impl Account<'_> {
 
     /// Whether the record tells of a repeat after a death, where nothing has dropped the dead claim since.
     fn tells_of_deaths(&self) -> bool {
-        let only_deaths = self.causes.iter().all(|cause| *cause != Cause::OutcomeQueued);
+        let only_deaths = self.causes.iter().all(|cause| matches!(cause, Cause::Killed | Cause::OutcomeRefused));
         let is_plain =
             self.delivery["status"] == "succeeded" && self.delivery["round"] == 0 && !self.endpoint.was_down();
         !only_deaths || !is_plain || self.attempts().any(|attempt| attempt["redelivered"] == true)
@@ -158,6 +158,7 @@ impl Audit {
         for cause in causes.iter().take(repeats) {
             let name = match cause {
                 Cause::Killed => "killed between POST and record",
+                Cause::HandedOutTwice => "a message with the mark was handed out twice",
                 Cause::OutcomeQueued => "outcome still queued",
                 Cause::OutcomeRefused => "neither record nor queue took the outcome",
             };

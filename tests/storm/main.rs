@@ -44,10 +44,11 @@ const DUE_SOON: Duration = Duration::from_secs(600);
 const SETTLED_AFTER: Duration = Duration::from_secs(1500);
 
 /// Time limits that suit a test: a dead function's message comes again after 16 seconds, and what is stuck is found soon.
-const QUICK: [(&str, &str); 11] = [
+const QUICK: [(&str, &str); 12] = [
     ("MaxEndpointTimeoutSeconds", "3"),
     ("DispatchTimeoutSeconds", "15"),
     ("DeliveriesVisibilitySeconds", "16"),
+    ("FirstAttemptWindowSeconds", "25"),
     ("JobsTimeoutSeconds", "15"),
     ("JobsVisibilitySeconds", "16"),
     ("SettleSeconds", "2"),

@@ -241,6 +241,7 @@ impl Proxy {
             if self.dice.next(("double", "message", &call.subject)) < weather.doubles {
                 self.count("messages that come twice");
                 let text = message["MessageBody"].as_str().unwrap_or_default().to_owned();
+                self.witness.was_doubled(&text);
                 let group = message["MessageGroupId"].as_str().map(str::to_owned);
                 let queue = call.body["QueueUrl"].as_str().unwrap_or_default().to_owned();
                 self.repeat(queue, group, text, ("again", &call.subject));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local::{Answer, Received, Receiver};
 use pombo_tests::{Hook, Stack};
@@ -40,6 +40,9 @@ pub struct Logged {
     pub did: Did,
     /// The same for the second try of an attempt on a new connection, and for no other attempt.
     pub signature: String,
+    /// The port of its sender.
+    pub port: u16,
+    pub at: Instant,
 }
 
 /// An endpoint of the storm.
@@ -66,7 +69,8 @@ impl Receivers {
         let (noted, still, dice) = (Arc::clone(&log), Arc::clone(&storms), Arc::clone(dice));
         let receiver = Receiver::start_with(move |received| {
             let did = if still.load(Ordering::SeqCst) { decide(&dice, received) } else { Did::Took };
-            let logged = Logged { did, signature: received.header("webhook-signature").to_owned() };
+            let signature = received.header("webhook-signature").to_owned();
+            let logged = Logged { did, signature, port: received.port, at: Instant::now() };
             let delivery = (received.path.clone(), received.event_id().to_owned());
             noted.lock().unwrap().entry(delivery).or_default().push(logged);
             answer(did, received.times)

@@ -8,6 +8,8 @@ use std::time::Instant;
 use pombo_domain::message::DeliveryMessage;
 use serde_json::Value;
 
+use crate::receivers::Logged;
+
 /// A delivery: its endpoint's and its event's id.
 pub type Delivery = (String, String);
 
@@ -16,6 +18,8 @@ pub type Delivery = (String, String);
 pub enum Cause {
     /// Its process was killed between the claim, or the request of an attempt without a claim, and the record.
     Killed,
+    /// The storm sent a message with the mark twice: each copy is a first receive, and is attempted without a claim.
+    HandedOutTwice,
     /// The record could not be written, so that the outcome was queued: who came in between did not know of it.
     OutcomeQueued,
     /// Neither the record nor the queue took the outcome: it is as if the process had died.
@@ -36,6 +40,12 @@ struct Seen {
     /// The invocation that used a port last, and when.
     newest: HashMap<u16, (Instant, String)>,
     killed: HashSet<String>,
+    /// When processes were killed, and the ports that they had.
+    kills: Vec<(Instant, Vec<u16>)>,
+    /// When outcomes came to the record.
+    recorded: HashMap<Delivery, Vec<Instant>>,
+    /// How often a message with the mark was sent once more.
+    doubled: HashMap<Delivery, usize>,
 }
 
 /// See the module.
@@ -68,10 +78,13 @@ impl Witness {
     pub fn was_done(&self, operation: &str, body: &Value) {
         let Some((delivery, holder, sign)) = read(operation, body) else { return };
         let mut seen = self.0.lock().unwrap();
-        let claims = seen.claims.entry(delivery).or_default();
+        let claims = seen.claims.entry(delivery.clone()).or_default();
         match sign {
             Sign::Claims => drop(claims.entry(holder).or_default()),
-            Sign::Begins | Sign::Records => claims.entry(holder).or_default().is_recorded = true,
+            Sign::Begins | Sign::Records => {
+                claims.entry(holder).or_default().is_recorded = true;
+                seen.recorded.entry(delivery).or_default().push(Instant::now());
+            }
             Sign::Queues => claims.entry(holder).or_default().is_queued = true,
         }
     }
@@ -88,17 +101,48 @@ impl Witness {
     /// The process that has these ports was killed.
     pub fn was_killed(&self, ports: &[u16]) {
         let mut seen = self.0.lock().unwrap();
+        seen.kills.push((Instant::now(), ports.to_vec()));
         let newest = ports.iter().filter_map(|port| seen.newest.get(port)).max().cloned();
         seen.killed.extend(newest.map(|(_, invocation)| invocation));
     }
 
-    /// For each claim of a delivery whose holder may have sent a request that nothing records: why.
-    pub fn causes(&self, delivery: &Delivery) -> Vec<Cause> {
+    /// A message was sent once more. Without the mark that is harmless.
+    pub fn was_doubled(&self, text: &str) {
+        if let Some(message) = DeliveryMessage::parse(text).ok().filter(|message| message.first) {
+            *self.0.lock().unwrap().doubled.entry(delivery_of(&message)).or_default() += 1;
+        }
+    }
+
+    /// For each request of a delivery that nothing records: why there may be such a one. `log` is what came to its receiver.
+    ///
+    /// An attempt without a claim may be seen by its receiver alone. That its process was killed is told by the port of the
+    /// request.
+    pub fn causes(&self, delivery: &Delivery, log: &[Logged]) -> Vec<Cause> {
         let seen = self.0.lock().unwrap();
-        let claims = seen.claims.get(delivery).into_iter().flatten();
+        let mut causes = seen.causes_of_claims(delivery);
+        let by_claim = causes.iter().filter(|cause| **cause == Cause::Killed).count();
+        let by_port = log.iter().filter(|logged| seen.was_killed_before_its_record(delivery, logged)).count();
+        causes.extend(std::iter::repeat_n(Cause::Killed, by_port.saturating_sub(by_claim)));
+        let doubled = seen.doubled.get(delivery).copied().unwrap_or_default();
+        causes.extend(std::iter::repeat_n(Cause::HandedOutTwice, doubled));
+        causes
+    }
+}
+
+impl Seen {
+    /// Whether the sender of a request was killed, and no outcome had come to the record between.
+    fn was_killed_before_its_record(&self, delivery: &Delivery, logged: &Logged) -> bool {
+        let killed = self.kills.iter().find(|(at, ports)| *at > logged.at && ports.contains(&logged.port));
+        let recorded = self.recorded.get(delivery);
+        let is_recorded = |until| recorded.is_some_and(|times| times.iter().any(|at| (logged.at..until).contains(at)));
+        killed.is_some_and(|(at, _)| !is_recorded(*at))
+    }
+
+    fn causes_of_claims(&self, delivery: &Delivery) -> Vec<Cause> {
+        let claims = self.claims.get(delivery).into_iter().flatten();
         claims
             .filter_map(|(holder, claim)| {
-                let was_killed = seen.killed.contains(invocation(holder));
+                let was_killed = self.killed.contains(invocation(holder));
                 match claim {
                     Claim { is_queued: true, .. } => Some(Cause::OutcomeQueued),
                     Claim { is_recorded: false, .. } if was_killed => Some(Cause::Killed),
@@ -108,6 +152,10 @@ impl Witness {
             })
             .collect()
     }
+}
+
+fn delivery_of(message: &DeliveryMessage) -> Delivery {
+    (message.delivery.endpoint_id.to_string(), message.delivery.event_id.to_string())
 }
 
 fn invocation(holder: &str) -> &str {
@@ -133,8 +181,7 @@ fn read(operation: &str, body: &Value) -> Option<(Delivery, String, Sign)> {
         }
         "SendMessage" => {
             let message = DeliveryMessage::parse(body["MessageBody"].as_str()?).ok()?;
-            let delivery = (message.delivery.endpoint_id.to_string(), message.delivery.event_id.to_string());
-            Some((delivery, message.record?.holder, Sign::Queues))
+            Some((delivery_of(&message), message.record?.holder, Sign::Queues))
         }
         _ => None,
     }
@@ -151,6 +198,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::receivers::Did;
 
     #[scenario]
     fn a_process_that_is_killed_when_it_records_an_attempt_without_a_claim_explains_a_repeat() {
@@ -166,18 +214,53 @@ mod tests {
             witness
         };
         let witness = came(&records);
-        assert_eq!(witness.causes(&delivery), [], "nobody was killed");
+        assert_eq!(witness.causes(&delivery, &[]), [], "nobody was killed");
         witness.was_killed(&[2]);
-        assert_eq!(witness.causes(&delivery), [], "another process was killed");
+        assert_eq!(witness.causes(&delivery, &[]), [], "another process was killed");
         witness.was_killed(&[1]);
-        assert_eq!(witness.causes(&delivery), [Cause::Killed]);
+        assert_eq!(witness.causes(&delivery, &[]), [Cause::Killed]);
         witness.was_done("PutItem", &records);
-        assert_eq!(witness.causes(&delivery), [], "its outcome came to the record first");
+        assert_eq!(witness.causes(&delivery, &[]), [], "its outcome came to the record first");
         let mut later = records.clone();
         later["Item"]["rev"]["N"] = json!("2");
         let witness = came(&later);
         witness.was_killed(&[1]);
-        assert_eq!(witness.causes(&delivery), [], "an attempt with a claim was seen at its claim");
+        assert_eq!(witness.causes(&delivery, &[]), [], "an attempt with a claim was seen at its claim");
+    }
+
+    #[scenario]
+    fn a_process_that_is_killed_after_a_request_and_before_its_record_explains_a_repeat() {
+        let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());
+        let logged = Logged { did: Did::Took, signature: String::new(), port: 7, at: Instant::now() };
+        let causes = |witness: &Witness| witness.causes(&delivery, std::slice::from_ref(&logged));
+        let witness = Witness::default();
+        witness.was_killed(&[6]);
+        assert_eq!(causes(&witness), [], "another process was killed");
+        witness.was_killed(&[6, 7]);
+        assert_eq!(causes(&witness), [Cause::Killed]);
+        let records = json!({"Item": {
+            "endpoint_id": {"S": delivery.0}, "sort_key": {"S": "2026-01-01T00:00:00.000Z#e"}, "rev": {"N": "1"},
+            "writer": {"S": "invocation/message"}, "attempts": {"L": [{"M": {}}]},
+        }});
+        let witness = Witness::default();
+        witness.was_done("PutItem", &records);
+        witness.was_killed(&[7]);
+        assert_eq!(causes(&witness), [], "its outcome came to the record before");
+    }
+
+    #[scenario]
+    fn a_message_that_comes_twice_explains_a_repeat_if_it_has_the_mark() {
+        let key = DeliveryKey {
+            endpoint_id: "ep_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            accepted_at: Timestamp::from_seconds(1),
+            event_id: "e".parse().unwrap(),
+        };
+        let message = DeliveryMessage::by_reference(key, Step::FIRST);
+        let witness = Witness::default();
+        witness.was_doubled(&message.to_json());
+        assert_eq!(witness.causes(&delivery_of(&message), &[]), []);
+        witness.was_doubled(&message.clone().marked().to_json());
+        assert_eq!(witness.causes(&delivery_of(&message), &[]), [Cause::HandedOutTwice]);
     }
 
     #[scenario]
@@ -210,10 +293,10 @@ mod tests {
 
         let witness = Witness::default();
         witness.was_done("PutItem", &claims);
-        assert_eq!(witness.causes(&delivery), []);
+        assert_eq!(witness.causes(&delivery, &[]), []);
         witness.was_spoilt("SendMessage", &queues);
-        assert_eq!(witness.causes(&delivery), [Cause::OutcomeRefused]);
+        assert_eq!(witness.causes(&delivery, &[]), [Cause::OutcomeRefused]);
         witness.was_done("SendMessage", &queues);
-        assert_eq!(witness.causes(&delivery), [Cause::OutcomeQueued]);
+        assert_eq!(witness.causes(&delivery, &[]), [Cause::OutcomeQueued]);
     }
 }

@@ -29,6 +29,8 @@ pub struct Received {
     pub body: Bytes,
     /// When its body had come.
     pub at: SystemTime,
+    /// The sender's port.
+    pub port: u16,
     /// How often this `webhook-id` has come to this path, this time included.
     pub times: usize,
     /// What its signature was worth.

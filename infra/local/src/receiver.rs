@@ -163,9 +163,9 @@ impl Shared {
     }
 
     /// Takes a request down and says what to answer.
-    fn take(&self, method: String, path: String, headers: HeaderMap, body: Bytes) -> Answer {
-        let mut received =
-            Received { method, path, headers, body, at: SystemTime::now(), times: 0, signature: Signature::Unchecked };
+    fn take(&self, port: u16, method: String, path: String, headers: HeaderMap, body: Bytes) -> Answer {
+        let (at, signature) = (SystemTime::now(), Signature::Unchecked);
+        let mut received = Received { method, path, headers, body, at, port, times: 0, signature };
         let mut state = self.state();
         if let Some(secret) = state.secrets.get(&received.path) {
             received.signature = check(secret, &received);
@@ -190,10 +190,10 @@ fn check(secret: &str, received: &Received) -> Signature {
 async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, peer)) = listener.accept().await else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, &shared));
+            let service = service_fn(|request| answer(peer.port(), request, &shared));
             // A connection that breaks is the sender's to notice.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -201,14 +201,14 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
 }
 
 /// An error closes the connection without an answer.
-async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Response<Full<Bytes>>> {
+async fn answer(port: u16, request: Request<Incoming>, shared: &Shared) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     if shared.refuses_pages_at.as_ref().is_some_and(|address| page::may_have_sent(&head.headers, address)) {
         return Response::builder().status(403).body(Full::default()).map_err(io::Error::other);
     }
     let Ok(body) = body.collect().await else { return Err(ErrorKind::ConnectionAborted.into()) };
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let answer = shared.take(head.method.to_string(), path.to_owned(), head.headers, body.to_bytes());
+    let answer = shared.take(port, head.method.to_string(), path.to_owned(), head.headers, body.to_bytes());
     tokio::time::sleep(answer.delay).await;
     if answer.hang_up {
         return Err(ErrorKind::ConnectionAborted.into());
