@@ -4,6 +4,7 @@
 //! it is seen on the replay URL, as with any delivery. A test is a question, so it has one attempt, whatever the endpoint's
 //! retry policy; and because it passes an open circuit, an endpoint is tested at most six times a minute.
 
+use pombo_aws::admission::Admitted;
 use pombo_aws::clock;
 use pombo_aws::events::PutEvent;
 use pombo_aws::fan_out::{self, Occasion};
@@ -45,8 +46,9 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
     let now = clock::now();
     let event = ping(&endpoint, EventId::generate(random()?), now, app.rules.retention);
     // The id is random, so that it also tells this call's own writes from another's.
-    let admitted = app.tests.admit(&endpoint.id, event.id.as_str(), now).await?;
-    admitted.map_err(|refusal| too_many(refusal, now))?;
+    if let Admitted::No(refusal) = app.tests.admit(&endpoint.id, event.id.as_str(), now).await? {
+        return Err(too_many(refusal, now));
+    }
     if app.events.put_new(&event, event.id.as_str(), now).await? != PutEvent::Stored {
         return Err(Problem::unavailable("The test's event could not be stored. Repeat the request."));
     }

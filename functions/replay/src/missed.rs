@@ -8,6 +8,7 @@
 //! It lists the endpoint's failed deliveries, oldest first, or with `"replay": true` orders them all again, by a job like
 //! that of `POST /v1/replays`.
 
+use pombo_aws::admission::Admitted;
 use pombo_aws::clock;
 use pombo_aws::deliveries::{List, Window};
 use pombo_domain::api_key::Scope;
@@ -76,8 +77,9 @@ pub(crate) async fn answer(app: &App, request: &Request, invocation: &Invocation
     let endpoint = app.clients.endpoints.get(&body.endpoint).await?;
     let endpoint = proved(endpoint, &signed, &request.body, now)?;
     Span::current().record("endpoint", endpoint.id.as_str());
-    let admitted = app.missed.admit(&endpoint.id, &signed.id, invocation.writer(), now).await?;
-    admitted.map_err(|refusal| not_admitted(refusal, now))?;
+    if let Admitted::No(refusal) = app.missed.admit(&endpoint.id, &signed.id, invocation.writer(), now).await? {
+        return Err(not_admitted(refusal, now));
+    }
     if body.replay {
         let caller = Caller::without_key(endpoint.id.to_string(), Some(endpoint.tenant), Scope::Ops);
         let ordered = create_replay::of_failed(app, &caller, endpoint.id, body.since, invocation).await;

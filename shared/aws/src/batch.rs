@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
 
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
 use crate::item::Item;
 use crate::settings::CALL_TIMEOUT;
@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// asked for again, but for no longer than any AWS call may take.
 pub(crate) async fn get(
     client: &Client,
-    call: &str,
+    name: &str,
     table: &str,
     keys: &[Item],
     part: KeysAndAttributesBuilder,
@@ -31,19 +31,19 @@ pub(crate) async fn get(
     let mut items = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(LARGEST_BATCH) {
         let wanted = part.clone().set_keys(Some(chunk.to_vec())).consistent_read(true);
-        let wanted = wanted.build().map_err(|error| AwsError::unreadable(call, error))?;
+        let wanted = wanted.build().map_err(|error| AwsError::unreadable(name, error))?;
         let mut left = HashMap::from([(table.to_owned(), wanted)]);
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let request = client.batch_get_item().set_request_items(Some(left));
-            let answer = effect(call, request.send()).await.map_err(|error| AwsError::new(call, error))?;
+            let answer = call(name, request.send()).await?;
             items.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
             left = answer.unprocessed_keys.unwrap_or_default();
             if left.is_empty() {
                 break;
             }
             if begun.elapsed() + pause > CALL_TIMEOUT {
-                return Err(AwsError::unreadable(call, "the table is overloaded: it leaves keys over again and again"));
+                return Err(AwsError::overload(name));
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

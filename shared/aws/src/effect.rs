@@ -4,6 +4,10 @@
 //! tests in `tests/crash` switch on, it dies there when it is told to. Without it, as everywhere else, an effect is its
 //! request and nothing more.
 
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+use crate::error::AwsError;
+
 /// Carries out a request to another machine. `call` names it: the service, the operation, and on what.
 #[cfg(not(feature = "crash-points"))]
 pub fn effect<F: Future>(_call: &str, request: F) -> impl Future<Output = F::Output> {
@@ -18,6 +22,14 @@ pub async fn effect<F: Future>(call: &str, request: F) -> F::Output {
     let answer = Box::pin(request).await;
     points::reach(call, "after");
     answer
+}
+
+/// Makes an AWS call, which `name` names: `dynamodb:PutItem Events`. For calls whose errors mean nothing to the caller.
+pub(crate) async fn call<T, E>(name: &str, request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, AwsError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    effect(name, request).await.map_err(|error| AwsError::new(name, error))
 }
 
 #[cfg(feature = "crash-points")]

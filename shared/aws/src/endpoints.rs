@@ -6,8 +6,7 @@ mod tenants;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, TransactWriteItem};
 use pombo_domain::endpoint::Endpoint;
 use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
@@ -15,12 +14,13 @@ use pombo_domain::job::Job;
 use pombo_domain::routing::RoutingRecord;
 
 use crate::batch;
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
 use crate::health;
-use crate::item::{Item, put_versioned, text};
+use crate::item::{Item, decode, encode, text};
 use crate::jobs::JobsTable;
 use crate::routing::{self, RoutingTable};
+use crate::versioned::{Replacement, Transacted, stored_rev, transact};
 
 /// The table of endpoints.
 #[derive(Debug, Clone)]
@@ -64,8 +64,7 @@ impl EndpointsTable {
     pub async fn get(&self, id: &EndpointId) -> Result<Option<Endpoint>, AwsError> {
         const CALL: &str = "dynamodb:GetItem Endpoints";
         let request = self.client.get_item().table_name(&self.table).key("endpoint_id", text(id)).consistent_read(true);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        answer.item.map(|item| from_item(CALL, item)).transpose()
+        call(CALL, request.send()).await?.item.map(|item| decode(CALL, item)).transpose()
     }
 
     /// The endpoint and its health as they are now: one strongly consistent call.
@@ -82,7 +81,7 @@ impl EndpointsTable {
         for id in ids {
             let Some(endpoint) = found.remove(id.as_str()) else { continue };
             let health = found.remove(&Health::key(id)).map(|item| health::from_item(CALL, item)).transpose()?;
-            known.push((from_item(CALL, endpoint)?, health.unwrap_or_else(Health::good)));
+            known.push((decode(CALL, endpoint)?, health.unwrap_or_else(Health::good)));
         }
         Ok(known)
     }
@@ -115,17 +114,12 @@ impl EndpointsTable {
         token: &str,
     ) -> Result<Changed, AwsError> {
         const CALL: &str = "dynamodb:TransactWriteItems Endpoints";
-        let unreadable = |error: &dyn std::fmt::Display| AwsError::unreadable(CALL, error);
-        let endpoint_item: Item = serde_dynamo::to_item(change.endpoint).map_err(|error| unreadable(&error))?;
-        let endpoint = put_versioned(&self.table, endpoint_item, "endpoint_id", "version", change.seen)?;
-        let seen = Some(change.routing.version.saturating_sub(1)).filter(|version| *version > 0);
-        let route = put_versioned(
-            routing.table(),
-            routing::to_item(change.routing).map_err(|error| unreadable(&error))?,
-            "tenant",
-            "version",
-            seen,
-        )?;
+        let endpoint = Replacement::new(encode(CALL, change.endpoint)?, "endpoint_id", change.seen);
+        let route = routing::to_item(change.routing).map_err(|error| AwsError::unreadable(CALL, error))?;
+        let seen = stored_rev(change.routing.version.saturating_sub(1));
+        let route = Replacement::new(route, "tenant", seen).numbered_by("version");
+        let endpoint = endpoint.numbered_by("version").in_transaction(&self.table)?;
+        let route = route.in_transaction(routing.table())?;
         let mut writes = vec![endpoint, route];
         writes.extend(change.also.iter().cloned());
         if let Some(table) = jobs {
@@ -133,25 +127,9 @@ impl EndpointsTable {
                 writes.push(table.new_in_transaction(job)?);
             }
         }
-        let request = self.client.transact_write_items().set_transact_items(Some(writes)).client_request_token(token);
-        match effect(CALL, request.send()).await {
-            Ok(_) => Ok(Changed::Stored),
-            Err(error) => match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-                    if codes.any(|code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict")) {
-                        Ok(Changed::Conflict)
-                    } else {
-                        Err(AwsError::new(CALL, error))
-                    }
-                }
-                Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(Changed::Conflict),
-                _ => Err(AwsError::new(CALL, error)),
-            },
+        match transact(&self.client, CALL, writes, Some(token)).await? {
+            Transacted::Stored => Ok(Changed::Stored),
+            Transacted::Conflict(_) => Ok(Changed::Conflict),
         }
     }
-}
-
-fn from_item(call: &str, item: HashMap<String, AttributeValue>) -> Result<Endpoint, AwsError> {
-    serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error))
 }

@@ -5,26 +5,74 @@
 //! receiver's words, an event's data or a secret.
 
 use std::error::Error as StdError;
+use std::io;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use pombo_domain::text::{in_one_line, without_values};
 use thiserror::Error;
 
+use crate::clock::NoRandomness;
+
 /// Maximum size of what a service or a library says, in bytes.
 const MAX_SAID: usize = 300;
 /// Maximum size of an error code or a request's id, in bytes.
 const MAX_ID: usize = 80;
 
-/// A failed AWS call, or an item that cannot be read. Both are our own trouble, never the receiver's or the caller's.
+/// Trouble with AWS. It is our own, never the receiver's or the caller's. `operation` is the call, such as
+/// `dynamodb:PutItem Events`.
 #[derive(Debug, Error)]
-#[error("{operation}: {message}")]
-pub struct AwsError {
-    /// The call, such as `dynamodb:PutItem Events`.
-    operation: String,
-    /// The service's error code, where it answered.
-    code: Option<String>,
-    message: String,
+pub enum AwsError {
+    /// A call failed.
+    #[error("{operation}: {message}")]
+    Call {
+        /// The call.
+        operation: String,
+        /// The service's error code, if the service answered.
+        code: Option<String>,
+        /// What the service said, or how far the call got.
+        message: String,
+        /// How far the last try of the call got.
+        reached: Reached,
+    },
+    /// An item or a message of ours is not as it should be.
+    #[error("{operation}: {message}")]
+    Unreadable {
+        /// The call that read or was to write it.
+        operation: String,
+        /// What is wrong, without the values.
+        message: String,
+    },
+    /// Others changed the same thing each time, as often as this process tried. It may be tried again later.
+    #[error("{operation}: others changed {what} each time")]
+    Contention {
+        /// The write that was to be made.
+        operation: String,
+        /// The thing that changed.
+        what: &'static str,
+    },
+    /// A table leaves over keys of a batch again and again.
+    #[error("{operation}: the table is overloaded: it leaves keys over again and again")]
+    Overload {
+        /// The call.
+        operation: String,
+    },
+    /// The system has no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// How far a call that failed got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// The request was never sent: it could not be made, or there was no connection.
+    Nobody,
+    /// The service refused the request, with a status of the caller's fault such as 400: it did nothing.
+    Refusal,
+    /// The service said that it failed. It may have done what was asked.
+    Failure,
+    /// The request may have been sent, and no answer came that can be read.
+    Unknown,
 }
 
 impl AwsError {
@@ -35,18 +83,68 @@ impl AwsError {
         let code = error.code().map(ToOwned::to_owned);
         let request = error.request_id().map(|id| format!(" (request {})", in_one_line(id, MAX_ID)));
         let message = what_failed(&error) + request.as_deref().unwrap_or_default();
-        Self { operation: operation.into(), code, message }
+        Self::Call { operation: operation.into(), code, message, reached: reached(&error) }
     }
 
     /// An item or a message of ours that is not as it should be. Values of it that the error repeats are left out.
     pub(crate) fn unreadable(operation: impl Into<String>, what: impl ToString) -> Self {
-        Self { operation: operation.into(), code: None, message: said(&what.to_string()) }
+        Self::Unreadable { operation: operation.into(), message: said(&what.to_string()) }
+    }
+
+    /// Others changed `what` each time that the write `operation` was tried.
+    pub(crate) fn contention(operation: impl Into<String>, what: &'static str) -> Self {
+        Self::Contention { operation: operation.into(), what }
+    }
+
+    /// A batch whose keys the table leaves over.
+    pub(crate) fn overload(operation: impl Into<String>) -> Self {
+        Self::Overload { operation: operation.into() }
     }
 
     /// The service's error code, where the service answered.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
+        match self {
+            Self::Call { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether a call that failed may have done what was asked: its answer was lost, or says that the service failed. If not,
+    /// nothing was done. This is about the last try, thus about the whole call only if the SDK does not repeat it.
+    #[must_use]
+    pub const fn may_have_happened(&self) -> bool {
+        matches!(self, Self::Call { reached: Reached::Failure | Reached::Unknown, .. })
+    }
+}
+
+/// How far a call got, by its error. In doubt, it may have been made.
+fn reached<E>(error: &SdkError<E>) -> Reached {
+    match error {
+        SdkError::ConstructionFailure(_) => Reached::Nobody,
+        SdkError::DispatchFailure(failure) => {
+            let error = failure.as_connector_error();
+            if error.is_some_and(|error| never_connected(error)) { Reached::Nobody } else { Reached::Unknown }
+        }
+        SdkError::ServiceError(answer) if answer.raw().status().is_client_error() => Reached::Refusal,
+        SdkError::ServiceError(_) => Reached::Failure,
+        _ => Reached::Unknown,
+    }
+}
+
+/// Whether there was no connection to send on. The SDK has a mark for that, but does not set it. Only the attempt to connect
+/// meets a connection that is refused. A name that does not resolve is not told from other errors: then the call is said to
+/// have reached [`Reached::Unknown`].
+fn never_connected(mut error: &(dyn StdError + 'static)) -> bool {
+    loop {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        match error.source() {
+            Some(cause) => error = cause,
+            None => return false,
+        }
     }
 }
 
@@ -90,10 +188,8 @@ fn said(text: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::io;
-
     use aws_sdk_dynamodb::config::http::HttpResponse;
-    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::error::{ConnectorError, ErrorMetadata};
     use aws_sdk_dynamodb::operation::get_item::GetItemError;
     use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
     use aws_sdk_dynamodb::types::error::TransactionCanceledException;
@@ -168,12 +264,70 @@ mod tests {
 
     #[test]
     fn a_call_without_an_answer_says_how_far_it_got() {
-        use aws_sdk_dynamodb::error::ConnectorError;
         let refused = ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionRefused).into());
         let told = logged(SdkError::<GetItemError>::dispatch_failure(refused));
         assert!(told.ends_with("connection refused"), "{told}");
         let told = logged(SdkError::<GetItemError>::timeout_error("x"));
         assert_eq!(told, "dynamodb:GetItem Endpoints: no answer in time");
+    }
+
+    /// A call that failed with a status, or before it had one.
+    fn with_status(status: u16) -> SdkError<GetItemError> {
+        SdkError::service_error(GetItemError::generic(ErrorMetadata::builder().code("X").build()), raw(status))
+    }
+
+    fn without_answer(kind: io::ErrorKind) -> SdkError<GetItemError> {
+        SdkError::dispatch_failure(ConnectorError::io(Box::new(Wrapped(io::Error::from(kind)))))
+    }
+
+    /// An error of the HTTP client around one of the system.
+    #[derive(Debug, Error)]
+    #[error("client error")]
+    struct Wrapped(#[source] io::Error);
+
+    #[test]
+    fn a_call_has_not_happened_if_it_was_refused_or_never_sent_and_may_have_in_any_other_case() {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut};
+        for (error, expected, may_have_happened) in [
+            (with_status(400), Reached::Refusal, false),
+            (with_status(403), Reached::Refusal, false),
+            (with_status(429), Reached::Refusal, false),
+            (with_status(500), Reached::Failure, true),
+            (with_status(503), Reached::Failure, true),
+            (with_status(302), Reached::Failure, true),
+            (SdkError::construction_failure("x"), Reached::Nobody, false),
+            (without_answer(ConnectionRefused), Reached::Nobody, false),
+            (without_answer(ConnectionReset), Reached::Unknown, true),
+            (without_answer(BrokenPipe), Reached::Unknown, true),
+            (without_answer(HostUnreachable), Reached::Unknown, true),
+            (without_answer(TimedOut), Reached::Unknown, true),
+            (SdkError::dispatch_failure(ConnectorError::user("x".into())), Reached::Unknown, true),
+            (SdkError::timeout_error("x"), Reached::Unknown, true),
+            (SdkError::response_error("x", raw(400)), Reached::Unknown, true),
+        ] {
+            let text = format!("{error:?}");
+            let error = AwsError::new("dynamodb:GetItem Endpoints", error);
+            let AwsError::Call { reached, .. } = &error else { panic!("{error}") };
+            assert_eq!((*reached, error.may_have_happened()), (expected, may_have_happened), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_failed_call_says_what_it_is() {
+        let call = "dynamodb:PutItem Deliveries";
+        for (error, text) in [
+            (
+                AwsError::contention(call, "the record"),
+                "dynamodb:PutItem Deliveries: others changed the record each time",
+            ),
+            (
+                AwsError::overload(call),
+                "dynamodb:PutItem Deliveries: the table is overloaded: it leaves keys over again and again",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+            assert_eq!((error.code(), error.may_have_happened()), (None, false));
+        }
     }
 
     #[test]

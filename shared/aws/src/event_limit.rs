@@ -73,7 +73,7 @@ impl EventLimits {
                 Written::Conflict(standing) => stored = standing,
             }
         }
-        Err(AwsError::unreadable(CALL, "the caller's bucket changed many times in a row"))
+        Err(AwsError::contention(CALL, "the caller's bucket"))
     }
 
     async fn write(

@@ -12,17 +12,17 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
-use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use pombo_domain::body::{Encoding, PackedBody};
 use pombo_domain::event::{Event, FanOut};
 use pombo_domain::ids::{EventId, TenantId};
 use pombo_domain::time::Timestamp;
 
 pub use self::by_time::{EventHead, EventPosition, EventRow, EventWindow};
-use crate::effect::effect;
+use crate::effect::{call, effect};
 use crate::error::AwsError;
 use crate::item::{Item, Reader, bytes, number, text};
+use crate::versioned::{self, Replacement, stored_rev};
 
 /// Closing an event, and taking its mark off.
 const UPDATE: &str = "dynamodb:UpdateItem Events";
@@ -129,38 +129,26 @@ impl EventsTable {
         const CALL: &str = "dynamodb:GetItem Events";
         let key = text(Event::key(tenant, id));
         let request = self.client.get_item().table_name(&self.table).key("event_key", key).consistent_read(true);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        let Some(item) = answer.item else { return Ok(None) };
+        let Some(item) = call(CALL, request.send()).await?.item else { return Ok(None) };
         let marked = to_marked(tenant, item).map_err(|error| AwsError::unreadable(CALL, error))?;
         Ok(Some(marked).filter(|marked| marked.event.expires_at > now.as_seconds()))
     }
 
     /// What stores a new event, in a transaction, to be queued after it. The sweep does so from `due`.
     pub fn unqueued(&self, event: &Event, due: Timestamp) -> Result<TransactWriteItem, AwsError> {
-        let put = self.put_marked(event, due, None).condition_expression("attribute_not_exists(event_key)");
-        transact(put)
+        self.put_marked(to_marked_item(event, due), None)
     }
 
     /// What stores an open event of this count, in a transaction, in the place of the one whose count is lower by one, or
     /// as the first.
     pub fn open(&self, event: &Event, due: Timestamp, count: u64) -> Result<TransactWriteItem, AwsError> {
-        let put = self.put_marked(event, due, Some(count));
-        transact(match count {
-            0 | 1 => put.condition_expression("attribute_not_exists(event_key)"),
-            count => {
-                put.condition_expression("open_count = :seen").expression_attribute_values(":seen", number(count - 1))
-            }
-        })
+        let mut item = to_marked_item(event, due);
+        item.insert("open_count".into(), number(count));
+        self.put_marked(item, stored_rev(count.saturating_sub(1)))
     }
 
-    fn put_marked(&self, event: &Event, due: Timestamp, open: Option<u64>) -> PutBuilder {
-        let mut item = to_item(event, event.id.as_str());
-        item.insert("due_shard".into(), text(event.due_shard()));
-        item.insert("due_at".into(), number(due.as_millis()));
-        if let Some(count) = open {
-            item.insert("open_count".into(), number(count));
-        }
-        Put::builder().table_name(&self.table).set_item(Some(item))
+    fn put_marked(&self, item: Item, seen: Option<u64>) -> Result<TransactWriteItem, AwsError> {
+        Replacement::new(item, "event_key", seen).numbered_by("open_count").in_transaction(&self.table)
     }
 
     /// Closes an open event at this count: from now on it is as it is. False when the count is another by now, or the
@@ -192,28 +180,14 @@ impl EventsTable {
     /// At most `limit` events of a shard that should have been queued before `before`, longest overdue first.
     pub async fn due(&self, shard: u8, before: Timestamp, limit: usize) -> Result<Vec<(TenantId, EventId)>, AwsError> {
         const CALL: &str = "dynamodb:Query Events/by_due";
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_due")
-            .key_condition_expression("due_shard = :shard AND due_at < :before")
-            .expression_attribute_values(":shard", text(shard))
-            .expression_attribute_values(":before", number(before.as_millis()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let items = versioned::due(&self.client, CALL, &self.table, shard, before, limit).await?;
         let key = |item| {
             let key: String = Reader(item).take("event_key")?;
             Ok::<_, Box<dyn std::error::Error>>(Event::parse_key(&key)?)
         };
-        let keys: Result<_, _> = answer.items.unwrap_or_default().into_iter().map(key).collect();
+        let keys: Result<_, _> = items.into_iter().map(key).collect();
         keys.map_err(|error| AwsError::unreadable(CALL, error))
     }
-}
-
-fn transact(put: PutBuilder) -> Result<TransactWriteItem, AwsError> {
-    let put = put.build().map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems Events", error))?;
-    Ok(TransactWriteItem::builder().put(put).build())
 }
 
 /// Whether an update's condition held.
@@ -265,6 +239,14 @@ fn to_item(event: &Event, writer: &str) -> Item {
     if let Some(by) = &event.posted_by {
         item.insert("posted_by".into(), text(by));
     }
+    item
+}
+
+/// An event that is to be queued, by the sweep from `due`.
+fn to_marked_item(event: &Event, due: Timestamp) -> Item {
+    let mut item = to_item(event, event.id.as_str());
+    item.insert("due_shard".into(), text(event.due_shard()));
+    item.insert("due_at".into(), number(due.as_millis()));
     item
 }
 

@@ -39,7 +39,7 @@ impl Protocol {
         for _ in 0..MOST_CONFLICTS {
             let counted = self.operations.count(&record, fan_out.clone()).await?;
             let event = self.operations.write_counted(&counted)?;
-            let token: [u8; 16] = clock::random().map_err(|error| AwsError::unreadable("a token", error))?;
+            let token: [u8; 16] = clock::random()?;
             match self.deliveries.put_with(seen, record.clone(), writer, event, &base32(&token)).await? {
                 Some(Put::Stored(record)) => {
                     self.operations.announce_counted(&counted).await;
@@ -52,9 +52,6 @@ impl Protocol {
             tokio::time::sleep(pause.mul_f64(f64::from(clock::random_bits()) / f64::from(u32::MAX))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Err(AwsError::unreadable(
-            "dynamodb:TransactWriteItems Deliveries",
-            "failures were counted faster, again and again",
-        ))
+        Err(AwsError::contention("dynamodb:TransactWriteItems Deliveries", "the count of failures"))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 use pombo_domain::unknown::Unknown;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -98,24 +98,14 @@ impl Reader {
     }
 }
 
-/// A put, in a transaction, in the place of the version `seen`, or of nothing.
-pub(crate) fn put_versioned(
-    table: &str,
-    item: Item,
-    key: &str,
-    version: &str,
-    seen: Option<u64>,
-) -> Result<TransactWriteItem, AwsError> {
-    let put = Put::builder().table_name(table).set_item(Some(item));
-    let put = match seen {
-        None => put.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", key),
-        Some(seen) => put
-            .condition_expression("#version = :seen")
-            .expression_attribute_names("#version", version)
-            .expression_attribute_values(":seen", number(seen)),
-    };
-    let put = put.build().map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems", error))?;
-    Ok(TransactWriteItem::builder().put(put).build())
+/// Writes a value of the domain as an item.
+pub(crate) fn encode<T: Serialize>(call: &str, value: &T) -> Result<Item, AwsError> {
+    serde_dynamo::to_item(value).map_err(|error: serde_dynamo::Error| AwsError::unreadable(call, error))
+}
+
+/// Reads a value of the domain that is an item as a whole.
+pub(crate) fn decode<T: DeserializeOwned>(call: &str, item: Item) -> Result<T, AwsError> {
+    serde_dynamo::from_item(item).map_err(|error: serde_dynamo::Error| AwsError::unreadable(call, error))
 }
 
 /// The bytes of an item: of all names and values; "each List or Map requires 3 bytes of overhead", and one for each element

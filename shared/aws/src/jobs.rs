@@ -5,18 +5,16 @@ mod limited;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
 use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::time::Timestamp;
 
 pub use self::limited::Placed;
 use crate::batch;
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
-use crate::item::{BadAttribute, Item, Reader, number, put_versioned, text, unknown_to_item};
+use crate::item::{BadAttribute, Item, Reader, number, text, unknown_to_item};
+use crate::versioned::{self, Replacement, next_rev};
 
 /// The one partition of the index of all jobs by time. There are few jobs, and only a new one is written there.
 const ALL_JOBS: &str = "jobs";
@@ -28,14 +26,8 @@ pub struct JobsTable {
     table: String,
 }
 
-/// What became of a write.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PutJob {
-    /// It is written; the job with its new revision.
-    Stored(Box<Job>),
-    /// Another run was faster; the job as it stands, or none when it is gone.
-    Conflict(Option<Box<Job>>),
-}
+/// The result of a write of a job.
+pub type PutJob = versioned::Put<Job>;
 
 impl JobsTable {
     /// Of this name.
@@ -49,57 +41,22 @@ impl JobsTable {
         const CALL: &str = "dynamodb:GetItem Jobs";
         let request =
             self.client.get_item().table_name(&self.table).set_key(Some(table_key(key))).consistent_read(true);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        answer.item.map(|item| from_item(CALL, item)).transpose()
+        call(CALL, request.send()).await?.item.map(|item| from_item(CALL, item)).transpose()
     }
 
     /// Writes `job` in the place of the revision `seen`; with `None`, as a new one. As for deliveries, a condition that
     /// fails on our own write is a success.
     pub async fn put(&self, seen: Option<u64>, job: Job, writer: &str) -> Result<PutJob, AwsError> {
         const CALL: &str = "dynamodb:PutItem Jobs";
-        let job = Job { rev: seen.map_or(0, |seen| seen + 1), writer: writer.to_owned(), ..job };
-        let item = to_item(&job).map_err(|error| AwsError::unreadable(CALL, error))?;
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match seen {
-            None => request.condition_expression("attribute_not_exists(created_key)"),
-            Some(seen) => {
-                request.condition_expression("rev = :seen").expression_attribute_values(":seen", number(seen))
-            }
-        };
-        let error = match effect(CALL, request.send()).await {
-            Ok(_) => return Ok(PutJob::Stored(Box::new(job))),
-            Err(error) => error,
-        };
-        let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
-            return Err(AwsError::new(CALL, error));
-        };
-        match failed.item.clone().map(|item| from_item(CALL, item)).transpose()? {
-            Some(existing) if existing.rev == job.rev && existing.writer == job.writer => {
-                Ok(PutJob::Stored(Box::new(existing)))
-            }
-            existing => Ok(PutJob::Conflict(existing.map(Box::new))),
-        }
+        let job = Job { rev: next_rev(seen), writer: writer.to_owned(), ..job };
+        let written = replacement(CALL, seen, &job)?.put(&self.client, CALL, &self.table).await?;
+        written.of(job, |item| from_item(CALL, item))
     }
 
     /// The keys of at most `limit` running jobs of a shard that were due before `before`: stalled ones.
     pub async fn due(&self, shard: u8, before: Timestamp, limit: usize) -> Result<Vec<JobKey>, AwsError> {
         const CALL: &str = "dynamodb:Query Jobs/by_due";
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_due")
-            .key_condition_expression("due_shard = :shard AND due_at < :before")
-            .expression_attribute_values(":shard", text(shard))
-            .expression_attribute_values(":before", number(before.as_millis()))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        keys_of(CALL, answer.items.unwrap_or_default())
+        keys_of(CALL, versioned::due(&self.client, CALL, &self.table, shard, before, limit).await?)
     }
 
     /// The keys of at most `limit` jobs, newest first: of an owner, or of everybody, behind the job `after`; and whether there
@@ -133,7 +90,7 @@ impl JobsTable {
             .scan_index_forward(false)
             .set_exclusive_start_key(start)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, request.send()).await?;
         let more = answer.last_evaluated_key.is_some();
         Ok((keys_of(CALL, answer.items.unwrap_or_default())?, more))
     }
@@ -155,9 +112,14 @@ impl JobsTable {
 
     /// A new job as a part of a transaction.
     pub fn new_in_transaction(&self, job: &Job) -> Result<TransactWriteItem, AwsError> {
-        let item = to_item(job).map_err(|error| AwsError::unreadable("dynamodb:TransactWriteItems Jobs", error))?;
-        put_versioned(&self.table, item, "created_key", "rev", None)
+        let job = Job { rev: next_rev(None), ..job.clone() };
+        replacement("dynamodb:TransactWriteItems Jobs", None, &job)?.in_transaction(&self.table)
     }
+}
+
+fn replacement(call: &str, seen: Option<u64>, job: &Job) -> Result<Replacement<'static>, AwsError> {
+    let item = to_item(job).map_err(|error| AwsError::unreadable(call, error))?;
+    Ok(Replacement::new(item, "created_key", seen))
 }
 
 fn table_key(key: &JobKey) -> Item {

@@ -3,6 +3,7 @@
 //! An adapter makes AWS calls and nothing else: it turns values of the domain into requests and answers into values.
 //! What to write is decided in `pombo-domain`. The adapters are tested against a real wire protocol, never against mocks.
 
+pub mod admission;
 pub mod api_keys;
 mod batch;
 pub mod clock;
@@ -26,10 +27,10 @@ pub mod prices;
 pub mod protocol;
 pub mod queue;
 pub mod rate_limit;
-mod revised;
 pub mod routing;
 pub mod scheduler;
 pub mod settings;
 pub mod test_limit;
+pub mod versioned;
 
 pub use error::AwsError;

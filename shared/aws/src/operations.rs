@@ -127,7 +127,7 @@ impl Operations {
             return Ok(None);
         }
         let routing = self.subscriptions().await?;
-        let random = clock::random().map_err(|error| AwsError::unreadable("an event's id", error))?;
+        let random = clock::random()?;
         Ok(operational::event(endpoint, what, &routing, EventId::generate(random), now, self.retention))
     }
 
@@ -184,7 +184,7 @@ impl Operations {
             }
             minute = minute.next();
         }
-        Err(AwsError::unreadable("dynamodb:GetItem Events", "the events of the next minutes are published already"))
+        Err(AwsError::contention("dynamodb:GetItem Events", "the events of the next minutes"))
     }
 
     /// What writes the event of a minute in the place of the one with a count lower by one, or of none.

@@ -141,7 +141,7 @@ impl Protocol {
                 Put::Conflict(standing) => seen = standing,
             }
         }
-        Err(AwsError::unreadable("dynamodb:PutItem Deliveries", "the record changed ten times in a row"))
+        Err(AwsError::contention("dynamodb:PutItem Deliveries", "the record"))
     }
 
     /// Makes sure that the next attempt of a delivery is on its way; does nothing for one that has none.

@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
-use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::operation::send_message_batch::builders::SendMessageBatchInputBuilder;
 use aws_sdk_sqs::types::{
@@ -14,7 +13,7 @@ use aws_sdk_sqs::types::{
 use pombo_domain::ids::EndpointId;
 use pombo_domain::time::Timestamp;
 
-use crate::effect::effect;
+use crate::effect::{call, effect};
 use crate::error::AwsError;
 
 /// The most messages in one batch.
@@ -99,14 +98,13 @@ impl Queue {
             .message_body(message.body)
             .set_message_group_id(message.group.map(|group| group.to_string()))
             .set_delay_seconds(delay(message.delay_seconds));
-        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
+        call(CALL, request.send()).await.map(|_| ())
     }
 
     /// Sends at most [`LARGEST_BATCH`] messages in one call; gives the entries that were refused.
     pub async fn send_batch(&self, messages: impl IntoIterator<Item = &Outgoing>) -> Result<Vec<Refused>, AwsError> {
         let batch = self.batch(messages)?;
-        let answer = effect(SEND_BATCH, batch.send_with(&self.client)).await;
-        answer.map(refused_entries).map_err(|error| AwsError::new(SEND_BATCH, error))
+        call(SEND_BATCH, batch.send_with(&self.client)).await.map(refused_entries)
     }
 
     /// Sends at most [`LARGEST_BATCH`] messages in one call, and tells whether they may be queued when it fails: the SDK
@@ -122,8 +120,10 @@ impl Queue {
         };
         match effect(SEND_BATCH, batch.send_with(once)).await {
             Ok(answer) => SentOnce::Answered(refused_entries(answer)),
-            Err(error) if was_refused(&error) => SentOnce::Refused(AwsError::new(SEND_BATCH, error)),
-            Err(error) => SentOnce::Lost(AwsError::new(SEND_BATCH, error)),
+            Err(error) => {
+                let error = AwsError::new(SEND_BATCH, error);
+                if error.may_have_happened() { SentOnce::Lost(error) } else { SentOnce::Refused(error) }
+            }
         }
     }
 
@@ -158,7 +158,7 @@ impl Queue {
             .visibility_timeout(i32::try_from(hidden_seconds).unwrap_or(i32::MAX))
             .message_system_attribute_names(SENT)
             .message_system_attribute_names(RECEIVED);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, request.send()).await?;
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(incoming).collect())
     }
 
@@ -176,14 +176,14 @@ impl Queue {
                 .map_err(|error| AwsError::unreadable(CALL, error))?;
             request = request.entries(entry);
         }
-        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
+        call(CALL, request.send()).await.map(|_| ())
     }
 
     /// Deletes a message that was received.
     pub async fn delete(&self, message: &Incoming) -> Result<(), AwsError> {
         const CALL: &str = "sqs:DeleteMessage";
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(&message.receipt);
-        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
+        call(CALL, request.send()).await.map(|_| ())
     }
 
     /// About how many messages wait to be received.
@@ -200,7 +200,7 @@ impl Queue {
     async fn count(&self, names: &[QueueAttributeName]) -> Result<u64, AwsError> {
         const CALL: &str = "sqs:GetQueueAttributes";
         let request = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, request.send()).await?;
         let counts = answer.attributes.unwrap_or_default();
         Ok(names.iter().filter_map(|name| counts.get(name)?.parse::<u64>().ok()).sum())
     }
@@ -212,31 +212,6 @@ fn refused_entries(answer: SendMessageBatchOutput) -> Vec<Refused> {
         Some(Refused { index, senders_fault: entry.sender_fault, code: entry.code })
     });
     refused.collect()
-}
-
-/// Whether a call that failed did nothing: the service refused it with a status of the caller's fault, such as 400 for
-/// throttling, or it was never sent.
-fn was_refused<E>(error: &SdkError<E>) -> bool {
-    match error {
-        SdkError::ConstructionFailure(_) => true,
-        SdkError::ServiceError(answer) => answer.raw().status().is_client_error(),
-        SdkError::DispatchFailure(failure) => failure.as_connector_error().is_some_and(|error| never_connected(error)),
-        _ => false,
-    }
-}
-
-/// Whether an error or one of its causes is a connection that was refused.
-fn never_connected(mut error: &(dyn std::error::Error + 'static)) -> bool {
-    loop {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        match error.source() {
-            Some(cause) => error = cause,
-            None => return false,
-        }
-    }
 }
 
 fn incoming(message: Message) -> Option<Incoming> {

@@ -90,7 +90,7 @@ impl RateLimits {
                 }
             }
         }
-        Err(AwsError::unreadable(CALL, "the next slot changed ten times in a row"))
+        Err(AwsError::contention(CALL, "the next slot"))
     }
 
     /// Takes the present moment, if nobody has it and there is no line under this limit.

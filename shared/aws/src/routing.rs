@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client;
 use pombo_domain::ids::TenantId;
 use pombo_domain::routing::RoutingRecord;
 
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
 use crate::item::{BadAttribute, Item, Reader, number, text, unknown_to_item};
 
@@ -26,7 +26,7 @@ impl RoutingTable {
     pub async fn get(&self, tenant: &TenantId) -> Result<RoutingRecord, AwsError> {
         const CALL: &str = "dynamodb:GetItem Routing";
         let request = self.client.get_item().table_name(&self.table).key("tenant", text(tenant)).consistent_read(true);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, request.send()).await?;
         match answer.item {
             None => Ok(RoutingRecord::empty(tenant.clone())),
             Some(item) => from_item(tenant, item).map_err(|error| AwsError::unreadable(CALL, error)),

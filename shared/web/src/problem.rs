@@ -143,7 +143,11 @@ impl From<InvalidField> for Problem {
 impl From<AwsError> for Problem {
     fn from(error: AwsError) -> Self {
         tracing::error!(%error, "An AWS call failed.");
-        Self::unavailable("A service that Pombo needs did not answer. Repeat the request.")
+        Self::unavailable(match error {
+            AwsError::Contention { .. } => "Other calls changed the same thing each time. Repeat the request.",
+            AwsError::Unreadable { .. } => "Pombo cannot read something that it has stored. Its log says what.",
+            _ => "A service that Pombo needs did not answer. Repeat the request.",
+        })
     }
 }
 
@@ -184,6 +188,21 @@ impl From<Problem> for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn trouble_with_aws_says_whether_a_repeat_helps_and_nothing_of_what_is_stored() {
+        let operation = || "dynamodb:PutItem Endpoints".to_owned();
+        for (error, detail) in [
+            (AwsError::Contention { operation: operation(), what: "the record" }, "Other calls changed the same thing"),
+            (AwsError::Unreadable { operation: operation(), message: "rev".into() }, "Pombo cannot read something"),
+            (AwsError::Overload { operation: operation() }, "A service that Pombo needs did not answer"),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.status, problem.retry_after), (503, Some(1)), "{detail}");
+            assert!(problem.detail.starts_with(detail), "{}", problem.detail);
+        }
+    }
 
     #[test]
     fn a_problem_names_field_and_rule() {

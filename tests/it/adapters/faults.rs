@@ -266,6 +266,17 @@ async fn a_transaction_that_meets_another_is_a_conflict_and_a_throttled_one_an_e
     }
 }
 
+/// An earlier try of the SDK is still at work: what stands is to be read again, as for every other transaction.
+#[scenario]
+async fn a_health_whose_transaction_is_in_progress_is_a_conflict() {
+    let (all, event) = (Adapters::new().await, events::event());
+    all.on.spoil(9, "TransactWriteItems", all.id.as_str(), Fault::Refuse(400, "TransactionInProgressException"));
+    let also = vec![all.events.unqueued(&event, Timestamp::from_seconds(tomorrow())).unwrap()];
+    let put = all.health.put(&all.id, &Health::good(), Health::good(), "me", also).await;
+    assert_eq!(put.unwrap(), PutHealth::Conflict);
+    assert_eq!(all.events.get(&event.tenant, &event.id, clock::now()).await.unwrap(), None);
+}
+
 #[scenario]
 async fn a_write_that_meets_a_transaction_is_an_error_and_no_conflict_of_its_own() {
     const CODE: &str = "TransactionConflictException";

@@ -75,11 +75,11 @@ async fn every_field_survives_a_round_trip(on: &Backend) {
     for job in [job(JobKind::Replay), job(JobKind::ReplayMatching(selection())), full()] {
         assert_eq!(table.get(&job.key()).await.unwrap(), None);
         let written = stored(&table, None, job.clone(), "me").await;
-        assert_eq!(written, Job { rev: 0, writer: "me".into(), ..job });
+        assert_eq!(written, Job { rev: 1, writer: "me".into(), ..job });
         assert_eq!(table.get(&written.key()).await.unwrap(), Some(written.clone()));
         let moved = Job { page: None, leg: 8, ..written.clone() };
-        let moved = stored(&table, Some(0), moved, "next").await;
-        assert_eq!((moved.rev, moved.writer.as_str()), (1, "next"));
+        let moved = stored(&table, Some(1), moved, "next").await;
+        assert_eq!((moved.rev, moved.writer.as_str()), (2, "next"));
         assert_eq!(table.get(&written.key()).await.unwrap(), Some(moved));
     }
 }
@@ -87,23 +87,23 @@ async fn every_field_survives_a_round_trip(on: &Backend) {
 async fn a_new_job_or_a_stale_revision_meets_the_one_that_stands(on: &Backend) {
     let table = table(on).await;
     let first = stored(&table, None, full(), "me").await;
-    let standing = stored(&table, Some(0), Job { leg: 8, ..first.clone() }, "other").await;
-    for seen in [None, Some(0), Some(2)] {
+    let standing = stored(&table, Some(1), Job { leg: 8, ..first.clone() }, "other").await;
+    for seen in [None, Some(0), Some(1), Some(3)] {
         let put = table.put(seen, first.clone(), "me").await.unwrap();
         assert_eq!(put, PutJob::Conflict(Some(Box::new(standing.clone()))), "{seen:?}");
     }
     assert_eq!(table.get(&first.key()).await.unwrap(), Some(standing));
-    assert_eq!(table.put(Some(3), full(), "me").await.unwrap(), PutJob::Conflict(None));
+    assert_eq!(table.put(Some(4), full(), "me").await.unwrap(), PutJob::Conflict(None));
 }
 
 async fn a_write_whose_answer_is_lost_is_a_write(on: &Backend) {
     let name = on.resource("JobsTable");
     let table = JobsTable::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), name);
     let job = job(JobKind::Replay);
-    for (seen, made) in [(None, 2), (Some(0), 4)] {
+    for (seen, made) in [(None, 2), (Some(1), 4)] {
         on.spoil(1, "PutItem", &job.created_key, Fault::LoseAnswer);
         let written = stored(&table, seen, job.clone(), "me").await;
-        assert_eq!(written.rev, seen.map_or(0, |seen| seen + 1));
+        assert_eq!(written.rev, seen.map_or(1, |seen| seen + 1));
         assert_eq!(on.calls("PutItem", &job.created_key).len(), made, "the SDK repeated the call");
     }
 }

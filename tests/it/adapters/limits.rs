@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use pombo_aws::admission::Admitted;
 use pombo_aws::clock;
 use pombo_aws::jobs::{JobsTable, Placed, PutJob};
 use pombo_aws::test_limit::TestLimits;
@@ -63,14 +64,14 @@ async fn of_fifteen_tests_at_once_six_are_admitted_and_a_lost_answer_counts_once
     let table = TestLimits::new(aws_sdk_dynamodb::Client::new(&on.behind_proxy().await), on.resource("EndpointsTable"));
     let (id, now) = (endpoint_id(), FAR);
     on.spoil(1, "PutItem", id.as_str(), Fault::LoseAnswer);
-    assert_eq!(table.admit(&id, "w", now).await.unwrap(), Ok(()));
+    assert_eq!(table.admit(&id, "w", now).await.unwrap(), Admitted::Yes);
     let writers: Vec<_> = (0..15).map(|number| format!("w{number}")).collect();
     let admitted = join_all(writers.iter().map(|writer| table.admit(&id, writer, now))).await;
-    let admitted = admitted.into_iter().filter(|admitted| *admitted.as_ref().unwrap() == Ok(()));
+    let admitted = admitted.into_iter().filter(|admitted| *admitted.as_ref().unwrap() == Admitted::Yes);
     assert_eq!(admitted.count(), 5);
     let minute_later: Timestamp = now.plus(Duration::from_secs(60));
-    assert_eq!(table.admit(&id, "x", now).await.unwrap(), Err(TooManyTests { until: minute_later }));
-    assert_eq!(table.admit(&id, "x", minute_later).await.unwrap(), Ok(()));
+    assert_eq!(table.admit(&id, "x", now).await.unwrap(), Admitted::No(TooManyTests { until: minute_later }));
+    assert_eq!(table.admit(&id, "x", minute_later).await.unwrap(), Admitted::Yes);
 }
 
 on_dynamodb! {

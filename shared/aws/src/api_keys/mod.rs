@@ -21,9 +21,9 @@ use pombo_domain::ids::{KeyId, TenantId};
 use pombo_domain::time::Timestamp;
 
 pub use self::write::{KeyItems, Written};
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
-use crate::item::{Item, text};
+use crate::item::{Item, decode, encode, text};
 
 /// The row of a key itself.
 const KEY_ROW: &str = "key";
@@ -52,8 +52,7 @@ impl ApiKeysTable {
     pub async fn get(&self, id: &KeyId) -> Result<Option<StoredKey>, AwsError> {
         const CALL: &str = "dynamodb:GetItem ApiKeys";
         let request = self.read(id.as_str(), KEY_ROW);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        answer.item.map(|item| from_item(CALL, item)).transpose()
+        call(CALL, request.send()).await?.item.map(|item| decode(CALL, item)).transpose()
     }
 
     /// The ring of a tenant's keys, or of the stack's, as it is now: one strongly consistent read. An owner without keys
@@ -61,9 +60,8 @@ impl ApiKeysTable {
     pub async fn ring(&self, owner: Option<&TenantId>) -> Result<KeyRing, AwsError> {
         const CALL: &str = "dynamodb:GetItem ApiKeys";
         let request = self.read(&ring_partition(owner), RING_ROW);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        let ring = answer.item.map(serde_dynamo::from_item).transpose();
-        Ok(ring.map_err(|error: serde_dynamo::Error| AwsError::unreadable(CALL, error))?.unwrap_or_default())
+        let ring = call(CALL, request.send()).await?.item.map(|item| decode(CALL, item)).transpose()?;
+        Ok(ring.unwrap_or_default())
     }
 
     fn read(&self, partition: &str, row: &str) -> GetItemFluentBuilder {
@@ -89,7 +87,7 @@ impl ApiKeysTable {
                 .consistent_read(true)
                 .limit(MADE_PAGE)
                 .set_exclusive_start_key(start);
-            let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+            let answer = call(CALL, request.send()).await?;
             for item in answer.items.unwrap_or_default() {
                 let row = item.get("row").and_then(|row| row.as_s().ok()?.strip_prefix(MADE_PREFIX));
                 let id = row.ok_or_else(|| AwsError::unreadable(CALL, "a row does not name the key that was made"))?;
@@ -131,8 +129,8 @@ impl ApiKeysTable {
             .scan_index_forward(false)
             .set_exclusive_start_key(start)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        answer.items.unwrap_or_default().into_iter().map(|item| from_item(CALL, item)).collect()
+        let answer = call(CALL, request.send()).await?;
+        answer.items.unwrap_or_default().into_iter().map(|item| decode(CALL, item)).collect()
     }
 }
 
@@ -153,7 +151,7 @@ fn created_key(created_at: Timestamp, key_id: &KeyId) -> String {
 
 /// The item of a key.
 fn to_item(call: &str, key: &StoredKey, retention: Duration) -> Result<Item, AwsError> {
-    let mut item: Item = serde_dynamo::to_item(key).map_err(|error| AwsError::unreadable(call, error))?;
+    let mut item = encode(call, key)?;
     item.insert("partition".into(), text(&key.key_id));
     item.insert("row".into(), text(KEY_ROW));
     item.insert("owner".into(), text(owner(key.tenant.as_ref())));
@@ -162,8 +160,4 @@ fn to_item(call: &str, key: &StoredKey, retention: Duration) -> Result<Item, Aws
         item.insert("expires_at".into(), crate::item::number(removed_at));
     }
     Ok(item)
-}
-
-fn from_item(call: &str, item: Item) -> Result<StoredKey, AwsError> {
-    serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error))
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem};
 use pombo_domain::api_key::{KeyRing, StoredKey};
 use pombo_domain::ids::{KeyId, TenantId};
 
 use super::{ApiKeysTable, KEY_ROW, MADE_PREFIX, RING_ROW, ring_partition, to_item};
-use crate::effect::effect;
+use crate::effect::{call, effect};
 use crate::error::AwsError;
-use crate::item::{Item, number, put_versioned, text};
+use crate::item::{Item, encode, number, text};
+use crate::versioned::{Replacement, Transacted, stored_rev, transact};
 
 const CALL: &str = "dynamodb:TransactWriteItems ApiKeys";
 
@@ -105,7 +105,7 @@ impl ApiKeysTable {
         const CALL: &str = "dynamodb:DeleteItem ApiKeys";
         let request = self.client.delete_item().table_name(&self.table);
         let request = request.key("partition", text(maker)).key("row", text(format!("{MADE_PREFIX}{made}")));
-        effect(CALL, request.send()).await.map(|_| ()).map_err(|error| AwsError::new(CALL, error))
+        call(CALL, request.send()).await.map(|_| ())
     }
 
     fn put(&self, item: Item, condition: &str, names: &[&str]) -> Result<TransactWriteItem, AwsError> {
@@ -117,31 +117,20 @@ impl ApiKeysTable {
 
     /// The ring in the place of the version before it.
     fn put_ring(&self, owner: Option<&TenantId>, ring: &KeyRing) -> Result<TransactWriteItem, AwsError> {
-        let mut item: Item = serde_dynamo::to_item(ring).map_err(|error| AwsError::unreadable(CALL, error))?;
+        let mut item = encode(CALL, ring)?;
         item.insert("partition".into(), text(ring_partition(owner)));
         item.insert("row".into(), text(RING_ROW));
-        let seen = Some(ring.version.saturating_sub(1)).filter(|version| *version > 0);
-        put_versioned(&self.table, item, "partition", "version", seen)
+        let seen = stored_rev(ring.version.saturating_sub(1));
+        Replacement::new(item, "partition", seen).numbered_by("version").in_transaction(&self.table)
     }
 
     async fn write(&self, writes: Vec<TransactWriteItem>, token: &str) -> Result<Written, AwsError> {
-        let request = self.client.transact_write_items().set_transact_items(Some(writes)).client_request_token(token);
-        let error = match effect(CALL, request.send()).await {
-            Ok(_) => return Ok(Written::Stored),
-            Err(error) => error,
+        let reasons = match transact(&self.client, CALL, writes, Some(token)).await? {
+            Transacted::Stored => return Ok(Written::Stored),
+            Transacted::Conflict(reasons) => reasons,
         };
-        match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                let codes: Vec<_> = cancelled.cancellation_reasons().iter().map(|reason| reason.code()).collect();
-                // The condition on the maker, where there is one, is the fourth.
-                if codes.get(3) == Some(&Some("ConditionalCheckFailed")) {
-                    return Ok(Written::MakerRevoked);
-                }
-                let lost = |code: &Option<&str>| matches!(code, Some("ConditionalCheckFailed" | "TransactionConflict"));
-                if codes.iter().any(lost) { Ok(Written::Conflict) } else { Err(AwsError::new(CALL, error)) }
-            }
-            Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(Written::Conflict),
-            _ => Err(AwsError::new(CALL, error)),
-        }
+        // The condition on the maker, where there is one, is the fourth.
+        let on_maker = reasons.get(3).and_then(|reason| reason.code());
+        Ok(if on_maker == Some("ConditionalCheckFailed") { Written::MakerRevoked } else { Written::Conflict })
     }
 }

@@ -152,6 +152,26 @@ async fn connections_that_were_closed_cost_one_try() {
     assert_eq!(server.opened(), AT_ONCE + 1);
 }
 
+/// Makes a call that fails; gives whether it may have happened.
+async fn may_have_happened(client: &aws_sdk_dynamodb::Client) -> bool {
+    let error = client.list_tables().send().await.unwrap_err();
+    crate::AwsError::new("dynamodb:ListTables", error).may_have_happened()
+}
+
+#[tokio::test]
+async fn a_call_without_a_connection_has_not_happened_and_one_that_is_reset_may_have() {
+    let server = Server::start(Fate::Reset).await;
+    let client = client_of(&server, Clock::system());
+    // Every connection that is opened from now on is reset when a request has come.
+    server.dead.store(usize::MAX, Ordering::Relaxed);
+    assert!(may_have_happened(&client).await);
+    assert!(server.opened() > 0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = Server { address: listener.local_addr().unwrap(), ..server };
+    drop(listener);
+    assert!(!may_have_happened(&client_of(&nobody, Clock::system())).await);
+}
+
 #[tokio::test]
 async fn a_call_that_its_caller_gives_up_leaves_no_dead_connection_to_the_next() {
     let server = Server::start(Fate::Swallowed).await;

@@ -11,7 +11,7 @@ use pombo_domain::time::Timestamp;
 use super::item::{from_item, key_of, table_key};
 use super::{DeliveriesTable, keys_of};
 use crate::batch;
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
 use crate::item::{Item, Reader, text};
 
@@ -121,8 +121,7 @@ async fn items(request: QueryFluentBuilder, limit: usize) -> Result<Vec<Item>, A
     loop {
         let left = i32::try_from(limit - found.len()).unwrap_or(i32::MAX);
         let page = request.clone().limit(left).set_exclusive_start_key(start);
-        let answer = effect(CALL, page.send()).await;
-        let answer = answer.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, page.send()).await?;
         found.extend(answer.items.unwrap_or_default());
         start = answer.last_evaluated_key;
         if start.is_none() || found.len() >= limit {

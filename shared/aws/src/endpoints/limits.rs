@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::EndpointsTable;
 use crate::error::AwsError;
-use crate::item::{Item, put_versioned, text};
+use crate::item::{Item, decode, encode, text};
+use crate::versioned::{Replacement, stored_rev};
 
 const WRITE: &str = "dynamodb:TransactWriteItems Endpoints";
 
@@ -43,15 +44,13 @@ impl EndpointsTable {
 
     /// In the place of the revision before `rev`.
     fn put_counted(&self, key: String, counted: &impl Serialize, rev: u64) -> Result<TransactWriteItem, AwsError> {
-        let mut item: Item = serde_dynamo::to_item(counted).map_err(|error| AwsError::unreadable(WRITE, error))?;
+        let mut item = encode(WRITE, counted)?;
         item.insert("endpoint_id".into(), text(key));
-        let seen = Some(rev.saturating_sub(1)).filter(|rev| *rev > 0);
-        put_versioned(&self.table, item, "rev", "rev", seen)
+        Replacement::new(item, "rev", stored_rev(rev.saturating_sub(1))).in_transaction(&self.table)
     }
 }
 
 /// Reads a count; without an item, nothing was counted.
 fn counted<T: DeserializeOwned + Default>(call: &str, item: Option<Item>) -> Result<T, AwsError> {
-    let read = |item| serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(call, error));
-    item.map_or_else(|| Ok(T::default()), read)
+    item.map_or_else(|| Ok(T::default()), |item| decode(call, item))
 }

@@ -9,7 +9,7 @@ use futures::try_join;
 use pombo_domain::ids::TenantId;
 
 use super::EndpointsTable;
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
 use crate::item::{Reader, text};
 
@@ -63,7 +63,7 @@ impl EndpointsTable {
             .expression_attribute_values(":status", text(status))
             .expression_attribute_values(":from", text(from))
             .limit(LOOK);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, request.send()).await?;
         let cut = answer.last_evaluated_key.is_some();
         let tenant = |item| Reader(item).take("tenant").map_err(|error| AwsError::unreadable(CALL, error));
         let tenants = answer.items.unwrap_or_default().into_iter().map(tenant).collect::<Result<_, _>>()?;

@@ -11,7 +11,7 @@ use pombo_domain::time::Timestamp;
 
 use super::EventsTable;
 use crate::batch;
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
 use crate::item::{Item, Reader, text};
 
@@ -108,7 +108,7 @@ impl EventsTable {
             .scan_index_forward(window.oldest_first)
             .set_exclusive_start_key(start)
             .limit(i32::try_from(window.limit).unwrap_or(i32::MAX));
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
+        let answer = call(CALL, request.send()).await?;
         let read = |item| row(Reader(item)).map_err(|error| AwsError::unreadable(CALL, error));
         answer.items.unwrap_or_default().into_iter().map(read).collect()
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, TransactWriteItem};
 use pombo_domain::job::{Job, JobKey, JobStatus};
 use pombo_domain::limits::{LimitReached, RunningReplays};
@@ -11,9 +10,10 @@ use pombo_domain::limits::{LimitReached, RunningReplays};
 use super::{JobsTable, table_key};
 use crate::batch;
 use crate::clock;
-use crate::effect::effect;
+use crate::effect::call;
 use crate::error::AwsError;
-use crate::item::{Item, Reader, put_versioned};
+use crate::item::{Reader, decode, encode};
+use crate::versioned::{Replacement, Transacted, stored_rev, transact};
 
 /// How often an order is decided again because another was faster. Each time that one took a place.
 const MAX_TRIES: u32 = 30;
@@ -41,26 +41,20 @@ impl JobsTable {
                 // A try that was still in progress when it was given up has come through.
                 return Ok(Placed::Stored);
             }
-            let rev = Some(seen.rev).filter(|rev| *rev > 0);
+            let rev = stored_rev(seen.rev);
             let list = if seen.is_full(limit) { self.without_ended(&job.owner, seen).await? } else { seen };
             let list = match list.with(&job, limit) {
                 Ok(list) => list,
                 Err(reached) => return Ok(Placed::Refused(reached)),
             };
             let writes = vec![self.new_in_transaction(&job)?, self.list_in_transaction(&job.owner, &list, rev)?];
-            // The SDK gives the transaction a token of its own, under which its repeats are one.
-            let request = self.client.transact_write_items().set_transact_items(Some(writes));
-            let error = match effect(CALL, request.send()).await {
-                Ok(_) => return Ok(Placed::Stored),
-                Err(error) => error,
-            };
-            if !is_conflict(error.as_service_error()) {
-                return Err(AwsError::new(CALL, error));
+            if transact(&self.client, CALL, writes, None).await? == Transacted::Stored {
+                return Ok(Placed::Stored);
             }
             let part = f64::from(clock::random_bits()) / f64::from(u32::MAX);
             tokio::time::sleep(MAX_PAUSE.mul_f64(part)).await;
         }
-        Err(AwsError::unreadable(CALL, "the list of running replays changed many times in a row"))
+        Err(AwsError::contention(CALL, "the list of running replays"))
     }
 
     /// The list of an owner as it is now; an empty one while there is none.
@@ -68,9 +62,8 @@ impl JobsTable {
         const CALL: &str = "dynamodb:GetItem Jobs";
         let key = table_key(&RunningReplays::key(owner));
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
-        let answer = effect(CALL, request.send()).await.map_err(|error| AwsError::new(CALL, error))?;
-        let read = |item| serde_dynamo::from_item(item).map_err(|error| AwsError::unreadable(CALL, error));
-        answer.item.map_or_else(|| Ok(RunningReplays::default()), read)
+        let item = call(CALL, request.send()).await?.item;
+        item.map_or_else(|| Ok(RunningReplays::default()), |item| decode(CALL, item))
     }
 
     /// The list with the jobs alone that run now, those of a status that this version does not know included.
@@ -99,21 +92,8 @@ impl JobsTable {
         list: &RunningReplays,
         seen: Option<u64>,
     ) -> Result<TransactWriteItem, AwsError> {
-        let unreadable = |error: serde_dynamo::Error| AwsError::unreadable("dynamodb:TransactWriteItems Jobs", error);
-        let mut item: Item = serde_dynamo::to_item(list).map_err(unreadable)?;
+        let mut item = encode("dynamodb:TransactWriteItems Jobs", list)?;
         item.extend(table_key(&RunningReplays::key(owner)));
-        put_versioned(&self.table, item, "created_key", "rev", seen)
-    }
-}
-
-/// Whether another write came between.
-fn is_conflict(error: Option<&TransactWriteItemsError>) -> bool {
-    match error {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-            codes.any(|code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict"))
-        }
-        Some(TransactWriteItemsError::TransactionInProgressException(_)) => true,
-        _ => false,
+        Replacement::new(item, "created_key", seen).in_transaction(&self.table)
     }
 }
