@@ -55,7 +55,7 @@ async fn ingest_refuses() {
         ("POST", "/v1/endpoints".into(), event.clone(), 404, ""),
         ("POST", "/v1/events/batch".into(), event.clone(), 404, ""),
         ("POST", "/".into(), event.clone(), 404, ""),
-        ("POST", "/v1/events".into(), with(&event, "data", json!("x".repeat(360 * 1024))), 413, ""),
+        ("POST", "/v1/events".into(), with(&event, "data", json!("x".repeat(2 * 1024 * 1024))), 413, ""),
     ];
     assert_refused(&stack.local.ingest(), cases).await;
 }

@@ -124,16 +124,28 @@ pub fn messages() -> Vec<Value> {
         let outcome = QueuedOutcome { holder: "a/b".into(), attempt: attempt(outcome, trigger), decision };
         DeliveryMessage::outcome(key_of(MESSAGES), outcome)
     };
-    let new = NewDelivery { tenant: tenant(), event_type: "a.b".parse().unwrap(), expires_at: FAR.as_seconds() };
-    let event = EventPart { new, endpoint_version: Some(3), body: Some(PackedBody::pack(b"{}")), hops: Hops::NONE };
-    let first = DeliveryMessage::first(key_of(MESSAGES), event).without_body().waiting_until(THEN);
+    let event = EventPart {
+        new: new_delivery(),
+        endpoint_version: Some(3),
+        body: Some(PackedBody::pack(b"{}")),
+        hops: Hops::NONE,
+    };
+    let first = DeliveryMessage::first(key_of(MESSAGES), event.clone());
+    let firsts = [first.clone().marked(), first.clone().repeated(), first.without_body().waiting_until(THEN)];
+    let outcome_without_claim =
+        outcome(((Outcome::Succeeded { status_code: 200 }, Decision::Succeeded), Trigger::First));
+    let outcome_without_claim = outcome_without_claim.with_new_record(event);
     let plain = DeliveryMessage::by_reference(key_of(MESSAGES), Step { round: 2, attempt: 3 });
-    let messages = outcomes.map(outcome).chain([first, plain]);
+    let messages = outcomes.map(outcome).chain(firsts).chain([outcome_without_claim, plain]);
     messages.map(|message| serde_json::from_str(&message.to_json()).unwrap()).collect()
 }
 
 fn tenant() -> TenantId {
     TENANT.parse().unwrap()
+}
+
+fn new_delivery() -> NewDelivery {
+    NewDelivery { tenant: tenant(), event_type: "a.b".parse().unwrap(), expires_at: FAR.as_seconds() }
 }
 
 fn record() -> Record {
@@ -243,7 +255,11 @@ fn job(random: u8, kind: JobKind) -> Job {
 pub async fn put_items(stack: &Stack) {
     let client = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
     let deliveries = DeliveriesTable::new(client.clone(), stack.resource("DeliveriesTable").to_owned());
-    assert!(matches!(deliveries.put(None, record(), "made").await.unwrap(), Put::Stored(_)));
+    // A first attempt that is claimed.
+    let claimed = Record::begin(key_of("made-pending"), new_delivery()).claimed("a/b", THEN);
+    for record in [record(), claimed] {
+        assert!(matches!(deliveries.put(None, record, "made").await.unwrap(), Put::Stored(_)));
+    }
     let table = HealthTable::new(client.clone(), stack.resource("EndpointsTable").to_owned());
     let put = table.put(&key().endpoint_id, &Health::good(), health(), "made", Vec::new()).await.unwrap();
     assert!(matches!(put, PutHealth::Stored(_)));
