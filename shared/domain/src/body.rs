@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
@@ -29,15 +29,22 @@ pub fn wire_body(event_type: &EventType, timestamp: Timestamp, data: &RawValue) 
     format!(r#"{{"type":"{event_type}","timestamp":"{timestamp}","data":{}}}"#, data.get()).into_bytes()
 }
 
-/// SHA-256 over type and raw `data`: tells a repeat of an event from another event under the same id.
+/// The first half of SHA-256 over type and raw `data`: tells a repeat of an event from another event under the same id. Nobody
+/// finds a second event to a given one at 128 bits; who looks for two that agree, with an effort of 64 bits, can only give
+/// both the same id and be told that the second is a repeat of the first.
 #[must_use]
 pub fn fingerprint(event_type: &EventType, data: &RawValue) -> String {
     let mut hash = Sha256::new();
     hash.update(event_type.as_str());
     hash.update([0]);
     hash.update(data.get());
-    STANDARD.encode(hash.finalize())
+    STANDARD_NO_PAD.encode(&hash.finalize()[..16])
 }
+
+/// What bodies of webhooks tend to hold: plain English, names and values of JSON, and the start of each body. Not a byte of it
+/// may change, since what is stored refers to it: another text takes another encoding. What is most frequent stands last,
+/// where references to it are shortest.
+const DICTIONARY_1: &[u8] = include_bytes!("body/dictionary_1.txt");
 
 /// How a stored or queued body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +52,8 @@ pub fn fingerprint(event_type: &EventType, data: &RawValue) -> String {
 pub enum Encoding {
     /// As it goes over the wire.
     Identity,
-    /// Raw DEFLATE (RFC 1951).
-    Deflate,
+    /// Raw DEFLATE (RFC 1951) as it goes on behind [`DICTIONARY_1`].
+    Deflate1,
 }
 
 /// A body as it is stored and queued: compressed when that makes it smaller.
@@ -68,10 +75,9 @@ impl PackedBody {
     /// Packs the wire's bytes.
     #[must_use]
     pub fn pack(body: &[u8]) -> Self {
-        let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 2), Compression::default());
         // Writing to a vector cannot fail; if it ever did, the body is kept as it is.
-        match encoder.write_all(body).and_then(|()| encoder.finish()) {
-            Ok(packed) if packed.len() < body.len() => Self { encoding: Encoding::Deflate, bytes: packed },
+        match deflate(body) {
+            Ok(packed) if packed.len() < body.len() => Self { encoding: Encoding::Deflate1, bytes: packed },
             _ => Self { encoding: Encoding::Identity, bytes: body.to_vec() },
         }
     }
@@ -81,10 +87,9 @@ impl PackedBody {
     pub fn unpack(&self) -> Result<Vec<u8>, Damaged> {
         match self.encoding {
             Encoding::Identity => Ok(self.bytes.clone()),
-            Encoding::Deflate => {
-                let mut body = Vec::with_capacity(self.bytes.len() * 3);
+            Encoding::Deflate1 => {
                 let limit = MAX_BODY as u64 + 1024;
-                DeflateDecoder::new(self.bytes.as_slice()).take(limit).read_to_end(&mut body).map_err(Damaged)?;
+                let body = inflate(&self.bytes, limit).map_err(Damaged)?;
                 if body.len() as u64 == limit {
                     return Err(Damaged(std::io::ErrorKind::FileTooLarge.into()));
                 }
@@ -92,6 +97,31 @@ impl PackedBody {
             }
         }
     }
+}
+
+/// DEFLATE of the body as if the dictionary had come before it: the dictionary is compressed first, up to the end of a byte,
+/// and what that gave is left out.
+fn deflate(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder =
+        DeflateEncoder::new(Vec::with_capacity(DICTIONARY_1.len() + body.len() / 2), Compression::default());
+    encoder.write_all(DICTIONARY_1)?;
+    encoder.flush()?;
+    let before = encoder.get_ref().len();
+    encoder.write_all(body)?;
+    let mut packed = encoder.finish()?;
+    packed.drain(..before);
+    Ok(packed)
+}
+
+/// At most `limit` bytes of what [`deflate`] was given: the dictionary goes first, in a block that is not compressed.
+fn inflate(packed: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
+    const LENGTH: [u8; 2] = (DICTIONARY_1.len() as u16).to_le_bytes();
+    const BLOCK: [u8; 5] = [0, LENGTH[0], LENGTH[1], !LENGTH[0], !LENGTH[1]];
+    let mut decoder = DeflateDecoder::new(BLOCK.as_slice().chain(DICTIONARY_1).chain(packed));
+    decoder.read_exact(&mut [0; DICTIONARY_1.len()])?;
+    let mut body = Vec::with_capacity(packed.len() * 3);
+    decoder.take(limit).read_to_end(&mut body)?;
+    Ok(body)
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -108,6 +138,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 
     fn raw(json: &str) -> &RawValue {
         serde_json::from_str(json).unwrap()
@@ -136,8 +170,37 @@ mod tests {
         assert_eq!(PackedBody::pack(b"{}").encoding, Encoding::Identity);
         let repetitive = b"{\"name\":\"name\"}".repeat(50);
         let packed = PackedBody::pack(&repetitive);
-        assert_eq!(packed.encoding, Encoding::Deflate);
+        assert_eq!(packed.encoding, Encoding::Deflate1);
         assert!(packed.bytes.len() < repetitive.len() / 5);
+    }
+
+    /// Whatever is stored refers to it.
+    #[test]
+    fn the_dictionary_is_what_it_was() {
+        assert_eq!(
+            hex(&Sha256::digest(DICTIONARY_1)),
+            "4f7a929e8daa085b754dcb94036c1bc909c9cc6bd292afdb8f1b89232a29da1b"
+        );
+        let packed = "g2tK1EvCpgHoImOgiyytjCG2mYJdhWKGOZZwqK0FAA==";
+        let packed = PackedBody { encoding: Encoding::Deflate1, bytes: STANDARD.decode(packed).unwrap() };
+        let body = r#"{"type":"a.b","timestamp":"2026-01-31T09:30:00.050Z","data":{"id":"7","status":"active"}}"#;
+        assert_eq!(packed.unpack().unwrap(), body.as_bytes());
+        let packed = PackedBody::pack(body.as_bytes());
+        assert!(
+            packed.bytes.len() < body.len() * 6 / 10,
+            "{} bytes: {}",
+            packed.bytes.len(),
+            STANDARD.encode(&packed.bytes)
+        );
+    }
+
+    #[test]
+    fn what_is_written_in_another_way_is_not_read() {
+        assert!(serde_json::from_str::<PackedBody>(r#"{"encoding":"deflate1","body":"AwA="}"#).is_ok());
+        for other in ["deflate", "deflate2", "later"] {
+            let json = format!(r#"{{"encoding":"{other}","body":"AwA="}}"#);
+            assert!(serde_json::from_str::<PackedBody>(&json).is_err(), "{other}");
+        }
     }
 
     /// DynamoDB takes 400 KB of an item. The longest fan-out is as many endpoints as there is room for in a tenant's routes.
@@ -160,9 +223,9 @@ mod tests {
     fn a_small_input_cannot_unpack_to_a_large_one() {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
-        let bomb = PackedBody { encoding: Encoding::Deflate, bytes: encoder.finish().unwrap() };
+        let bomb = PackedBody { encoding: Encoding::Deflate1, bytes: encoder.finish().unwrap() };
         assert!(bomb.unpack().is_err(), "the start of it is not what was sent");
-        let damaged = PackedBody { encoding: Encoding::Deflate, bytes: vec![255; 8] };
+        let damaged = PackedBody { encoding: Encoding::Deflate1, bytes: vec![255; 8] };
         assert!(damaged.unpack().is_err());
     }
 
