@@ -155,20 +155,20 @@ fn delivery_item(record: &Record) -> Item {
 
 fn event_item(event: &Event) -> Item {
     let encoding = match event.body.encoding {
-        Encoding::Identity => "identity",
-        Encoding::Deflate => "deflate",
+        Encoding::Identity => "0",
+        Encoding::Deflate1 => "1",
     };
     Item::from([
         ("event_key".into(), S(Event::key(&event.tenant, &event.id))),
-        ("tenant_shard".into(), S(event.tenant_shard())),
-        ("accepted_key".into(), S(event.accepted_key())),
-        ("type".into(), S(event.event_type.to_string())),
-        ("encoding".into(), S(encoding.into())),
-        ("body".into(), B(Blob::new(event.body.bytes.clone()))),
-        ("fan_out".into(), B(Blob::new(event.fan_out.pack()))),
-        ("deliveries".into(), N(event.fan_out.endpoints().len().to_string())),
-        ("fingerprint".into(), S(event.fingerprint.clone())),
-        ("writer".into(), S("test".into())),
+        ("ts".into(), S(event.tenant_shard())),
+        ("pos".into(), S(event.accepted_key())),
+        ("t".into(), S(event.event_type.to_string())),
+        ("e".into(), S(encoding.into())),
+        ("b".into(), B(Blob::new(event.body.bytes.clone()))),
+        ("to".into(), B(Blob::new(event.fan_out.pack()))),
+        ("n".into(), N(event.fan_out.endpoints().len().to_string())),
+        ("f".into(), S(event.fingerprint.clone())),
+        ("w".into(), S("test".into())),
         ("expires_at".into(), N(event.expires_at.to_string())),
     ])
 }

@@ -212,7 +212,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::DeflateEncoder;
-    use pombo_domain::body::wire_body;
+    use pombo_domain::body::{PackedBody, wire_body};
     use pombo_domain::time::Timestamp;
 
     use super::*;
@@ -245,6 +245,20 @@ mod tests {
             assert!((1_950.0..=2_150.0).contains(&mean), "seed {seed}: {mean} bytes");
             assert!(left >= 0.4, "seed {seed}: DEFLATE leaves {left}");
         }
+    }
+
+    /// Beside its body, an event takes at most 240 bytes of a write unit's 1024 (`an_event_takes_at_most_240_bytes_beside_its_body`).
+    /// The price in docs/cost.md needs that at most 29 of 100 bodies do not fit.
+    #[test]
+    fn at_most_29_of_100_events_take_more_than_one_write_unit() {
+        let larger = Bodies::seeded(1).take(100).filter(|data| {
+            let data = serde_json::value::to_raw_value(data).unwrap();
+            let at = Timestamp::from_millis(1_764_288_123_456);
+            let wire = wire_body(&"student.enrolled".parse().unwrap(), at, &data);
+            PackedBody::pack(&wire).bytes.len() > 1024 - 240
+        });
+        let larger = larger.count();
+        assert!(larger <= 29, "{larger}");
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! closed, thus immutable, before it is queued.
 
 mod by_time;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -87,7 +90,7 @@ impl EventsTable {
             Err(error) => error,
         };
         match existing(&error) {
-            Some(item) if item.get("writer") == Some(&text(writer)) => Ok(PutEvent::Stored),
+            Some(item) if item.get("w") == Some(&by(writer)) => Ok(PutEvent::Stored),
             Some(item) => to_existing(&event.tenant, item)
                 .map(|existing| PutEvent::Exists(Box::new(existing)))
                 .map_err(|error| AwsError::unreadable(CALL, error)),
@@ -102,10 +105,8 @@ impl EventsTable {
         const CALL: &str = "dynamodb:PutItem Events";
         let mut item = to_item(event, writer);
         item.insert("refused".into(), bytes(refused.pack()));
-        let request = self
-            .put(item)
-            .condition_expression("writer = :writer")
-            .expression_attribute_values(":writer", text(writer));
+        let request =
+            self.put(item).condition_expression("w = :writer").expression_attribute_values(":writer", by(writer));
         match effect(CALL, request.send()).await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
@@ -215,29 +216,45 @@ fn is_too_large(error: &SdkError<PutItemError>) -> bool {
         && error.message().is_some_and(|message| message.to_ascii_lowercase().contains("size"))
 }
 
+/// Who wrote an event, in 16 bytes if that is a UUID, as the ids of requests are.
+fn by(writer: &str) -> AttributeValue {
+    let parts: Vec<_> = writer.split('-').collect();
+    let is_uuid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && writer.bytes().all(|byte| matches!(byte, b'-' | b'0'..=b'9' | b'a'..=b'f'));
+    match u128::from_str_radix(&parts.concat(), 16) {
+        Ok(uuid) if is_uuid => bytes(uuid.to_be_bytes().to_vec()),
+        _ => text(writer),
+    }
+}
+
+/// Most attributes have short names: a write is paid by the KB, names included, and most of the rest is the body's.
+///
+/// `ts` and `pos`: the place in the index by time, a tenant's shard in it and a position there. `t`: the type.
+/// `e`: how the body is written. `b`: the body. `to`: the endpoints, and `n`, how many. `f`: the fingerprint. `w`: the writer.
+/// `p`: who posted it.
 fn to_item(event: &Event, writer: &str) -> Item {
     let encoding = match event.body.encoding {
-        Encoding::Identity => "identity",
-        Encoding::Deflate => "deflate",
+        Encoding::Identity => "0",
+        Encoding::Deflate1 => "1",
     };
     let mut item = Item::from([
         ("event_key".into(), text(Event::key(&event.tenant, &event.id))),
-        ("tenant_shard".into(), text(event.tenant_shard())),
-        ("accepted_key".into(), text(event.accepted_key())),
-        ("type".into(), text(&event.event_type)),
-        ("encoding".into(), text(encoding)),
-        ("body".into(), bytes(event.body.bytes.clone())),
-        ("fan_out".into(), bytes(event.fan_out.pack())),
-        ("deliveries".into(), number(event.fan_out.endpoints().len())),
-        ("fingerprint".into(), text(&event.fingerprint)),
-        ("writer".into(), text(writer)),
+        ("ts".into(), text(event.tenant_shard())),
+        ("pos".into(), text(event.accepted_key())),
+        ("t".into(), text(&event.event_type)),
+        ("e".into(), text(encoding)),
+        ("b".into(), bytes(event.body.bytes.clone())),
+        ("to".into(), bytes(event.fan_out.pack())),
+        ("n".into(), number(event.fan_out.endpoints().len())),
+        ("f".into(), text(&event.fingerprint)),
+        ("w".into(), by(writer)),
         ("expires_at".into(), number(event.expires_at)),
     ]);
     if !event.hops.is_none() {
         item.insert("hops".into(), number(event.hops));
     }
-    if let Some(by) = &event.posted_by {
-        item.insert("posted_by".into(), text(by));
+    if let Some(posted_by) = &event.posted_by {
+        item.insert("p".into(), text(posted_by));
     }
     item
 }
@@ -267,23 +284,23 @@ fn to_existing(tenant: &TenantId, mut item: Item) -> Result<Existing, Box<dyn st
 
 fn from_item(tenant: &TenantId, item: Item) -> Result<Event, Box<dyn std::error::Error + Send + Sync>> {
     let mut item = Reader(item);
-    let encoding = match item.take::<String>("encoding")?.as_str() {
-        "identity" => Encoding::Identity,
-        "deflate" => Encoding::Deflate,
+    let encoding = match item.take::<String>("e")?.as_str() {
+        "0" => Encoding::Identity,
+        "1" => Encoding::Deflate1,
         other => return Err(format!("unknown encoding {other:?}").into()),
     };
-    let accepted_key: String = item.take("accepted_key")?;
-    let (accepted_at, id) = accepted_key.split_once('#').ok_or("accepted_key has no #")?;
+    let accepted_key: String = item.take("pos")?;
+    let (accepted_at, id) = accepted_key.split_once('#').ok_or("pos has no #")?;
     Ok(Event {
         tenant: tenant.clone(),
         id: id.parse()?,
-        event_type: item.take("type")?,
+        event_type: item.take("t")?,
         accepted_at: accepted_at.parse()?,
-        body: PackedBody { encoding, bytes: item.take_bytes("body")? },
-        fan_out: FanOut::unpack(&item.take_bytes("fan_out")?)?,
-        fingerprint: item.take("fingerprint")?,
+        body: PackedBody { encoding, bytes: item.take_bytes("b")? },
+        fan_out: FanOut::unpack(&item.take_bytes("to")?)?,
+        fingerprint: item.take("f")?,
         expires_at: item.take("expires_at")?,
         hops: item.take_optional("hops")?.unwrap_or_default(),
-        posted_by: item.take_optional("posted_by")?,
+        posted_by: item.take_optional("p")?,
     })
 }

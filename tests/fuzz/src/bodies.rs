@@ -24,7 +24,7 @@ pub fn hold_for(bytes: &[u8]) {
     let packed = PackedBody::pack(bytes);
     assert!(packed.bytes.len() <= bytes.len());
     assert_eq!(packed.unpack().expect("what was packed"), bytes);
-    let stored = PackedBody { encoding: Encoding::Deflate, bytes: bytes.to_vec() };
+    let stored = PackedBody { encoding: Encoding::Deflate1, bytes: bytes.to_vec() };
     if let Ok(body) = stored.unpack() {
         assert!(body.len() <= MAX_BODY + 1024, "a bomb of {} bytes", body.len());
     }

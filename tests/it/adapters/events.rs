@@ -28,7 +28,7 @@ pub(super) fn event() -> Event {
         id: "evt_1".parse().unwrap(),
         event_type: "student.created".parse().unwrap(),
         accepted_at: clock::now(),
-        body: PackedBody { encoding: Encoding::Deflate, bytes: vec![0, 255, 1, 254] },
+        body: PackedBody { encoding: Encoding::Deflate1, bytes: vec![0, 255, 1, 254] },
         fan_out: FanOut::new(vec![endpoint_id(), endpoint_id()]),
         fingerprint: "print".into(),
         expires_at: tomorrow(),
@@ -84,7 +84,7 @@ async fn a_stored_event_is_on_its_tenant_s_list_by_time(on: &Backend) {
     let client = aws_sdk_dynamodb::Client::new(&on.direct().await);
     let query = client.query().table_name(on.resource("EventsTable")).index_name("by_time");
     let query = query
-        .key_condition_expression("tenant_shard = :shard AND accepted_key = :key")
+        .key_condition_expression("ts = :shard AND pos = :key")
         .expression_attribute_values(":shard", S(event.tenant_shard()))
         .expression_attribute_values(":key", S(event.accepted_key()));
     let found = query.send().await.unwrap().items.unwrap();

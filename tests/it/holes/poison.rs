@@ -55,7 +55,7 @@ async fn what_cannot_be_read_is_put_aside_and_what_can_is_taken_for_what_it_is()
     let message = with(&message, json!({"delivery": key}));
     let garbage = |body: &str| {
         let mut message = message.clone();
-        (message["event"]["encoding"], message["event"]["body"]) = (json!("deflate"), json!(body));
+        (message["event"]["encoding"], message["event"]["body"]) = (json!("deflate1"), json!(body));
         message.to_string()
     };
     let (gone, to_nobody) = first(&hook, &EndpointId::generate(clock::random().unwrap()), "to-nobody");
@@ -108,12 +108,11 @@ async fn a_delivery_whose_event_is_damaged_is_not_sent_and_goes_on_when_that_is_
     let write = async |encoding: &str, body: Vec<u8>| {
         let update = client.update_item().table_name(stack.resource("EventsTable"));
         let update = update.key("event_key", S(Event::key(&event.tenant, &event.id)));
-        let update = update.update_expression("SET #body = :body, encoding = :encoding");
-        let update = update.expression_attribute_names("#body", "body");
+        let update = update.update_expression("SET b = :body, e = :encoding");
         let update = update.expression_attribute_values(":encoding", S(encoding.into()));
         update.expression_attribute_values(":body", B(Blob::new(body))).send().await.unwrap();
     };
-    write("deflate", vec![255; 8]).await;
+    write("1", vec![255; 8]).await;
     let key = event.delivery_to(endpoint.clone());
     let (_, message) = first(&hook, &endpoint, "damaged");
     stack.send("DeliveriesQueue", &with(&message, json!({"delivery": key})).to_string()).await;
@@ -122,7 +121,7 @@ async fn a_delivery_whose_event_is_damaged_is_not_sent_and_goes_on_when_that_is_
     let body = event.body.unpack().unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(hook.receiver.count(), 0);
-    write("identity", body.clone()).await;
+    write("0", body.clone()).await;
     eventually("the success", SOON, || async { known().await.filter(|record| record.status == Status::Succeeded) })
         .await;
     assert_eq!((hook.receiver.count(), &hook.receiver.received()[0].body[..]), (1, &body[..]));

@@ -13,14 +13,7 @@ use pombo_tests::scenario;
 const RELEASED: [(&str, &str, &[&str]); 6] = [
     ("RoutingTable", "tenant", &[]),
     ("EndpointsTable", "endpoint_id", &["by_status: status tenant, KEYS_ONLY"]),
-    (
-        "EventsTable",
-        "event_key",
-        &[
-            "by_time: tenant_shard accepted_key, INCLUDE type deliveries expires_at",
-            "by_due: due_shard due_at, KEYS_ONLY",
-        ],
-    ),
+    ("EventsTable", "event_key", &["by_time: ts pos, INCLUDE t n expires_at", "by_due: due_shard due_at, KEYS_ONLY"]),
     (
         "DeliveriesTable",
         "endpoint_id sort_key",

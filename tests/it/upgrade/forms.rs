@@ -10,8 +10,9 @@ use crate::upgrade::stand::Stand;
 use pombo_tests::scenario;
 
 /// Of these the values are part of the form.
-const ENUMERATIONS: [&str; 14] = [
+const ENUMERATIONS: [&str; 15] = [
     "by",
+    "e",
     "encoding",
     "include",
     "kind",

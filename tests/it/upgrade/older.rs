@@ -69,7 +69,7 @@ async fn check_deliveries(stack: &Stack, stand: &Stand) {
     ] {
         assert_eq!(ended.remove(name), Some(vec![status.to_owned()]), "{name}");
     }
-    let news = stand.find("EventsTable", "tenant_shard", "").len() + ended.remove("pombo/").unwrap_or_default().len();
+    let news = stand.find("EventsTable", "ts", "").len() + ended.remove("pombo/").unwrap_or_default().len();
     assert!(news > 0, "no operational event was delivered");
     ended.retain(|name, _| !name.starts_with("made/"));
     assert!(ended.iter().all(|(name, status)| name.starts_with("probe/") && status == &["succeeded"]), "{ended:?}");

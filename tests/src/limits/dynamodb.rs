@@ -18,7 +18,6 @@ const MOST_KEYS: usize = 100;
 const LONGEST_TOKEN: usize = 36;
 /// The attributes that are a key of a table or of an index.
 const KEYS: [&str; 18] = [
-    "accepted_key",
     "created_key",
     "due_at",
     "due_shard",
@@ -29,13 +28,14 @@ const KEYS: [&str; 18] = [
     "list_key",
     "owner",
     "partition",
+    "pos",
     "row",
     "sort_key",
     "stack_status",
     "status",
     "tenant",
-    "tenant_shard",
     "tenant_status",
+    "ts",
 ];
 
 type Checked = Result<(), Violation>;

@@ -92,8 +92,8 @@ impl EventsTable {
         let start = window.after.as_ref().map(|after| {
             Item::from([
                 ("event_key".into(), text(Event::key(tenant, &after.id))),
-                ("tenant_shard".into(), text(&partition)),
-                ("accepted_key".into(), text(format!("{}#{}", after.accepted_at, after.id))),
+                ("ts".into(), text(&partition)),
+                ("pos".into(), text(format!("{}#{}", after.accepted_at, after.id))),
             ])
         });
         let request = self
@@ -101,7 +101,7 @@ impl EventsTable {
             .query()
             .table_name(&self.table)
             .index_name("by_time")
-            .key_condition_expression("tenant_shard = :partition AND accepted_key BETWEEN :since AND :until")
+            .key_condition_expression("ts = :partition AND pos BETWEEN :since AND :until")
             .expression_attribute_values(":partition", text(&partition))
             .expression_attribute_values(":since", text(since))
             .expression_attribute_values(":until", text(until))
@@ -125,8 +125,8 @@ impl EventsTable {
         let keys: Vec<_> =
             ids.iter().map(|id| Item::from([("event_key".into(), text(Event::key(tenant, id)))])).collect();
         let part = KeysAndAttributes::builder()
-            .projection_expression("accepted_key, #type, fan_out, expires_at")
-            .expression_attribute_names("#type", "type");
+            .projection_expression("pos, t, #to, expires_at")
+            .expression_attribute_names("#to", "to");
         let mut heads = HashMap::with_capacity(ids.len());
         for item in batch::get(&self.client, CALL, &self.table, &keys, part).await? {
             let head = head(item).map_err(|error| AwsError::unreadable(CALL, error))?;
@@ -141,16 +141,16 @@ impl EventsTable {
 type BadItem = Box<dyn std::error::Error + Send + Sync>;
 
 fn position(item: &mut Reader) -> Result<EventPosition, BadItem> {
-    let accepted_key: String = item.take("accepted_key")?;
-    let (accepted_at, id) = accepted_key.split_once('#').ok_or("accepted_key has no #")?;
+    let accepted_key: String = item.take("pos")?;
+    let (accepted_at, id) = accepted_key.split_once('#').ok_or("pos has no #")?;
     Ok(EventPosition { accepted_at: accepted_at.parse()?, id: id.parse()? })
 }
 
 fn row(mut item: Reader) -> Result<EventRow, BadItem> {
     Ok(EventRow {
         position: position(&mut item)?,
-        event_type: item.take("type")?,
-        deliveries: item.take_optional("deliveries")?,
+        event_type: item.take("t")?,
+        deliveries: item.take_optional("n")?,
         expires_at: item.take("expires_at")?,
     })
 }
@@ -161,8 +161,8 @@ fn head(item: Item) -> Result<EventHead, BadItem> {
     Ok(EventHead {
         id,
         accepted_at,
-        event_type: item.take("type")?,
-        fan_out: FanOut::unpack(&item.take_bytes("fan_out")?)?,
+        event_type: item.take("t")?,
+        fan_out: FanOut::unpack(&item.take_bytes("to")?)?,
         expires_at: item.take("expires_at")?,
     })
 }
