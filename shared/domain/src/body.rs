@@ -237,5 +237,21 @@ mod tests {
             let json = serde_json::to_string(&packed).unwrap();
             prop_assert_eq!(serde_json::from_str::<PackedBody>(&json).unwrap().unpack().unwrap(), body);
         }
+
+        /// What compresses, with the dictionary's help or without, and takes more than the 32 KB that DEFLATE looks back.
+        #[test]
+        fn what_compresses_is_packed_smaller_and_unpacked_whole(
+            parts in prop::collection::vec((0..DICTIONARY_1.len(), 8usize..200, "\\PC{0,20}"), 20..400),
+        ) {
+            let part = |(from, length, text): &(usize, usize, String)| {
+                let end = DICTIONARY_1.len().min(from + length);
+                [&DICTIONARY_1[*from..end], text.as_bytes()].concat()
+            };
+            let body: Vec<_> = parts.iter().flat_map(part).collect();
+            let packed = PackedBody::pack(&body);
+            prop_assert_eq!(packed.encoding, Encoding::Deflate1);
+            prop_assert!(packed.bytes.len() < body.len());
+            prop_assert_eq!(packed.unpack().unwrap(), body);
+        }
     }
 }
