@@ -45,10 +45,11 @@ impl FirstAttemptWindow {
         Some(self.closes_at(accepted_at)).filter(|closes_at| now < *closes_at)
     }
 
-    /// How long the window stays open from `now`; zero when it has closed.
+    /// How long the window stays open from `now`; zero when it has closed, and never more than its length, also on a machine
+    /// whose clock is behind that of the one that accepted the event.
     #[must_use]
     pub fn left(self, accepted_at: Timestamp, now: Timestamp) -> Duration {
-        now.until(self.closes_at(accepted_at))
+        now.until(self.closes_at(accepted_at)).min(self.0)
     }
 
     /// Whether an attempt of an invocation that ends at `ends_at` is over when the window closes.
@@ -106,6 +107,12 @@ mod tests {
         assert_eq!(window.left(ACCEPTED, ACCEPTED.plus(SECOND * 60)), SECOND * 120);
         assert_eq!(window.left(ACCEPTED, ACCEPTED.plus(SECOND * 180)), Duration::ZERO);
         assert_eq!(window.left(ACCEPTED, ACCEPTED.plus(SECOND * 999)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_leaves_no_more_than_the_window() {
+        let window = FirstAttemptWindow::new(SECOND * 900);
+        assert_eq!(window.left(ACCEPTED, ACCEPTED.minus(SECOND * 3)), SECOND * 900);
     }
 
     const SLOT: Slot = Slot { at: ACCEPTED, since: 1, missed: 0 };
