@@ -47,7 +47,8 @@ pub async fn send(app: &App, caller: &Caller, id: &str, request: &Request) -> Re
     let event = ping(&endpoint, EventId::generate(random()?), now, app.rules.retention);
     // The id is random, so that it also tells this call's own writes from another's.
     if let Admitted::No(refusal) = app.tests.admit(&endpoint.id, event.id.as_str(), now).await? {
-        return Err(too_many(refusal, now));
+        // Another test that was ordered after `now` may have been admitted before this one.
+        return Err(too_many(refusal, clock::now()));
     }
     if app.events.put_new(&event, event.id.as_str(), now).await? != PutEvent::Stored {
         return Err(Problem::unavailable("The test's event could not be stored. Repeat the request."));
