@@ -1,12 +1,10 @@
 //! The bytes that a receiver gets: built once when the event comes in, then stored, queued, signed and sent as they are.
 
-use std::io::{Read, Write};
+use std::io::ErrorKind;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
+use flate2::{Compress, CompressError, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -21,6 +19,9 @@ pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// Maximum size of a packed body, in bytes: what fits a DynamoDB item of 400 KB next to the longest fan-out list.
 pub const MAX_PACKED_BODY: usize = 350 * 1024;
+
+/// Maximum size of what is unpacked, in bytes: `data` and the text around it.
+const MAX_WIRE_BODY: usize = MAX_BODY + 1024;
 
 /// Writes the body around the app's own bytes of `data`: no number, key order or space inside them is touched.
 #[must_use]
@@ -45,6 +46,9 @@ pub fn fingerprint(event_type: &EventType, data: &RawValue) -> String {
 /// may change, since what is stored refers to it: another text takes another encoding. What is most frequent stands last,
 /// where references to it are shortest.
 const DICTIONARY_1: &[u8] = include_bytes!("body/dictionary_1.txt");
+
+/// Neither a header nor a checksum: DynamoDB and SQS have their own.
+const RAW: bool = false;
 
 /// How a stored or queued body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,53 +79,53 @@ impl PackedBody {
     /// Packs the wire's bytes.
     #[must_use]
     pub fn pack(body: &[u8]) -> Self {
-        // Writing to a vector cannot fail; if it ever did, the body is kept as it is.
+        // A body that does not compress is kept as it is, and so is one for which the compressor fails.
         match deflate(body) {
-            Ok(packed) if packed.len() < body.len() => Self { encoding: Encoding::Deflate1, bytes: packed },
-            _ => Self { encoding: Encoding::Identity, bytes: body.to_vec() },
+            Ok(Some(packed)) => Self { encoding: Encoding::Deflate1, bytes: packed },
+            Ok(None) | Err(_) => Self { encoding: Encoding::Identity, bytes: body.to_vec() },
         }
     }
 
-    /// The bytes that go over the wire. More than [`MAX_BODY`] plus the envelope was never packed: it is refused, and the
-    /// rest of it not unpacked.
+    /// The bytes that go over the wire. More than [`MAX_BODY`] and the text around `data` was never packed: it is refused, and
+    /// the rest of it not unpacked.
     pub fn unpack(&self) -> Result<Vec<u8>, Damaged> {
         match self.encoding {
             Encoding::Identity => Ok(self.bytes.clone()),
-            Encoding::Deflate1 => {
-                let limit = MAX_BODY as u64 + 1024;
-                let body = inflate(&self.bytes, limit).map_err(Damaged)?;
-                if body.len() as u64 == limit {
-                    return Err(Damaged(std::io::ErrorKind::FileTooLarge.into()));
-                }
-                Ok(body)
-            }
+            Encoding::Deflate1 => inflate(&self.bytes).map_err(Damaged),
         }
     }
 }
 
-/// DEFLATE of the body as if the dictionary had come before it: the dictionary is compressed first, up to the end of a byte,
-/// and what that gave is left out.
-fn deflate(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder =
-        DeflateEncoder::new(Vec::with_capacity(DICTIONARY_1.len() + body.len() / 2), Compression::default());
-    encoder.write_all(DICTIONARY_1)?;
-    encoder.flush()?;
-    let before = encoder.get_ref().len();
-    encoder.write_all(body)?;
-    let mut packed = encoder.finish()?;
-    packed.drain(..before);
-    Ok(packed)
+/// DEFLATE of the body as it goes on behind the dictionary, if that is smaller than the body.
+fn deflate(body: &[u8]) -> Result<Option<Vec<u8>>, CompressError> {
+    let mut compress = Compress::new(Compression::default(), RAW);
+    compress.set_dictionary(DICTIONARY_1)?;
+    // What needs more room than this is not smaller.
+    let mut packed = Vec::with_capacity(body.len());
+    let status = compress.compress_vec(body, &mut packed, FlushCompress::Finish)?;
+    Ok((status == Status::StreamEnd && packed.len() < body.len()).then_some(packed))
 }
 
-/// At most `limit` bytes of what [`deflate`] was given: the dictionary goes first, in a block that is not compressed.
-fn inflate(packed: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
-    const LENGTH: [u8; 2] = (DICTIONARY_1.len() as u16).to_le_bytes();
-    const BLOCK: [u8; 5] = [0, LENGTH[0], LENGTH[1], !LENGTH[0], !LENGTH[1]];
-    let mut decoder = DeflateDecoder::new(BLOCK.as_slice().chain(DICTIONARY_1).chain(packed));
-    decoder.read_exact(&mut [0; DICTIONARY_1.len()])?;
+/// What [`deflate`] was given.
+fn inflate(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut decompress = Decompress::new(RAW);
+    decompress.set_dictionary(DICTIONARY_1)?;
     let mut body = Vec::with_capacity(packed.len() * 3);
-    decoder.take(limit).read_to_end(&mut body)?;
-    Ok(body)
+    loop {
+        let read = usize::try_from(decompress.total_in()).unwrap_or(usize::MAX);
+        let rest = packed.get(read..).unwrap_or_default();
+        let status = decompress.decompress_vec(rest, &mut body, FlushDecompress::Finish)?;
+        if body.len() > MAX_WIRE_BODY {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        if status == Status::StreamEnd {
+            return Ok(body);
+        }
+        if body.len() < body.capacity() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        body.reserve(body.len().max(1024));
+    }
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -135,6 +139,9 @@ fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::write::DeflateEncoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -224,9 +231,19 @@ mod tests {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
         let bomb = PackedBody { encoding: Encoding::Deflate1, bytes: encoder.finish().unwrap() };
-        assert!(bomb.unpack().is_err(), "the start of it is not what was sent");
+        let Damaged(error) = bomb.unpack().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_is_damaged_or_cut_is_not_unpacked() {
         let damaged = PackedBody { encoding: Encoding::Deflate1, bytes: vec![255; 8] };
         assert!(damaged.unpack().is_err());
+        let whole = PackedBody::pack(&b"{\"name\":\"name\"}".repeat(50));
+        for length in 0..whole.bytes.len() {
+            let cut = PackedBody { bytes: whole.bytes[..length].to_vec(), ..whole.clone() };
+            assert!(cut.unpack().is_err(), "{length} bytes of it");
+        }
     }
 
     proptest! {
