@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use pombo_domain::address::{AddressPolicy, BadEntry};
@@ -139,5 +140,8 @@ pub fn timeouts() -> TimeoutConfig {
 /// [`Connections`] for all of them.
 pub async fn aws() -> SdkConfig {
     let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts());
+    // The SDK can also give up an answer that comes too slowly for 20 seconds, and watches each body for that. The time limit of a
+    // try is over long before.
+    let defaults = defaults.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     defaults.http_client(Connections::new(Clock::system())).load().await
 }

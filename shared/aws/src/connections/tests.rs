@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::config::{Credentials, Region, StalledStreamProtectionConfig};
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +20,8 @@ use crate::settings::timeouts;
 /// How many requests a function may have under way: so many connections are then open.
 const AT_ONCE: usize = 6;
 
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
+
 /// What becomes of the connections that are open when the process is frozen.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -27,6 +29,8 @@ enum Fate {
     Swallowed,
     /// They are reset by the next packet: AWS has closed them.
     Reset,
+    /// They bring the first half of an answer.
+    Halved,
 }
 
 /// DynamoDB, as far as one answer goes: `{}` to everything.
@@ -68,9 +72,11 @@ async fn serve(mut stream: TcpStream, number: usize, fate: Fate, dead: Arc<Atomi
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         if number < dead.load(Ordering::Relaxed) {
             match fate {
-                Fate::Swallowed => continue,
+                Fate::Swallowed => {}
                 Fate::Reset => return stream.set_zero_linger().unwrap(),
+                Fate::Halved => stream.write_all(&ANSWER.as_bytes()[..ANSWER.len() - 1]).await.unwrap(),
             }
+            continue;
         }
         request.extend_from_slice(&buffer[..count]);
         // The body ends the request.
@@ -78,8 +84,7 @@ async fn serve(mut stream: TcpStream, number: usize, fate: Fate, dead: Arc<Atomi
             request.clear();
             // All requests of a burst are under way at the same time.
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(ANSWER.as_bytes()).await.unwrap();
         }
     }
 }
@@ -92,6 +97,7 @@ fn client_of(server: &Server, clock: Clock) -> aws_sdk_dynamodb::Client {
         .credentials_provider(Credentials::new("x", "x", None, None, "test"))
         .endpoint_url(format!("http://{}", server.address))
         .timeout_config(timeouts())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // By itself, the SDK waits before the second try for a time by chance, up to a second.
         .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(10)))
         .http_client(Connections::new(clock));
@@ -124,6 +130,16 @@ async fn connections_that_swallow_packets_cost_one_time_limit_of_a_try_in_all() 
     let opened = server.opened();
     calls(&client, 1).await;
     assert_eq!(server.opened(), opened, "the new ones are used again");
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_half_way_costs_one_time_limit_of_a_try() {
+    let server = Server::start(Fate::Halved).await;
+    let client = client_of(&server, Clock::system());
+    calls(&client, 1).await;
+    server.kill();
+    let took = calls(&client, 1).await;
+    assert!(took >= 2 * SECOND && took < 3 * SECOND, "{took:?}");
 }
 
 #[tokio::test]
