@@ -169,7 +169,11 @@ impl Storm {
             }
             let soon = clock::now().plus(DUE_SOON).to_string();
             let retrying = list(self.stack, "status=retrying").await;
-            let is_soon = |delivery: &Value| delivery["next_attempt_at"].as_str().unwrap() < soon.as_str();
+            let due = |delivery: &Value| {
+                let due = delivery["next_look_at"].as_str().or(delivery["next_attempt_at"].as_str());
+                due.unwrap().to_owned()
+            };
+            let is_soon = |delivery: &Value| due(delivery) < soon;
             let is_still = !retrying.iter().any(is_soon) && list(self.stack, "status=held").await.is_empty();
             is_still.then_some(())
         })

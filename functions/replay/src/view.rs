@@ -53,6 +53,9 @@ pub(crate) struct DeliveryView {
     attempt: u32,
     accepted_at: Timestamp,
     next_attempt_at: Option<Timestamp>,
+    /// When the sweep looks again at an attempt that it has queued once more because its message did not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_look_at: Option<Timestamp>,
     /// Until when a delivery without a record counts as being sent: it cannot be cancelled before.
     #[serde(skip_serializing_if = "Option::is_none")]
     being_sent_until: Option<Timestamp>,
@@ -117,7 +120,7 @@ impl DeliveryView {
     }
 
     fn whole(record: Record, urls: Urls) -> Self {
-        let next_attempt_at = record.next.filter(|_| record.status == Status::Retrying).map(|next| next.at);
+        let is_retrying = record.status == Status::Retrying;
         Self {
             id: record.key.to_string(),
             endpoint_id: record.key.endpoint_id,
@@ -129,7 +132,8 @@ impl DeliveryView {
             round: record.step.round,
             attempt: record.step.attempt,
             accepted_at: record.key.accepted_at,
-            next_attempt_at,
+            next_attempt_at: record.next.filter(|_| is_retrying).map(|next| next.at),
+            next_look_at: record.next_look.filter(|_| is_retrying),
             being_sent_until: None,
             held: None,
             attempts: record.attempts.into_iter().map(|attempt| AttemptView::of(attempt, &record.urls, urls)).collect(),
@@ -296,6 +300,16 @@ mod tests {
           "older_attempts": 0
         }
         "#);
+    }
+
+    #[test]
+    fn an_overdue_delivery_shows_when_the_sweep_looks_at_it_again() {
+        let next = Next { at: Timestamp::from_seconds(1_700_000_061), route: Route::Scheduler };
+        let retrying = record().record_attempt("me", failed_attempt(1), Decision::Retry(next)).unwrap();
+        let looked_at = retrying.looked_at(Timestamp::from_seconds(1_700_004_561));
+        let shown = serde_json::to_value(DeliveryView::of(looked_at, &caller(None))).unwrap();
+        assert_eq!(shown["next_attempt_at"], "2023-11-14T22:14:21.000Z", "it is due all the time");
+        assert_eq!(shown["next_look_at"], "2023-11-14T23:29:21.000Z");
     }
 
     #[test]
