@@ -10,8 +10,10 @@ use pombo_aws::prices::{
     SCHEDULE, STORAGE, TRANSFER_OUT, WRITE_UNIT,
 };
 
+use pombo_tests::bodies::{Bodies, USUAL, backwards_of};
+
 use super::bill::{Bill, GIB, Traffic, chunks};
-use super::run::{Run, Used};
+use super::run::{Run, Used, sizes};
 use super::units;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cost.md");
@@ -153,18 +155,15 @@ fn bodies(run: &Run) -> String {
 fn million_of(run: &Run, bytes: usize, traffic: Traffic) -> f64 {
     let (wire, packed) = (mean(run.bodies.iter().map(|body| body.0)), mean(run.bodies.iter().map(|body| body.1)));
     let packed_bytes = bytes as f64 * packed / wire;
-    let mut large = run.clone();
-    large.bodies = vec![(bytes, packed_bytes as usize)];
-    // In a message a packed body is base64.
-    large.message_bytes += (packed_bytes - packed) * 4.0 / 3.0;
-    million(&large, &run.success, traffic)
+    million(&run.with_bodies(vec![(bytes, packed_bytes as usize)]), &run.success, traffic)
 }
 
 fn dearer(run: &Run) -> String {
     let of = |more: &dyn Fn(Traffic) -> f64| [Traffic::Busy, Traffic::Thin].map(|traffic| dollars(more(traffic)));
     let base = |traffic| million(run, &run.success, traffic);
     let send = (QUEUE_REQUEST.each() + pombo_aws::prices::GROUPED_REQUEST.each()) * MILLION;
-    let rows: [(&str, [String; 2]); 6] = [
+    let backwards = || Bodies::seeded(USUAL).take(run.bodies.len()).map(|data| sizes(&backwards_of(&data)));
+    let rows: [(&str, [String; 2]); 7] = [
         (
             "each further endpoint",
             of(&|traffic| {
@@ -174,6 +173,10 @@ fn dearer(run: &Run) -> String {
         ),
         ("a body of 10 KB", of(&|traffic| million_of(run, 10 * 1024, traffic) - base(traffic))),
         ("a body of 100 KB", of(&|traffic| million_of(run, 100 * 1024, traffic) - base(traffic))),
+        (
+            "bodies with every word backwards",
+            of(&|traffic| million(&run.with_bodies(backwards().collect()), &run.success, traffic) - base(traffic)),
+        ),
         ("a rate limit on the endpoint", of(&|_| WRITE_UNIT.each() * MILLION)),
         ("`ClaimFirstAttempts`", of(&|_| WRITE_UNIT.each() * MILLION)),
         (

@@ -7,7 +7,7 @@ use local::{Answer, Receiver};
 use pombo_aws::prices::assumed::LOG_LINE_BYTES;
 use pombo_domain::body::{PackedBody, wire_body};
 use pombo_domain::time::Timestamp;
-use pombo_tests::bodies::Bodies;
+use pombo_tests::bodies::{Bodies, USUAL};
 use pombo_tests::{Call, Hook, SOON, Stack, Template, eventually};
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ impl Run {
         }
         let scene = Scene { stack, endpoints };
         let before = stack.proxy.count();
-        let bodies: Vec<_> = Bodies::seeded(1).take(BODIES).collect();
+        let bodies: Vec<_> = Bodies::seeded(USUAL).take(BODIES).collect();
         let events = bodies.iter().map(|data| (0, data)).chain([(1, &bodies[0]), (2, &bodies[0])]);
         let posts = events.map(|(number, data)| async move {
             stack.post(&json!({"type": TYPE, "tenant": TENANTS[number], "data": data})).await;
@@ -109,10 +109,19 @@ impl Run {
         let sweep = scene.sweep().await;
         scene.count(template, &calls, logs, sweep, bodies.iter().map(sizes).collect())
     }
+
+    /// The same with other bodies.
+    pub fn with_bodies(&self, bodies: Vec<(usize, usize)>) -> Self {
+        let packed =
+            |bodies: &[(usize, usize)]| bodies.iter().map(|body| body.1 as f64).sum::<f64>() / bodies.len() as f64;
+        // In a message a packed body is base64.
+        let message_bytes = self.message_bytes + (packed(&bodies) - packed(&self.bodies)) * 4.0 / 3.0;
+        Self { bodies, message_bytes, ..self.clone() }
+    }
 }
 
 /// Bytes of a body on the wire, and packed. The time in it is always the same: a digit can change how far a body packs.
-fn sizes(data: &Value) -> (usize, usize) {
+pub fn sizes(data: &Value) -> (usize, usize) {
     let data = serde_json::value::to_raw_value(data).unwrap();
     let wire = wire_body(&TYPE.parse().unwrap(), Timestamp::from_millis(1_764_288_123_456), &data);
     (wire.len(), PackedBody::pack(&wire).bytes.len())
