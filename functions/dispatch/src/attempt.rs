@@ -24,7 +24,8 @@ pub struct Payload {
     pub hops: Hops,
 }
 
-/// Makes the attempt that the message asks for, which is the turn of `holder`. Without a payload there is nothing to send: the event has expired.
+/// Makes the attempt that the message asks for. `holder` has the turn. Without a payload there is nothing to send, because
+/// the event has expired.
 pub async fn attempt(
     app: &App,
     holder: &str,

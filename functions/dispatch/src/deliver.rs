@@ -46,8 +46,8 @@ pub enum Undone {
     Contended,
 }
 
-/// Handles a message that was received so many times, as far as SQS says. When this gives `Ok`, the message may be
-/// acknowledged: what it asked for is done, or another message has taken its place.
+/// Handles a message. `received` is the number of times that SQS has given out the message, if SQS says so. After `Ok` the
+/// message may be acknowledged: what it asked for is done, or another message has taken its place.
 pub async fn deliver(
     app: &App,
     invocation: &Invocation,
@@ -115,7 +115,7 @@ async fn attempt_delivery(
 /// A delivery that this process may attempt now.
 #[derive(Debug)]
 pub struct Turn {
-    /// The delivery's record, as it was claimed; without a claim, the one that the delivery begins with.
+    /// The delivery's record as it was claimed. Without a claim, this is the record that the delivery begins with.
     pub record: Record,
     /// Whether the delivery was claimed. If it was not, there may be no record.
     is_claimed: bool,
@@ -124,17 +124,17 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// What is known of the delivery's record when the attempt is over.
+    /// The delivery's record as far as it is known when the attempt is over.
     fn seen(self) -> SeenRecord {
         if self.is_claimed { SeenRecord::Found(Box::new(self.record)) } else { SeenRecord::None }
     }
 }
 
-/// The turn of a delivery whose first attempt may be made without a claim: see [`FirstAttemptWindow`].
+/// The turn of a delivery, if its first attempt may be made without a claim: see [`FirstAttemptWindow`].
 ///
 /// [`FirstAttemptWindow`]: pombo_domain::first_attempt::FirstAttemptWindow
 fn without_claim(app: &App, invocation: &Invocation, message: &DeliveryMessage, receiver: &Receiver) -> Option<Turn> {
-    // A circuit that is open is a receiver of its own kind.
+    // `Receiver::Active` also means that the circuit is not open.
     let (Receiver::Active(endpoint), Some(window)) = (receiver, app.without_claim) else { return None };
     let record = message.new_record().filter(|_| window.spares_claim(message, endpoint, invocation.ends_at()))?;
     Some(Turn { record, is_claimed: false, redelivered: false })
@@ -243,7 +243,7 @@ async fn payload(app: &App, message: &DeliveryMessage, record: &Record) -> Resul
 /// Records an outcome and sends what follows on its way. When the record cannot be written, the outcome itself is queued
 /// in this message's place: the receiver has had the request, and must not get it again for our trouble.
 async fn settle(app: &App, message: &DeliveryMessage, seen: SeenRecord, outcome: QueuedOutcome) -> Result<(), Undone> {
-    // What was claimed has a record. The outcome of another attempt comes with what a record needs.
+    // A claimed delivery has a record. Without a claim, the outcome carries what a new record needs.
     let event = message.event.as_ref().filter(|_| !matches!(seen, SeenRecord::Found(_)));
     match app.protocol.settle(&message.delivery, seen, event.map(|event| &event.new), &outcome).await {
         Ok(settled) => {
@@ -267,13 +267,13 @@ async fn settle(app: &App, message: &DeliveryMessage, seen: SeenRecord, outcome:
     }
 }
 
-/// Counts a first attempt that was made without a claim and turns out to have been made twice: SQS may hand out a message
-/// twice, each time as a first receive.
+/// Counts a first attempt without a claim that turns out to have been made twice. SQS may hand out a message twice, each time
+/// as a first receive.
 fn note_repeat(app: &App, settled: &Settled, outcome: &QueuedOutcome) {
     if let Settled::Recorded(record) | Settled::Superseded(record) = settled
         && record.holds_another(&outcome.attempt)
     {
-        tracing::info!("The first attempt was made twice: another process had its message, too.");
+        tracing::info!("The first attempt was made twice: another process had its message too.");
         app.protocol.metrics.count(Metric::FirstAttemptsRepeated, 1);
     }
 }

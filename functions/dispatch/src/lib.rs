@@ -3,8 +3,9 @@
 //! Every message may be a repeat, late or out of order, and this process may die at any point. What a message may do is
 //! decided by [`verdict`](pombo_domain::delivery::verdict); what is written and in which order, by the protocol driver in
 //! `pombo-aws`. The first attempt of a delivery may be made without a claim, see
-//! [`first_attempt`](pombo_domain::first_attempt). A message is acknowledged only when its attempt is recorded and the next one
-//! is on its way, or when another message has taken its place. `batchItemFailures` says one thing: we could not do our part.
+//! [`first_attempt`](pombo_domain::first_attempt). A message is acknowledged only when its attempt is recorded and the next
+//! one is on its way, or when another message has taken its place. An entry in `batchItemFailures` means only that dispatch
+//! could not do its part.
 
 mod attempt;
 mod deliver;
@@ -55,7 +56,7 @@ async fn handle_message(app: &App, invocation: &Invocation, message: &SqsMessage
     (!is_done).then_some(id)
 }
 
-/// How often SQS has given out the message; `None` when it does not say.
+/// How often SQS has given out the message; `None` if SQS does not say.
 fn times_received(message: &SqsMessage) -> Option<u32> {
     message.attributes.get("ApproximateReceiveCount")?.parse().ok()
 }

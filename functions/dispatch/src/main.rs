@@ -6,7 +6,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use pombo_aws::logs;
 
-/// The system's allocator gives memory back after each event, only to ask for it again at the next one.
+/// The system's allocator gives memory back after each event, and asks for it again at the next event.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

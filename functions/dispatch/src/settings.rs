@@ -45,13 +45,13 @@ pub struct App {
     pub sender: HttpSender,
     /// The longest deadline of an attempt.
     pub longest_timeout: Duration,
-    /// How long first attempts may go without a claim; `None` when every attempt is to be claimed.
+    /// How long first attempts may go without a claim; `None` if every attempt is to be claimed.
     pub without_claim: Option<FirstAttemptWindow>,
 }
 
-/// How long first attempts may go without a claim; `None` with `CLAIM_FIRST_ATTEMPTS`.
+/// How long first attempts may go without a claim; `None` if `CLAIM_FIRST_ATTEMPTS` is `true`.
 ///
-/// A window that is shorter than an invocation is no error: no attempt is covered by it, and each is claimed.
+/// A window that is shorter than an invocation is not an error. Such a window covers no attempt, so each attempt is claimed.
 fn without_claim() -> Result<Option<FirstAttemptWindow>, BadSetting> {
     let window = settings::first_attempt_window()?;
     let claims_all: bool = settings::value("CLAIM_FIRST_ATTEMPTS")?;

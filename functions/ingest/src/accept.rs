@@ -22,7 +22,7 @@ use tracing::field::display;
 use crate::Invocation;
 use crate::settings::App;
 
-/// How long the list of refused endpoints may take to be stored.
+/// Maximum time for storing the list of refused endpoints.
 const MAX_NOTE_TIME: Duration = Duration::from_secs(2);
 
 /// What the app is told.
@@ -87,15 +87,16 @@ pub async fn accept(
     Ok(Response::json(202, &accepted))
 }
 
-/// Stores which endpoints nothing was sent to, so that a repeat sends to them at once. Without the list it sends to them when
-/// the window has closed. A repeat finds none to store: its messages have no mark, so they count as queued.
+/// Stores the endpoints to which nothing was sent, so that a repeat of the post sends to them at once. Without this list a
+/// repeat sends to them when the window has closed. A repeat itself has no such endpoints to store: its messages have no
+/// mark, so they count as possibly queued.
 async fn note_refused(app: &App, event: &Event, invocation: &Invocation, refused: Vec<EndpointId>) {
     if refused.is_empty() {
         return;
     }
     let refused = FanOut::new(refused);
     let stored = app.events.put_refused(event, &invocation.request_id, &refused);
-    // A call that begins as late as it may leaves three seconds for this one and the answer.
+    // A send that begins as late as allowed leaves three seconds for this call and the answer.
     let problem = match tokio::time::timeout(MAX_NOTE_TIME, stored).await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
@@ -103,7 +104,7 @@ async fn note_refused(app: &App, event: &Event, invocation: &Invocation, refused
     };
     tracing::warn!(
         problem,
-        "The endpoints that nothing was sent to could not be stored: a repeat sends to them later."
+        "The list of endpoints to which nothing was sent could not be stored. A repeat sends to them later."
     );
 }
 
@@ -174,10 +175,10 @@ fn event(
     })
 }
 
-/// The body as it is stored.
+/// Packs the body for storage.
 ///
 /// # Errors
-/// 413 for one that is too long even when it is compressed.
+/// 413 for a body that is too long even when it is compressed.
 fn packed(body: &[u8]) -> Result<PackedBody, Problem> {
     let packed = PackedBody::pack(body);
     let (raw, stored) = (body.len(), packed.bytes.len());
@@ -185,8 +186,8 @@ fn packed(body: &[u8]) -> Result<PackedBody, Problem> {
         return Ok(packed);
     }
     Err(too_large(&format!(
-        "the body for receivers is {raw} bytes, of at most {MAX_BODY}, and compressed it takes {stored} bytes, of at most \
-         {MAX_PACKED_BODY}"
+        "the body for receivers is {raw} bytes (at most {MAX_BODY}), and compressed it takes {stored} bytes (at most \
+         {MAX_PACKED_BODY})"
     )))
 }
 
@@ -264,8 +265,8 @@ mod tests {
         });
         let problem = packed(&noise.take(size).collect::<Vec<_>>()).unwrap_err();
         assert_eq!(problem.status, 413);
-        assert!(problem.detail.contains("is 1572864 bytes, of at most 2097152, and compressed it takes 1"));
-        assert!(problem.detail.contains("bytes, of at most 358400"), "{}", problem.detail);
+        assert!(problem.detail.contains("is 1572864 bytes (at most 2097152), and compressed it takes 1"));
+        assert!(problem.detail.contains("bytes (at most 358400)"), "{}", problem.detail);
     }
 
     #[test]

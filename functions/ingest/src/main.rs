@@ -6,7 +6,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use pombo_aws::logs;
 use pombo_web::{Payload, UrlEvent};
 
-/// The system's allocator gives memory back after each event, only to ask for it again at the next one.
+/// The system's allocator gives memory back after each event, and asks for it again at the next event.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -5,7 +5,7 @@
 //! sent by a process whose claim has run out may yet turn out to have succeeded, and then says so.
 //!
 //! A first attempt may be made without a claim while its window is open. Until the window closes, a delivery without a record
-//! counts as being sent. A record that appears in the meantime is a conflict, and the order is decided again on that record.
+//! counts as being sent. If a record appears in the meantime, the write fails, and the order is decided again on that record.
 
 use pombo_aws::clock;
 use pombo_aws::deliveries::Put;
@@ -84,7 +84,7 @@ fn window_closed(window: FirstAttemptWindow, accepted_at: Timestamp, now: Timest
     Err(being_sent(until, now, detail))
 }
 
-/// 409 with the time to wait, in whole seconds, until the delivery no longer counts as being sent.
+/// 409 with the number of seconds until the delivery no longer counts as being sent, rounded up.
 fn being_sent(until: Timestamp, now: Timestamp, detail: impl Into<String>) -> Problem {
     let seconds = u32::try_from(now.until(until).as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
     Problem { retry_after: Some(seconds), ..Problem::new(409, detail.into()) }

@@ -158,7 +158,7 @@ mod tests {
         .unwrap()
     }
 
-    /// Its delivery without a record, when no first attempt can be under way.
+    /// The view of a delivery that has no record and no first attempt under way.
     fn pending(event: &Event) -> DeliveryView {
         DeliveryView::pending(event, event.delivery_to(endpoint().id), FirstAttemptWindow::default(), event.accepted_at)
     }

@@ -56,7 +56,7 @@ pub(crate) struct DeliveryView {
     /// When the sweep looks again at an attempt that it has queued once more because its message did not come.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_look_at: Option<Timestamp>,
-    /// Until when a delivery without a record counts as being sent: it cannot be cancelled before.
+    /// Until when a delivery without a record counts as being sent. Before that time the delivery cannot be cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     being_sent_until: Option<Timestamp>,
     /// Why the delivery is held, if it is held.

@@ -1,4 +1,4 @@
-//! Limits that are kept in an item of their own: a request is admitted if the item as it stands has room for it.
+//! Limits that are kept in an item of their own. A request is admitted if the stored item has room for it.
 
 use aws_sdk_dynamodb::Client;
 use serde::Serialize;
@@ -9,8 +9,8 @@ use crate::error::AwsError;
 use crate::item::{Item, Reader, decode, encode, number, text};
 use crate::versioned::{Replacement, Written, next_rev};
 
-/// How often a request is decided again because another was faster. Each time that one was admitted, and no limit admits as
-/// many in the time that a call may take.
+/// Maximum number of times that a request is decided, each time because another request was faster. The faster request was
+/// admitted, and no limit admits this many requests in the time that a call may take.
 const MAX_TRIES: usize = 20;
 
 const GET: &str = "dynamodb:GetItem Endpoints";
@@ -31,12 +31,12 @@ pub(crate) struct Counter<'a> {
     pub(crate) client: &'a Client,
     pub(crate) table: &'a str,
     pub(crate) key: String,
-    /// The requests, for the error of a call that others overtook each time.
+    /// Names the requests in the error for a call that others overtook each time.
     pub(crate) what: &'static str,
 }
 
 impl Counter<'_> {
-    /// Decides on the item as it stands; a default one if there is none. `writer` is unique to the call.
+    /// Decides on the stored item, or on the default value if there is none. `writer` is unique to the call.
     pub(crate) async fn admit<T, R>(
         &self,
         writer: &str,
@@ -61,7 +61,7 @@ impl Counter<'_> {
             ]);
             match Replacement::new(item, "endpoint_id", seen).put(self.client, PUT, self.table).await? {
                 Written::Stored => return Ok(Admitted::Yes),
-                // If there is no item, it has expired in between.
+                // If there is no item now, it has expired in between.
                 Written::Conflict(now) => standing = now,
             }
         }

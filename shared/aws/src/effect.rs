@@ -24,7 +24,8 @@ pub async fn effect<F: Future>(call: &str, request: F) -> F::Output {
     answer
 }
 
-/// Makes an AWS call, which `name` names: `dynamodb:PutItem Events`. For calls whose errors mean nothing to the caller.
+/// Makes the AWS call that `name` names, such as `dynamodb:PutItem Events`. For calls whose errors mean nothing to the
+/// caller.
 pub(crate) async fn call<T, E>(name: &str, request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, AwsError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

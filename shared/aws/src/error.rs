@@ -19,7 +19,7 @@ const MAX_SAID: usize = 300;
 /// Maximum size of an error code or a request's id, in bytes.
 const MAX_ID: usize = 80;
 
-/// Trouble with AWS. It is our own, never the receiver's or the caller's. `operation` is the call, such as
+/// Trouble with AWS, which is never the fault of the receiver or the caller. `operation` is the call, such as
 /// `dynamodb:PutItem Events`.
 #[derive(Debug, Error)]
 pub enum AwsError {
@@ -30,20 +30,20 @@ pub enum AwsError {
         operation: String,
         /// The service's error code, if the service answered.
         code: Option<String>,
-        /// What the service said, or how far the call got.
+        /// The service's own message, or how far the call got.
         message: String,
         /// How far the last try of the call got.
         reached: Reached,
     },
-    /// An item or a message of ours is not as it should be.
+    /// An item or a message that Pombo wrote cannot be read, or one that it is to write is malformed.
     #[error("{operation}: {message}")]
     Unreadable {
-        /// The call that read or was to write it.
+        /// The call that read the item or message, or was to write it.
         operation: String,
-        /// What is wrong, without the values.
+        /// The problem, without the values.
         message: String,
     },
-    /// Others changed the same thing each time, as often as this process tried. It may be tried again later.
+    /// Other calls changed the same thing each time that this process tried. The caller may try again later.
     #[error("{operation}: others changed {what} each time")]
     Contention {
         /// The write that was to be made.
@@ -51,7 +51,7 @@ pub enum AwsError {
         /// The thing that changed.
         what: &'static str,
     },
-    /// A table leaves over keys of a batch again and again.
+    /// The table leaves keys of a batch unprocessed again and again.
     #[error("{operation}: the table is overloaded: it leaves keys over again and again")]
     Overload {
         /// The call.
@@ -62,16 +62,16 @@ pub enum AwsError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// How far a call that failed got.
+/// How far a failed call got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// The request was never sent: it could not be made, or there was no connection.
+    /// The request was never sent: it could not be built, or there was no connection.
     Nobody,
-    /// The service refused the request, with a status of the caller's fault such as 400: it did nothing.
+    /// The service refused the request with a status that blames the caller, such as 400. The service did nothing.
     Refusal,
-    /// The service said that it failed. It may have done what was asked.
+    /// The service said that it failed. The service may still have done what was asked.
     Failure,
-    /// The request may have been sent, and no answer came that can be read.
+    /// The request may have been sent, but no readable answer came.
     Unknown,
 }
 
@@ -96,7 +96,7 @@ impl AwsError {
         Self::Contention { operation: operation.into(), what }
     }
 
-    /// A batch whose keys the table leaves over.
+    /// The table leaves keys of a batch unprocessed.
     pub(crate) fn overload(operation: impl Into<String>) -> Self {
         Self::Overload { operation: operation.into() }
     }
@@ -110,15 +110,16 @@ impl AwsError {
         }
     }
 
-    /// Whether a call that failed may have done what was asked: its answer was lost, or says that the service failed. If not,
-    /// nothing was done. This is about the last try, thus about the whole call only if the SDK does not repeat it.
+    /// Whether a failed call may have done what was asked: its answer was lost, or says that the service failed. Otherwise
+    /// nothing was done. The answer is about the last try, so it is about the whole call only if the SDK does not repeat the
+    /// call.
     #[must_use]
     pub const fn may_have_happened(&self) -> bool {
         matches!(self, Self::Call { reached: Reached::Failure | Reached::Unknown, .. })
     }
 }
 
-/// How far a call got, by its error. In doubt, it may have been made.
+/// How far a call got, judged by its error. In doubt, the request may have been sent.
 fn reached<E>(error: &SdkError<E>) -> Reached {
     match error {
         SdkError::ConstructionFailure(_) => Reached::Nobody,
@@ -132,9 +133,9 @@ fn reached<E>(error: &SdkError<E>) -> Reached {
     }
 }
 
-/// Whether there was no connection to send on. The SDK has a mark for that, but does not set it. Only the attempt to connect
-/// meets a connection that is refused. A name that does not resolve is not told from other errors: then the call is said to
-/// have reached [`Reached::Unknown`].
+/// Whether there was no connection to send on. The SDK has a flag for that, but does not set it. A refused connection can
+/// only come from the attempt to connect. A name that does not resolve looks like other errors, so it counts as
+/// [`Reached::Unknown`].
 fn never_connected(mut error: &(dyn StdError + 'static)) -> bool {
     loop {
         let io = error.downcast_ref::<io::Error>();
@@ -280,7 +281,7 @@ mod tests {
         SdkError::dispatch_failure(ConnectorError::io(Box::new(Wrapped(io::Error::from(kind)))))
     }
 
-    /// An error of the HTTP client around one of the system.
+    /// An error of the HTTP client around an error of the system.
     #[derive(Debug, Error)]
     #[error("client error")]
     struct Wrapped(#[source] io::Error);

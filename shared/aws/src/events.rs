@@ -53,7 +53,7 @@ pub enum PutEvent {
 pub struct Existing {
     /// The event.
     pub event: Event,
-    /// The endpoints whose messages SQS had refused when that request ended: nothing was sent to them.
+    /// The endpoints whose messages SQS had refused when that request ended. Nothing was sent to these endpoints.
     pub refused: FanOut,
 }
 
@@ -99,8 +99,9 @@ impl EventsTable {
         }
     }
 
-    /// Stores with an event that `writer` stored which endpoints' messages SQS refused. Does nothing when another event has
-    /// taken its place. The event is written whole, so that whoever stores events needs the right to put them, and no other.
+    /// Adds the endpoints whose messages SQS refused to an event that `writer` stored. Does nothing if another event has
+    /// taken its place. The whole event is written again, so that the only right that a caller needs is the right to put
+    /// events.
     pub async fn put_refused(&self, event: &Event, writer: &str, refused: &FanOut) -> Result<(), AwsError> {
         const CALL: &str = "dynamodb:PutItem Events";
         let mut item = to_item(event, writer);
@@ -216,7 +217,7 @@ fn is_too_large(error: &SdkError<PutItemError>) -> bool {
         && error.message().is_some_and(|message| message.to_ascii_lowercase().contains("size"))
 }
 
-/// Who wrote an event, in 16 bytes if that is a UUID, as the ids of requests are.
+/// The writer of an event, in 16 bytes if it is a UUID. The ids of requests are UUIDs.
 fn by(writer: &str) -> AttributeValue {
     let parts: Vec<_> = writer.split('-').collect();
     let is_uuid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
@@ -227,11 +228,12 @@ fn by(writer: &str) -> AttributeValue {
     }
 }
 
-/// Most attributes have short names: a write is paid by the KB, names included, and most of the rest is the body's.
+/// Makes the item of an event. Most attributes have short names, because a write is paid by the KB, names included, and the
+/// body needs most of it.
 ///
-/// `ts` and `pos`: the place in the index by time, a tenant's shard in it and a position there. `t`: the type.
-/// `e`: how the body is written. `b`: the body. `to`: the endpoints, and `n`, how many. `f`: the fingerprint. `w`: the writer.
-/// `p`: who posted it.
+/// `ts` and `pos` are the place in the index by time: the tenant's shard and the position in it. `t`: the type. `e`: the
+/// encoding of the body. `b`: the body. `to`: the endpoints. `n`: the number of endpoints. `f`: the fingerprint. `w`: the
+/// writer. `p`: who posted the event.
 fn to_item(event: &Event, writer: &str) -> Item {
     let encoding = match event.body.encoding {
         Encoding::Identity => "0",
@@ -259,7 +261,7 @@ fn to_item(event: &Event, writer: &str) -> Item {
     item
 }
 
-/// An event that is to be queued, by the sweep from `due`.
+/// Makes the item of an event that is still to be queued; from `due` on, the sweep queues it.
 fn to_marked_item(event: &Event, due: Timestamp) -> Item {
     let mut item = to_item(event, event.id.as_str());
     item.insert("due_shard".into(), text(event.due_shard()));

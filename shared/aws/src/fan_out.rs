@@ -1,9 +1,9 @@
 //! Queueing the deliveries of an event: one message an endpoint, ten in a call, the calls concurrently.
 //!
-//! The mark of a first message is a permission to make the attempt without a claim, see
-//! [`first_attempt`](pombo_domain::first_attempt), and is given once. A message that SQS has certainly not queued may be
-//! sent again with the mark. A message that may be on the queue is sent again without it, and late: not before the window
-//! has closed, so that it finds the outcome of an attempt that was made.
+//! The mark of a first message permits an attempt without a claim, see [`first_attempt`](pombo_domain::first_attempt), and is
+//! given once. A message that SQS has certainly not queued may be sent again with the mark. A message that may be on the
+//! queue is sent again without the mark, and is received only when the window has closed. If the attempt was made, the
+//! repeated message then finds the outcome.
 
 use std::time::Duration;
 
@@ -27,15 +27,15 @@ const CONCURRENT_CALLS: usize = 16;
 /// How often the refused entries of a batch are sent again.
 const REPEATS: u32 = 3;
 
-/// Why the messages of an event are sent now: it decides which have the mark, and which have to wait.
+/// Why the messages of an event are sent now. The reason decides which messages have the mark, and which have to wait.
 #[derive(Debug, Clone, Copy)]
 pub enum Occasion<'a> {
-    /// The event was stored in this invocation, and none of its messages has been sent. They get the mark.
+    /// The event was stored in this invocation, and none of its messages has been sent. The messages get the mark.
     Stored(FirstAttemptWindow),
     /// The app repeats an event that an earlier request stored. That request's messages may be on the queue until the window
     /// has closed, except for those to the `refused` endpoints.
     Repeated(FirstAttemptWindow, &'a FanOut),
-    /// An event of Pombo's own: no message of it ever has the mark.
+    /// The event is one of Pombo's own, whose messages never have the mark.
     Own,
 }
 
@@ -44,7 +44,7 @@ pub enum Occasion<'a> {
 pub struct Unsent {
     /// The endpoints to which nothing was sent: SQS refused each message to them, or there was no time to send one.
     pub refused: Vec<EndpointId>,
-    /// Number of messages that were not queued, and may have been queued before.
+    /// Number of messages that could not be queued this time, but may have been queued before.
     pub uncertain: usize,
 }
 
@@ -62,9 +62,9 @@ impl Unsent {
     }
 }
 
-/// Queues a message for every endpoint of the event's list; gives those that could not be queued. `version_of` is the
-/// version of an endpoint, where it is known: dispatch does not act on an older copy. No call is begun after `until`, if that
-/// is given: of many that each take long, the last would end after the caller had to answer.
+/// Queues a message for every endpoint of the event's list, and returns the messages that could not be queued. `version_of`
+/// gives the version of an endpoint, if it is known: dispatch does not act on an older copy. No call begins after `until`, if
+/// that is given. Otherwise the last of many slow calls would end after the caller had to answer.
 pub async fn send(
     queue: &Queue,
     event: &Event,
@@ -88,12 +88,12 @@ struct Message {
     message: DeliveryMessage,
     /// The window of the mark that the message has, or that an earlier copy of it may have had.
     window: Option<FirstAttemptWindow>,
-    /// As it is sent, but for the delay.
+    /// The message as it is sent, except for the delay.
     entry: Outgoing,
 }
 
 impl Message {
-    /// With the body or by reference.
+    /// Makes the message, with the body or by reference.
     fn new(
         event: &Event,
         endpoint: &EndpointId,
@@ -115,7 +115,7 @@ impl Message {
         Self { entry: outgoing(&message, 0), message, window }
     }
 
-    /// The same message after its answer was lost: it may be queued already.
+    /// The same message after the answer to its call was lost: it may already be queued.
     fn lost(self) -> Self {
         Self::of(self.message.repeated(), self.window)
     }
@@ -125,7 +125,7 @@ impl Message {
         Self::of(self.message.without_body(), self.window)
     }
 
-    /// Sets the delay of what is sent at `now`: a message without the mark waits until the window has closed.
+    /// Sets the delay of a message that is sent at `now`: without the mark, it waits until the window has closed.
     fn delay(&mut self, now: Timestamp) {
         let wait = match self.window {
             Some(window) if !self.message.first => window.left(self.message.delivery.accepted_at, now),
@@ -148,7 +148,7 @@ async fn send_batch(queue: &Queue, messages: Vec<Message>, until: Option<Timesta
             break;
         }
         left.iter_mut().for_each(|message| message.delay(now));
-        // All messages of a batch have the mark, or none has.
+        // Either all messages of a batch have the mark, or none of them.
         let has_mark = left.iter().any(|message| message.message.first);
         let entries = left.iter().map(|message| &message.entry);
         let sent = if has_mark { queue.send_batch_once(entries).await } else { repeated(queue, entries).await };
@@ -156,7 +156,7 @@ async fn send_batch(queue: &Queue, messages: Vec<Message>, until: Option<Timesta
             SentOnce::Answered(refused) => left = again(&left, &refused),
             SentOnce::Refused(error) if has_mark => tracing::warn!(%error, "SQS refused a batch."),
             SentOnce::Lost(error) if has_mark => {
-                tracing::warn!(%error, "Nobody knows whether a batch is queued. It is sent again, to be looked at later.");
+                tracing::warn!(%error, "The answer about a batch was lost. The batch is sent again, to be handled later.");
                 left = left.into_iter().map(Message::lost).collect();
                 repeats = 0;
                 continue;
@@ -180,7 +180,8 @@ async fn repeated(queue: &Queue, entries: impl Iterator<Item = &Outgoing>) -> Se
     }
 }
 
-/// The messages that SQS refused, to be sent again. What it refuses for its content it may take without the body.
+/// The messages that SQS refused, to be sent again. If SQS refused a message for its content, it may take the message without
+/// the body.
 fn again(sent: &[Message], refused: &[Refused]) -> Vec<Message> {
     let refused = refused.iter().filter_map(|refused| {
         let message = sent.get(refused.index)?.clone();
@@ -193,7 +194,7 @@ fn again(sent: &[Message], refused: &[Refused]) -> Vec<Message> {
     refused.collect()
 }
 
-/// What is said of messages that are not queued. One that still has the mark was never sent, or refused each time.
+/// Sorts the messages that are not queued. A message that still has the mark was never sent, or was refused each time.
 fn unsent(messages: Vec<Message>) -> Unsent {
     messages.into_iter().fold(Unsent::default(), |mut unsent, Message { message, .. }| {
         if message.first {
@@ -205,7 +206,7 @@ fn unsent(messages: Vec<Message>) -> Unsent {
     })
 }
 
-/// The messages of a batch: with bodies, or by reference when those would make it too large.
+/// The messages of a batch, with bodies, or by reference if bodies would make the batch too large.
 fn of_fitting_size(messages: Vec<Message>) -> Vec<Message> {
     let size: usize = messages.iter().map(|message| message.entry.body.len()).sum();
     if size <= LARGEST_BATCH_BYTES { messages } else { messages.into_iter().map(Message::without_body).collect() }
@@ -242,8 +243,8 @@ mod tests {
         endpoints.iter().map(|endpoint| Message::new(&event, endpoint, Some(1), Some(&event.body), occasion)).collect()
     }
 
-    /// The mark and the delay of what is sent `seconds` after the event was accepted. What waits for the window to close says that
-    /// it may be a repeat, and nothing else does.
+    /// The mark and the delay of a message that is sent `seconds` after the event was accepted. Asserts that exactly the
+    /// messages that wait for the window to close say that they are repeats.
     fn sent(message: &Message, seconds: u64) -> (bool, u32) {
         let mut message = message.clone();
         message.delay(ACCEPTED.plus(Duration::from_secs(seconds)));

@@ -22,7 +22,7 @@ pub struct HealthTable {
 pub enum PutHealth {
     /// It is written; the health with its new revision.
     Stored(Box<Health>),
-    /// Another process was faster: read again, and decide again.
+    /// Another process was faster: read and decide again.
     Conflict,
 }
 

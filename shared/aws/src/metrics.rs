@@ -49,7 +49,7 @@ metrics! {
     MessagesFailed,
     /// Outcomes that could not be recorded and were queued.
     OutcomesQueued,
-    /// First attempts that were made twice, because SQS handed out their message twice or an outcome was queued.
+    /// First attempts that were made twice, because SQS handed out their message twice or because an outcome was queued.
     FirstAttemptsRepeated,
     /// Schedules that could not be made: the queue carries the retry.
     SchedulesFailed,

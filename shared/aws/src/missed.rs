@@ -1,4 +1,5 @@
-//! The requests that receivers make for what they missed: an item of its own next to each endpoint that made one lately.
+//! The requests that receivers make for what they missed. Each endpoint that made a request lately has an item of its own for
+//! them.
 
 use aws_sdk_dynamodb::Client;
 use pombo_domain::ids::{EndpointId, EventId};

@@ -1,26 +1,26 @@
 //! List prices of AWS in us-east-1, on demand and without a free tier, in US dollars.
 //!
-//! Everything that states a price computes it from these: the dry run of a replay, and `docs/cost.md`, whose tables a test
-//! compares. AWS's own price pages fill in their numbers by script, so most sources here are pages that quote them. Compare
-//! them with your own bill or with AWS's calculator before you decide something by them.
+//! Everything that states a price computes it from these prices: the dry run of a replay, and `docs/cost.md`, whose tables a
+//! test compares. AWS's own price pages fill in their numbers by script, so most sources here are pages that quote them.
+//! Compare the prices with your own bill or with AWS's calculator before you base a decision on them.
 
-/// A price, and where it was read.
+/// A price and its source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
     /// The service and what it counts.
     pub what: &'static str,
-    /// Dollars for `units` of it.
+    /// Price of `units` units, in dollars.
     pub dollars: f64,
-    /// How many are paid for with `dollars`.
+    /// Number of units that cost `dollars`.
     pub units: f64,
-    /// The page that it was read on.
+    /// The page that states the price.
     pub source: &'static str,
-    /// When the source states its prices, as a month or a day.
+    /// The date of the source's prices: a year, a month or a day.
     pub date: &'static str,
 }
 
 impl Price {
-    /// Dollars for one.
+    /// Price of one unit, in dollars.
     #[must_use]
     pub const fn each(&self) -> f64 {
         self.dollars / self.units
@@ -51,21 +51,21 @@ prices! {
     STORAGE = 0.25 / 1.0 "DynamoDB storage, GB-months", "aws.amazon.com/dynamodb/pricing", "2026-11-28";
     /// A gigabyte of tables, without indexes, that can be restored to any second, for a month.
     RECOVERY = 0.20 / 1.0 "DynamoDB point-in-time recovery, GB-months", "commonly quoted; not confirmed on a page", "2026-11-28";
-    /// An API call with a payload of at most 64 KiB; each further 64 KiB is another one.
+    /// An API call with a payload of at most 64 KiB; each further 64 KiB counts as another call.
     QUEUE_REQUEST = 0.40 / 1e6 "SQS standard queue, requests of 64 KiB", "cloudburn.io/blog/amazon-sqs-pricing", "2026-03";
-    /// More for a request whose messages have a group, so that a busy tenant does not delay the others (a fair queue).
+    /// Surcharge for a request whose messages have a group, so that a busy tenant does not delay the others (a fair queue).
     GROUPED_REQUEST = 0.10 / 1e6 "SQS fair queue, surcharge for requests", "cloudburn.io/blog/amazon-sqs-pricing", "2026-03";
     /// An invocation of a function.
     LAMBDA_REQUEST = 0.20 / 1e6 "Lambda, requests", "git.mcrn.ar/mariano/lambda_local_runner, lambda-13-cost.md", "2026-05";
     /// A gigabyte of memory for a second, on arm64.
     LAMBDA_GB_SECOND = 0.000_013_333_4 / 1.0 "Lambda on arm64, GB-seconds", "git.mcrn.ar/mariano/lambda_local_runner, lambda-13-cost.md", "2026-05";
-    /// A schedule that fires. To make or to delete one costs nothing.
+    /// A schedule that fires. Making or deleting a schedule costs nothing.
     SCHEDULE = 1.00 / 1e6 "EventBridge Scheduler, invocations", "cloudburn.io/blog/amazon-eventbridge-pricing", "2026-03";
     /// A gigabyte that is written to a log group.
     LOG_INGESTION = 0.50 / 1.0 "CloudWatch Logs, GB ingested", "cloudburn.io/blog/amazon-cloudwatch-pricing", "2026-02";
     /// A gigabyte in a log group, as it is compressed there, for a month.
     LOG_STORAGE = 0.03 / 1.0 "CloudWatch Logs, GB-months (compressed)", "cloudburn.io/blog/amazon-cloudwatch-pricing", "2026-02";
-    /// A metric of Pombo's own for a month. It is paid for by the hour, in hours in which it is written.
+    /// A metric of Pombo's own for a month. A metric is paid for by the hour, and only in hours in which it is written.
     METRIC = 0.30 / 1.0 "CloudWatch custom metrics, months", "signoz.io/guides/cloudwatch-pricing", "2026-02";
     /// An alarm on one metric for a month.
     ALARM = 0.10 / 1.0 "CloudWatch alarms, months", "cloudburn.io/blog/amazon-cloudwatch-pricing", "2026-02";
@@ -78,7 +78,7 @@ prices! {
     KMS_REQUEST = 0.03 / 1e4 "KMS, requests", "commonly quoted; not confirmed on a page", "2026-11-28";
     /// A customer managed key for a month.
     KMS_KEY = 1.00 / 1.0 "KMS, keys for a month", "commonly quoted; not confirmed on a page", "2026-11-28";
-    /// An event of an app's own on an event bus.
+    /// A custom event on an event bus.
     BUS_EVENT = 1.00 / 1e6 "EventBridge, custom events of 64 KB", "cloudburn.io/blog/amazon-eventbridge-pricing", "2026-03";
     /// A call of an API destination.
     API_DESTINATION = 0.20 / 1e6 "EventBridge API destinations, invocations", "cloudburn.io/blog/amazon-eventbridge-pricing", "2026-03";
@@ -96,8 +96,8 @@ prices! {
     BALANCER_HOUR = 0.0225 / 1.0 "Application Load Balancer, hours", "commonly quoted; not confirmed on a page", "2026-11-28";
 }
 
-/// What has no price list: how much of Lambda an event takes. These are assumptions, made for functions of
-/// [`MEMORY_GB`](assumed::MEMORY_GB) and a receiver that answers within 150 ms; nobody has measured them in AWS.
+/// Numbers that no price list has, such as how much of Lambda an event takes. These are assumptions, made for functions of
+/// [`MEMORY_GB`](assumed::MEMORY_GB) and a receiver that answers within 150 ms. Nobody has measured them in AWS.
 pub mod assumed {
     /// Memory of each function, the template's default.
     pub const MEMORY_GB: f64 = 0.25;
@@ -113,13 +113,13 @@ pub mod assumed {
     pub const SWEEP_SECONDS: f64 = 0.500;
     /// How long a poll of an empty queue waits.
     pub const POLL_SECONDS: f64 = 20.0;
-    /// Polls of an empty queue that Lambda has under way at the same time, when no maximum concurrency is set.
+    /// Number of polls of an empty queue that Lambda makes at the same time, if no maximum concurrency is set.
     pub const POLLERS: f64 = 2.0;
-    /// Bytes that CloudWatch Logs adds to each line that it takes.
+    /// Bytes that CloudWatch Logs adds to each line.
     pub const LOG_LINE_BYTES: f64 = 26.0;
     /// Bytes that DynamoDB adds to each stored item and to each row of an index.
     pub const STORED_ITEM_BYTES: f64 = 100.0;
-    /// Endpoints that one process of dispatch sends to while it is busy.
+    /// Number of endpoints that a busy process of dispatch sends to.
     pub const ENDPOINTS_PER_PROCESS: f64 = 10.0;
     /// Hours in a month.
     pub const MONTH_HOURS: f64 = 730.0;

@@ -41,12 +41,12 @@ pub struct Protocol {
     pub metrics: Metrics,
 }
 
-/// What a caller knows of a delivery's record.
+/// The delivery's record as a caller knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SeenRecord {
-    /// Nothing: the record is to be read.
+    /// The caller knows nothing, so the record is read.
     NotRead,
-    /// There was none when the attempt was begun.
+    /// There was no record when the attempt began.
     None,
     /// This record.
     Found(Box<Record>),
@@ -94,7 +94,7 @@ impl Protocol {
     }
 
     /// Records an attempt and ensures what follows. `seen` is the record as the caller knows it. `new` is what a new record
-    /// needs, of an attempt that was made without a claim.
+    /// needs, if the attempt was made without a claim.
     pub async fn settle(
         &self,
         key: &DeliveryKey,
@@ -186,7 +186,7 @@ impl Protocol {
         }
     }
 
-    /// Sends a message of the Deliveries queue. It has no mark: only ingest gives that.
+    /// Sends a message of the Deliveries queue, without the mark: only ingest gives the mark.
     pub async fn send(&self, message: DeliveryMessage, delay_seconds: u32) -> Result<(), AwsError> {
         self.queue.send(outgoing(&message.unmarked(), delay_seconds)).await
     }

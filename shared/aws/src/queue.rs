@@ -28,7 +28,7 @@ const RECEIVED: MessageSystemAttributeName = MessageSystemAttributeName::Approxi
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
-    /// The same client without the SDK's repeats, made when it is first needed.
+    /// The same client without the SDK's retries, made when it is first needed.
     once: OnceLock<Client>,
     url: String,
 }
@@ -55,14 +55,14 @@ pub struct Refused {
     pub code: String,
 }
 
-/// What became of a batch that was sent in one call, which nobody repeated.
+/// The result of sending a batch in one call that the SDK did not repeat.
 #[derive(Debug)]
 pub enum SentOnce {
     /// SQS answered: the batch is queued, except for these entries.
     Answered(Vec<Refused>),
     /// Nothing of the batch is queued: SQS refused the call, or the call was never sent.
     Refused(AwsError),
-    /// The batch may be queued: its answer did not come, or says that SQS failed.
+    /// The batch may be queued: the answer did not come, or says that SQS failed.
     Lost(AwsError),
 }
 
@@ -107,8 +107,8 @@ impl Queue {
         call(SEND_BATCH, batch.send_with(&self.client)).await.map(refused_entries)
     }
 
-    /// Sends at most [`LARGEST_BATCH`] messages in one call, and tells whether they may be queued when it fails: the SDK
-    /// does not repeat this call.
+    /// Sends at most [`LARGEST_BATCH`] messages in one call that the SDK does not repeat. If the call fails, the result says
+    /// whether the messages may be queued.
     pub async fn send_batch_once(&self, messages: impl IntoIterator<Item = &Outgoing>) -> SentOnce {
         let once = self.once.get_or_init(|| {
             let config = self.client.config().to_builder().retry_config(RetryConfig::disabled());

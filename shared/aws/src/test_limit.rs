@@ -22,7 +22,7 @@ impl TestLimits {
         Self { client, table }
     }
 
-    /// Takes the place of one test of the endpoint, if there were not too many of them. `writer` is unique to the call.
+    /// Counts one more test of the endpoint, unless there were too many. `writer` is unique to the call.
     pub async fn admit(
         &self,
         endpoint: &EndpointId,

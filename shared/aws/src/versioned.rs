@@ -1,10 +1,10 @@
-//! One versioned write: an item is replaced as a whole, if the revision that was seen still stands.
+//! The versioned write: an item is replaced as a whole, if it still has the revision that was seen.
 //!
-//! Nothing is locked. Whoever changes an item reads it, decides, and writes the next revision in the place of the one it
-//! read. If another process was faster, the condition fails and the item that stands comes back.
+//! Nothing is locked. A process that changes an item reads the item, decides, and replaces the revision that it read by the
+//! next one. If another process was faster, the condition fails and the item as it is now comes back.
 //!
-//! The SDK repeats a call whose answer was lost, and may meet its own write. The item that stands has the revision and the
-//! writer of this write then, and the condition that failed is a success. Therefore a writer is unique to the call.
+//! The SDK repeats a call whose answer was lost, and may meet its own write. The stored item then has the revision and the
+//! writer of this write, and the failed condition counts as a success. Therefore a writer is unique to the call.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -18,7 +18,7 @@ use crate::effect::{call, effect};
 use crate::error::AwsError;
 use crate::item::{Item, number, text};
 
-/// The attribute that tells who wrote a revision.
+/// The attribute that says who wrote a revision.
 const WRITER: &str = "writer";
 
 /// The result of a versioned write.
@@ -26,21 +26,21 @@ const WRITER: &str = "writer";
 pub enum Put<T> {
     /// The value is written, with its new revision.
     Stored(Box<T>),
-    /// Another process was faster: the value that stands, or none when it is gone.
+    /// Another process was faster: the value as it is now, or `None` if it is gone.
     Conflict(Option<Box<T>>),
 }
 
-/// The revision that is written in the place of `seen`. The first one is 1.
+/// The revision that replaces `seen`. The first revision is 1.
 pub(crate) fn next_rev(seen: Option<u64>) -> u64 {
     seen.unwrap_or(0) + 1
 }
 
-/// The revision that stands, for values that have revision 0 while they are not stored.
+/// The stored revision, for values that have revision 0 while they are not stored.
 pub(crate) fn stored_rev(rev: u64) -> Option<u64> {
     Some(rev).filter(|rev| *rev > 0)
 }
 
-/// An item to be written in the place of a revision.
+/// An item that is to replace a revision.
 #[derive(Debug)]
 pub(crate) struct Replacement<'a> {
     item: Item,
@@ -61,14 +61,14 @@ pub(crate) enum Written {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Transacted {
     Stored,
-    /// A condition failed, or another transaction is at one of the items; with the reason for each write. There are no
-    /// reasons while an earlier try of the same transaction is in progress.
+    /// A condition failed, or another transaction is changing one of the items. Holds the reason for each write, or no
+    /// reasons if an earlier try of the same transaction is in progress.
     Conflict(Vec<CancellationReason>),
 }
 
 impl<'a> Replacement<'a> {
-    /// Writes `item` in the place of the revision `seen`; with `None`, where there is no item. `key` is an attribute that
-    /// every item of the table has.
+    /// Replaces the revision `seen` by `item`. With `None`, the item is written only if there is none. `key` is an attribute
+    /// that every item of the table has.
     pub(crate) const fn new(item: Item, key: &'a str, seen: Option<u64>) -> Self {
         Self { item, key, number: "rev", seen }
     }
@@ -112,9 +112,9 @@ impl<'a> Replacement<'a> {
         }
     }
 
-    /// Makes the write together with others, or none of them. `None` when the condition of another one failed, or when
-    /// another transaction is at one of the items: make the others again and repeat. `token` is unique to the call; without
-    /// one the SDK makes it.
+    /// Makes this write and the others, or none of them. `None` if the condition of another write failed, or if another
+    /// transaction is changing one of the items: then build the other writes again and repeat the call. `token` is unique to
+    /// the call; without a token the SDK makes one.
     pub(crate) async fn put_with(
         self,
         client: &Client,
@@ -144,7 +144,7 @@ impl<'a> Replacement<'a> {
         self.seen.map(|seen| Item::from([(":seen".to_owned(), number(seen))]))
     }
 
-    /// The attributes by which this write is told from every other one.
+    /// The attributes that tell this write from every other one.
     fn mark(&self) -> Mark {
         Mark(
             [self.number, WRITER]
@@ -159,9 +159,9 @@ impl<'a> Replacement<'a> {
 struct Mark(Item);
 
 impl Mark {
-    /// The result of a condition that failed, by the item that stands.
+    /// The result of a failed condition, judged by the item as it is now.
     fn against(&self, standing: Option<Item>) -> Written {
-        // Emulators give an empty item where there is none.
+        // Emulators return an empty item if there is none.
         let standing = standing.filter(|item| !item.is_empty());
         let is_marked = self.0.contains_key(WRITER);
         match standing {
@@ -172,7 +172,7 @@ impl Mark {
         }
     }
 
-    /// The result of a transaction whose first write this is; `None` when the reason is another write.
+    /// The result of a transaction that begins with this write; `None` if another write is the reason.
     fn among(&self, reasons: Vec<CancellationReason>) -> Option<Written> {
         let first = reasons.into_iter().next()?;
         (first.code() == Some("ConditionalCheckFailed")).then(|| self.against(first.item))
@@ -196,7 +196,7 @@ pub(crate) async fn transact(
     writes: Vec<TransactWriteItem>,
     token: Option<&str>,
 ) -> Result<Transacted, AwsError> {
-    // Without a token the SDK gives the transaction one of its own, under which its repeats are one.
+    // Without a token the SDK makes one, so that its repeats count as one transaction.
     let request = client.transact_write_items().set_transact_items(Some(writes));
     let request = request.set_client_request_token(token.map(ToOwned::to_owned));
     match effect(name, request.send()).await {
@@ -220,8 +220,8 @@ fn conflict(error: &TransactWriteItemsError) -> Option<Vec<CancellationReason>> 
     reasons.iter().any(met).then(|| reasons.to_vec())
 }
 
-/// The items of at most `limit` rows of a shard that were due before `before`, longest overdue first. `name` is the call: a
-/// query of the table's index `by_due`.
+/// At most `limit` items of a shard that were due before `before`, longest overdue first. `name` names the call, a query of
+/// the table's index `by_due`.
 pub(crate) async fn due(
     client: &Client,
     name: &str,

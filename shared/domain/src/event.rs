@@ -13,10 +13,10 @@ use crate::webhook_id::WebhookId;
 /// Over how many partitions the events of a tenant are spread in time order: a tenant may be the whole stack.
 pub const EVENT_SHARDS: u8 = 16;
 
-/// Bytes that an endpoint takes in a stored list.
+/// Size of an endpoint in a stored list, in bytes.
 const ENDPOINT_BYTES: usize = 10;
 
-/// The endpoints that an event goes to, 10 bytes each where they are stored.
+/// The endpoints that an event goes to, stored in 10 bytes each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FanOut(Vec<EndpointId>);
 
@@ -33,7 +33,7 @@ impl FanOut {
         &self.0
     }
 
-    /// As it is stored: the bytes of each id, one behind the other.
+    /// The stored form: the bytes of all ids, one after the other.
     #[must_use]
     pub fn pack(&self) -> Vec<u8> {
         self.0.iter().flat_map(EndpointId::to_bytes).collect()

@@ -1,10 +1,10 @@
 //! First attempts that are made without a claim.
 //!
-//! A claim costs a write, and a delivery that succeeds at its first attempt gets little for it. So ingest marks the message
-//! of a new delivery, once, and dispatch may make the attempt that a marked message asks for without a claim, for as long
-//! as the delivery's *window* is open. The window opens when the event is accepted. While it is open, a delivery without a
-//! record counts as being sent. When it has closed, no attempt without a claim is under way any more: an invocation that
-//! would end later claims.
+//! A claim costs a write, and a delivery that succeeds at its first attempt gets little for it. Therefore ingest marks the
+//! message of a new delivery, once. While the delivery's *window* is open, dispatch may make the attempt that a marked
+//! message asks for without a claim. The window opens when the event is accepted. While the window is open, a delivery
+//! without a record counts as being sent. When the window has closed, no attempt without a claim is under way any more,
+//! because an invocation that would end later makes a claim.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::message::DeliveryMessage;
 use crate::time::Timestamp;
 
-/// How much two clocks may differ: the event was accepted by one machine, and is sent by another.
+/// Maximum difference between two clocks: one machine accepts the event, and another sends it.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// How long first attempts may go without a claim.
@@ -27,40 +27,41 @@ impl FirstAttemptWindow {
         Self(length)
     }
 
-    /// When no attempt without a claim can be under way any more, of an event that was accepted at `accepted_at`.
+    /// The end of the window of an event that was accepted at `accepted_at`: from then on, no attempt without a claim is
+    /// under way.
     #[must_use]
     pub fn closes_at(self, accepted_at: Timestamp) -> Timestamp {
         accepted_at.plus(self.0)
     }
 
-    /// How long it stays open.
+    /// The length of the window.
     #[must_use]
     pub const fn length(self) -> Duration {
         self.0
     }
 
-    /// When the window closes, if it is open at `now`: until then a delivery without a record counts as being sent.
+    /// When the window closes, if it is open at `now`. Until then a delivery without a record counts as being sent.
     #[must_use]
     pub fn open_until(self, accepted_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
         Some(self.closes_at(accepted_at)).filter(|closes_at| now < *closes_at)
     }
 
-    /// How long the window stays open from `now`; zero when it has closed, and never more than its length, also on a machine
-    /// whose clock is behind that of the one that accepted the event.
+    /// How long the window stays open from `now`; zero when it has closed. The result is never more than the window's length,
+    /// even if this machine's clock is behind the clock of the machine that accepted the event.
     #[must_use]
     pub fn left(self, accepted_at: Timestamp, now: Timestamp) -> Duration {
         now.until(self.closes_at(accepted_at)).min(self.0)
     }
 
-    /// Whether an attempt of an invocation that ends at `ends_at` is over when the window closes.
+    /// Whether an invocation that ends at `ends_at` is over when the window closes, and with it each attempt that it makes.
     #[must_use]
     pub fn covers(self, accepted_at: Timestamp, ends_at: Timestamp) -> bool {
         ends_at.plus(CLOCKS_DIFFER) <= self.closes_at(accepted_at)
     }
 
     /// Whether the attempt that `message` asks for may be made without a claim, in an invocation that ends at `ends_at`. The
-    /// message is as [`DeliveryMessage::received`] gives it, so that its mark is not good for a second receive. The circuit
-    /// of `endpoint` is closed. A message that has waited has lost its mark.
+    /// caller passes the message as [`DeliveryMessage::received`] gives it, because the mark is not valid for a second
+    /// receive, and passes an `endpoint` whose circuit is closed. A message that has waited needs a claim.
     #[must_use]
     pub fn spares_claim(self, message: &DeliveryMessage, endpoint: &Endpoint, ends_at: Timestamp) -> bool {
         let is_first = message.first && message.step == Step::FIRST && message.event.is_some();
@@ -136,7 +137,8 @@ mod tests {
         DeliveryMessage::first(key, event).marked()
     }
 
-    /// Whether the attempt goes without a claim, in an invocation that ends so many seconds after the event was accepted.
+    /// Whether the attempt goes without a claim, in an invocation that ends `ends_after` seconds after the event was
+    /// accepted.
     fn goes(message: DeliveryMessage, received: Option<u32>, endpoint: &Endpoint, ends_after: u32) -> bool {
         WINDOW.spares_claim(&message.received(received), endpoint, ACCEPTED.plus(SECOND * ends_after))
     }

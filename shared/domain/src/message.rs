@@ -45,10 +45,12 @@ pub struct DeliveryMessage {
     /// The attempt that the message asks for, or reports.
     #[serde(flatten)]
     pub step: Step,
-    /// The mark that ingest gives once: the attempt may be made without a claim, see [`first_attempt`](crate::first_attempt).
+    /// The mark, which ingest gives once: the attempt may be made without a claim, see
+    /// [`first_attempt`](crate::first_attempt).
     #[serde(default, skip_serializing_if = "is_false")]
     pub first: bool,
-    /// Whether another message with the mark may have asked for the attempt before: a receiver may have had it.
+    /// Whether another message with the mark may have asked for the attempt before. Then the receiver may already have had
+    /// the request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repeat: bool,
     /// What a delivery's first message says of the event.
@@ -146,15 +148,16 @@ impl DeliveryMessage {
         self
     }
 
-    /// The same message without the mark, which says that a message with the mark may have been handled before.
+    /// The same message without the mark, as a repeat: a message with the mark may have been handled before.
     #[must_use]
     pub const fn repeated(mut self) -> Self {
         self.repeat = true;
         self.unmarked()
     }
 
-    /// The message as it may be acted on when the queue says that it was received so many times. The mark is good for one
-    /// receive: who had the message before may have made the attempt. A count that is not known is no first one.
+    /// The message as it may be acted on when the queue says that it was received `times` times. The mark is valid for the
+    /// first receive only, because a process that had the message before may have made the attempt. An unknown count is not a
+    /// first receive.
     #[must_use]
     pub const fn received(self, times: Option<u32>) -> Self {
         if self.first && !matches!(times, Some(1)) { self.repeated() } else { self }
@@ -174,8 +177,8 @@ impl DeliveryMessage {
         Self { record: Some(outcome.clone()), ..Self::by_reference(delivery, outcome.attempt.step) }
     }
 
-    /// The same message with what a new record needs. An outcome carries that when its attempt was made without a claim, so
-    /// that there may be no record.
+    /// The same message with what a new record needs. An outcome carries this part if its attempt was made without a claim,
+    /// because there may be no record then.
     #[must_use]
     pub fn with_new_record(mut self, event: EventPart) -> Self {
         self.event = Some(event);
@@ -197,7 +200,7 @@ impl DeliveryMessage {
         self
     }
 
-    /// The same message to be taken again at `time`. It has no mark any more.
+    /// The same message, to be handled again at `time`. The message loses its mark.
     #[must_use]
     pub fn waiting_until(mut self, time: Timestamp) -> Self {
         self.hops = self.hops.saturating_add(1);

@@ -36,7 +36,7 @@ pub struct Known {
     pub records: Records,
     /// What the records of those would begin with that have none.
     pub new: HashMap<DeliveryKey, NewDelivery>,
-    /// Those of them whose event was sent to the endpoint when it came in.
+    /// The deliveries of `new` whose event was sent to the endpoint when the event came in.
     pub fanned_out: BTreeSet<DeliveryKey>,
     /// Which circuits are open.
     pub circuits: Option<OpenCircuits>,
@@ -51,7 +51,7 @@ impl Known {
         is_open && self.fanned_out.contains(key) && !self.records.contains_key(key)
     }
 
-    /// A delivery has no record, and this event.
+    /// Notes that a delivery has no record, and that it is of this event.
     pub(crate) fn learn_unrecorded(&mut self, key: DeliveryKey, head: &EventHead, tenant: &TenantId) {
         if head.fan_out.endpoints().contains(&key.endpoint_id) {
             self.fanned_out.insert(key.clone());

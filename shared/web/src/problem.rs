@@ -145,7 +145,7 @@ impl From<AwsError> for Problem {
         tracing::error!(%error, "An AWS call failed.");
         Self::unavailable(match error {
             AwsError::Contention { .. } => "Other calls changed the same thing each time. Repeat the request.",
-            AwsError::Unreadable { .. } => "Pombo cannot read something that it has stored. Its log says what.",
+            AwsError::Unreadable { .. } => "Pombo cannot read something that it has stored. The log says what.",
             _ => "A service that Pombo needs did not answer. Repeat the request.",
         })
     }

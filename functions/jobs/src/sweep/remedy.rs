@@ -37,7 +37,7 @@ pub(super) fn remedy(message: &DeliveryMessage, record: Option<&Record>, holder:
 }
 
 fn fail(message: &DeliveryMessage, record: Option<&Record>, holder: &str, now: Timestamp) -> Remedy {
-    // Whoever received the letter when it had its mark may have made the attempt.
+    // A process that received the message while it had its mark may have made the attempt.
     let begun = || message.clone().received(None).new_record();
     let Some(seen) = record.cloned().or_else(begun) else { return Remedy::Discard };
     if seen.expires_at <= now.as_seconds() {

@@ -1,11 +1,11 @@
 //! What a replay costs, roughly, when each delivery succeeds at its first attempt.
 //!
-//! Counted in what is written and sent for each; reading is cheap beside it. The prices and the times of Lambda are those of
-//! [`pombo_aws::prices`], as in `docs/cost.md`.
+//! The estimate counts what is written and sent for each delivery; in comparison, reading is cheap. Prices and Lambda times
+//! come from [`pombo_aws::prices`], as in `docs/cost.md`.
 //!
-//! AWS's price list does not say whether receiving and deleting messages that have a group costs the surcharge of groups too,
-//! or sending them alone. The estimate has it on every request, so it is not too low in either case. If sending alone costs
-//! it, the estimate for a million deliveries is 2.5 cents too high.
+//! Messages that have a group cost a surcharge. AWS's price list does not say whether the surcharge is for sending alone, or
+//! for receiving and deleting too. The estimate includes the surcharge for every request, so it is not too low in either
+//! case. If the surcharge is for sending alone, the estimate for a million deliveries is 2.5 cents too high.
 
 use pombo_aws::prices::assumed::{FULL_BATCH, FULL_DISPATCH_SECONDS, MEMORY_GB};
 use pombo_aws::prices::{GROUPED_REQUEST, LAMBDA_GB_SECOND, LAMBDA_REQUEST, QUEUE_REQUEST, WRITE_UNIT};
@@ -20,7 +20,7 @@ const WRITES_OF_A_FIRST: f64 = 5.0 + 1.0 + 5.0;
 const SENDS: f64 = 1.0 / FULL_BATCH;
 /// Received and deleted in tens, and a share of the legs' own.
 const OTHER_QUEUE_REQUESTS: f64 = 0.25;
-/// A request of a receiver takes a tenth of an invocation, in which ten are sent at one time.
+/// Price of Lambda for one delivery: a tenth of an invocation, which sends ten at the same time.
 const LAMBDA_DOLLARS: f64 =
     (LAMBDA_REQUEST.each() + MEMORY_GB * FULL_DISPATCH_SECONDS * LAMBDA_GB_SECOND.each()) / FULL_BATCH;
 

@@ -45,7 +45,8 @@ struct Answer {
 struct Matched {
     /// So many were found.
     count: usize,
-    /// How many of them count as being sent, because the window of their first attempt is open. They would be left alone.
+    /// How many of these deliveries count as being sent, because the window of their first attempt is open. The replay would
+    /// leave them alone.
     #[serde(skip_serializing_if = "is_zero")]
     in_flight: usize,
     /// Whether there may be more.

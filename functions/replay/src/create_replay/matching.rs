@@ -26,8 +26,8 @@ struct Answer {
     left_out: Option<String>,
 }
 
-/// Says which deliveries are too new for the selection, and which of the selected count as being sent because the window of
-/// their first attempt is open; `None` if all are old enough.
+/// Says which deliveries are too new to be selected, and which selected deliveries count as being sent because the window of
+/// their first attempt is open. `None` if all deliveries are old enough.
 pub(super) fn left_out(selection: &Selection, ordered: Ordered, window: FirstAttemptWindow) -> Option<String> {
     let last = |since: Timestamp| match since.until(ordered.at).as_secs() {
         60 => format!("accepted in the last minute, since {since}"),
@@ -38,7 +38,10 @@ pub(super) fn left_out(selection: &Selection, ordered: Ordered, window: FirstAtt
     let being_sent = selection.being_sent_since(ordered, window).map(|since| {
         let seconds = window.length().as_secs();
         let last = last(since);
-        format!("{last}, and without a record: counted as in_flight for {seconds} seconds, as the first attempt may be under way")
+        format!(
+            "{last}, and without a record: counted as in_flight for {seconds} seconds, because the first attempt may be under \
+             way"
+        )
     });
     let parts: Vec<_> = [too_new, being_sent].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))

@@ -129,7 +129,7 @@ impl ApiKeysTable {
             Transacted::Stored => return Ok(Written::Stored),
             Transacted::Conflict(reasons) => reasons,
         };
-        // The condition on the maker, where there is one, is the fourth.
+        // The fourth write is the condition on the maker, if there is one.
         let on_maker = reasons.get(3).and_then(|reason| reason.code());
         Ok(if on_maker == Some("ConditionalCheckFailed") { Written::MakerRevoked } else { Written::Conflict })
     }

@@ -1,4 +1,4 @@
-//! What an event is stored as.
+//! The stored form of an event.
 
 use pombo_domain::hops::Hops;
 use pombo_domain::ids::EndpointId;
@@ -9,7 +9,7 @@ use crate::item::size_of;
 /// An invocation's id.
 const WRITER: &str = "8d2f6c1e-4b7a-4c3d-9e5f-0a1b2c3d4e5f";
 
-/// An event to one endpoint, with names of the usual lengths.
+/// An event for one endpoint, with names of the usual lengths.
 fn event(encoding: Encoding) -> Event {
     Event {
         tenant: "school-4711".parse().unwrap(),
@@ -28,7 +28,7 @@ fn event(encoding: Encoding) -> Event {
     }
 }
 
-/// `tests/src/bodies.rs` has how many bodies fit into what that leaves of a write unit.
+/// `tests/src/bodies.rs` tests how many bodies fit into the rest of a write unit.
 #[test]
 fn an_event_takes_at_most_233_bytes_beside_its_body() {
     let event = event(Encoding::Deflate1);

@@ -144,8 +144,9 @@ impl Record {
         }
     }
 
-    /// The record of a delivery whose first attempt may have been made without a claim, by a process that is dead. It begins
-    /// with the claim that the process would have had, which has ended: the next attempt says that it may be a second one.
+    /// Begins the record of a delivery whose first attempt may have been made without a claim, by a process that is dead. The
+    /// record begins with the claim that this process would have had, already ended. The next attempt therefore says that it
+    /// may be the second one.
     #[must_use]
     pub fn begin_again(key: DeliveryKey, new: NewDelivery) -> Self {
         let until = key.accepted_at;
@@ -218,7 +219,7 @@ impl Record {
         Some(record)
     }
 
-    /// Whether the record holds another attempt of the same step: the request was made twice.
+    /// Whether the record holds another attempt of the same step. Then the request was made twice.
     #[must_use]
     pub fn holds_another(&self, attempt: &Attempt) -> bool {
         let time = |attempt: &Attempt| (attempt.started_at, attempt.duration_ms);

@@ -1,22 +1,22 @@
-//! What becomes of an outcome, as a pure function of the record and the outcome.
+//! How an outcome changes the record, as a pure function of both.
 
 use super::{DeliveryKey, NewDelivery, Record};
 use crate::message::QueuedOutcome;
 use crate::time::Timestamp;
 
-/// What becomes of an outcome.
+/// The result of an outcome for the delivery's record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settling {
-    /// Write this record in the place of the one seen, or where there is none.
+    /// Write this record in the place of the record that was seen, or as the first one.
     Write(Box<Record>),
-    /// The record may not change: it is settled, or has this step or a later one already.
+    /// The record may not change: it is settled, or already has this step or a later one.
     Superseded,
     /// The record has expired, with its event.
     Gone,
 }
 
-/// What becomes of an outcome that meets `record`. An attempt that was made without a claim may find no record: `new` is what
-/// its delivery begins with. An attempt with a claim has no `new`, because its record was there before it.
+/// Applies an outcome to `record`. An attempt that was made without a claim may find no record; the record is then begun from
+/// `new`. An attempt with a claim has no `new`, because the claim was written to a record.
 #[must_use]
 pub fn settling(
     record: Option<&Record>,

@@ -41,7 +41,7 @@ pub enum RowResult {
     Probe,
     /// The endpoint's circuit is open: the delivery is sent when the circuit closes.
     Held,
-    /// It is being sent at this moment, or counts as being sent because the window of its first attempt is open.
+    /// The delivery is being sent at this moment, or counts as being sent because the window of its first attempt is open.
     InFlight,
     /// It changed since the page was made: another replay was faster, or it is no longer held.
     Changed,

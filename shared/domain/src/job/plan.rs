@@ -27,8 +27,8 @@ pub struct Seen<'a> {
     pub record: Option<&'a Record>,
     /// What its record would begin with, if its event is there.
     pub new: Option<&'a NewDelivery>,
-    /// Whether its event was sent to the endpoint when the event came in. Then the first attempt may have been made without a
-    /// claim, by a process that is dead or whose outcome waits to be recorded.
+    /// Whether the event was sent to the endpoint when it came in. Then the first attempt may have been made without a claim,
+    /// by a process that is dead or whose outcome waits to be recorded.
     pub fanned_out: bool,
     /// How long first attempts may go without a claim.
     pub window: FirstAttemptWindow,
@@ -115,7 +115,8 @@ fn first(row: &Row, seen: Seen<'_>, id: &str, due: Timestamp, now: Timestamp) ->
         (Some(record), _) if record.status != Status::Pending => RowPlan::Skip(RowResult::Changed),
         (Some(record), _) if record.live_claim(now).is_some() => RowPlan::Skip(RowResult::InFlight),
         (Some(record), _) => RowPlan::Write(Box::new(record.released(id, due))),
-        // The attempt that its first message asks for may be under way, without a claim. What is missing has no such message.
+        // The first message may have led to an attempt without a claim that is still under way. A missing delivery has no
+        // such message.
         (None, Some(_)) if seen.fanned_out && seen.window.open_until(row.delivery.accepted_at, now).is_some() => {
             RowPlan::Skip(RowResult::InFlight)
         }

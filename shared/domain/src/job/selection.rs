@@ -273,9 +273,9 @@ impl Selection {
         (reaches && !only_missing).then(|| ordered.settled_before())
     }
 
-    /// The first time from which selected deliveries may count as being sent, though they have no record: those of events
-    /// accepted since then, whose window was open when the order came. None where none of them can be selected. The range is
-    /// not cut for them: those that have a record by now are replayed, and those that count as being sent are counted.
+    /// The time from which selected deliveries without a record may count as being sent: the window of events accepted since
+    /// then was open when the order came. `None` if no such delivery can be selected. The range still includes these
+    /// deliveries. Those that have a record by now are replayed; those that count as being sent are only counted.
     #[must_use]
     pub fn being_sent_since(&self, ordered: Ordered, window: FirstAttemptWindow) -> Option<Timestamp> {
         let since = ordered.at.minus(window.length()).max(self.filter.since);

@@ -1,9 +1,10 @@
 //! The protocol of a delivery, walked exhaustively with the code's own functions.
 //!
-//! One delivery, two attempts a round, two processes at a time, and a budget of misfortunes and orders: crashes at every
-//! point, messages that come twice, late, in any order or never, repeats by the client, sends of ingest that are refused or
-//! whose answer is lost, outcomes that cannot be recorded, a replay, a first message that a job sends, a cancellation, a pause, a deletion, a circuit that opens and its probes, waits
-//! for a slot. Every state that can be reached is visited, and in each the [properties](Property) hold.
+//! The walk has one delivery, two attempts a round, two processes at a time, and a budget of misfortunes and orders.
+//! Processes crash at every point. Messages come twice, late, in any order or never. The client repeats its post. Sends of
+//! ingest are refused, or their answers are lost. Outcomes cannot be recorded. There are replays, first messages that a job
+//! sends, cancellations, pauses and deletions. A circuit opens and probes are sent, and deliveries wait for a slot. Every
+//! state that can be reached is visited, and in each the [properties](Property) hold.
 //!
 //! What a message may do, what an outcome makes of the record, what follows an attempt, what a job does with a delivery, and
 //! when a circuit opens and closes is asked of the code ([`rules`]). The driver, which calls it and sends messages, is written
@@ -13,10 +14,11 @@
 //! claim of a dead one ends at some later time, and its message comes again only after that: the visibility timeout is
 //! longer than a claim.
 //!
-//! The first attempt of a message with the mark goes without a claim while the window is open. The window closes at any time at
-//! which no such attempt is under way: that is what its length is for. In its last part no such attempt is begun any more. A
-//! message with the mark that SQS itself hands out twice, both times as a first receive, may become two requests, also after
-//! the delivery has come to its end. The walk counts this exception apart, and finds no other.
+//! The first attempt of a message with the mark goes without a claim while the window is open. The window may close at any
+//! time at which no such attempt is under way: its length ensures that none is. In the last part of the window, no such
+//! attempt begins any more. SQS itself may hand out a message with the mark twice, both times as a first receive. This may
+//! lead to two requests, even after the delivery has come to its end. The walk counts this exception separately, and finds no
+//! other.
 //!
 //! That the walk can find something is shown by walking drivers that leave a rule out.
 //!
@@ -152,7 +154,8 @@ fn each_rule_is_needed() {
     assert_eq!(found, BTreeSet::from(all), "each property is found broken by some driver");
 }
 
-/// What a driver breaks that leaves out a rule: `property` among it. The real driver breaks nothing with this budget.
+/// The properties that a driver without one of the rules breaks, `property` among them. The real driver breaks nothing with
+/// this budget.
 fn broken_without(driver: Driver, budget: Budget, property: Property) -> impl Iterator<Item = Property> {
     let (broken, real) = (walk(driver, budget).broken, walk(REAL, budget).broken);
     assert!(broken.contains_key(&property), "{driver:?} keeps {property:?}: {:?}", broken.keys());

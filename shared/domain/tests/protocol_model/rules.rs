@@ -44,7 +44,7 @@ static NEW: LazyLock<NewDelivery> = LazyLock::new(|| NewDelivery {
 });
 /// How long first attempts may go without a claim.
 const WINDOW: FirstAttemptWindow = FirstAttemptWindow::new(Duration::from_secs(180));
-/// An endpoint without a rate limit, and one that has one.
+/// An endpoint without a rate limit, and an endpoint with a rate limit.
 static ENDPOINTS: LazyLock<[Endpoint; 2]> = LazyLock::new(|| {
     let mut json = serde_json::json!({
         "endpoint_id": KEY.endpoint_id, "tenant": "t", "name": "", "url": "https://example.com/", "event_types": ["*"],
@@ -94,7 +94,7 @@ pub enum Write {
     /// A replay that finds the circuit open.
     ReplayHeld,
     First {
-        /// Whether a record that it begins says that an attempt may have been made before.
+        /// Whether the record that the message begins says that an attempt may have been made before.
         tells: bool,
     },
     Release,
@@ -107,7 +107,7 @@ pub struct Made {
     pub step: Step,
     pub success: bool,
     pub probe: bool,
-    /// Whether it was made without a claim, so that there may be no record.
+    /// Whether the attempt was made without a claim, so that there may be no record.
     pub unclaimed: bool,
 }
 
@@ -141,13 +141,13 @@ impl Window {
 /// A delivery's first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct First {
-    /// Whether it has the mark: its attempt may be made without a claim.
+    /// Whether the message has the mark: its attempt may be made without a claim.
     pub marked: bool,
-    /// Whether it says that an attempt may have been made for a message with the mark.
+    /// Whether the message says that an attempt may have been made for a message with the mark.
     pub repeat: bool,
-    /// Whether it was received before.
+    /// Whether the message was received before.
     pub received: bool,
-    /// Whether the queue gives it out only when the window has closed.
+    /// Whether the queue gives out the message only when the window has closed.
     pub delayed: bool,
 }
 
@@ -169,7 +169,7 @@ impl First {
         Self { marked: message.first, repeat: message.repeat, received: false, ..self }
     }
 
-    /// Whether its attempt may be made without a claim.
+    /// Whether the attempt may be made without a claim.
     pub fn spares_claim(self, window: Window, limited: bool) -> bool {
         WINDOW.spares_claim(&self.message(), &ENDPOINTS[usize::from(limited)], window.invocation_ends())
     }
@@ -247,7 +247,8 @@ fn write_anew(facts: Option<Facts>, write: Write) -> Option<Facts> {
     Some(facts_of(&written))
 }
 
-/// `first`: whether the first message of a delivery that was sent to its endpoint when its event came in is to be sent.
+/// `first` is given if a job is to send the delivery's first message. The value says whether the event was sent to the
+/// endpoint when the event came in.
 fn by_job(facts: Option<Facts>, kind: JobKind, first: Option<bool>, is_open: bool) -> Option<Record> {
     let job = Job::new(JobKey::generate(None, NOW, [1; 10]), kind, NOW, MONTH);
     let round = facts.map_or(0, |facts| facts.step.round);
@@ -295,7 +296,7 @@ fn record_of(facts: Facts) -> Record {
 }
 
 fn facts_of(record: &Record) -> Facts {
-    // The holder of a claim that was never made is nobody.
+    // A claim that was never made is held by nobody, which is 0.
     let claim = record.claim.as_ref().map(|claim| (claim.holder.parse().unwrap_or(0), claim.until > NOW));
     Facts { status: record.status, step: record.step, claim }
 }

@@ -46,7 +46,7 @@ impl Kind {
 pub struct Worker {
     pub token: Token,
     pub message: Message,
-    /// Whether its attempt is made without a claim.
+    /// Whether the worker's attempt is made without a claim.
     pub unclaimed: bool,
     pub at: Point,
 }
@@ -77,16 +77,16 @@ pub enum Door {
     Deleted,
 }
 
-/// What ingest has left to do for the delivery.
+/// The rest of ingest's work for the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ingest {
     /// The event is stored, and the message is to be sent: with the mark, or without it because an earlier answer was lost.
     Sends {
         marked: bool,
     },
-    /// SQS refused the message each time. The event says so, the client was told to repeat the post.
+    /// SQS refused the message each time. The event says so, and the client was told to repeat the post.
     Refused,
-    /// After that, the client has repeated the post.
+    /// SQS refused the message each time, and then the client repeated the post.
     Repeated,
     /// Nobody knows whether the message is queued. The client was told to repeat the post.
     Unsure,
@@ -118,7 +118,7 @@ pub struct Budget {
     pub noted: bool,
     /// Waits for a slot of the rate limit.
     pub waits: u8,
-    /// Whether the endpoint has one.
+    /// Whether the endpoint has a rate limit.
     pub limited: bool,
     /// Messages that never come. Only with some of these does the sweep look for what is overdue: without them nothing
     /// may need it.
@@ -200,7 +200,7 @@ pub struct State {
 
 impl State {
     pub fn first(budget: Budget) -> Self {
-        // Only where sends fail is ingest part of the walk.
+        // Ingest is part of the walk only if sends can fail.
         let marked = Message { step: Step::FIRST, kind: Kind::First(First::MARKED), hidden_by: None };
         let (messages, ingest) = match budget.unsent {
             0 => (vec![marked], Ingest::Done),
@@ -260,8 +260,8 @@ impl State {
         }
     }
 
-    /// SQS hands out a message once more. If the message has the mark, it is good for both first receives: the one way in which
-    /// an attempt may be made twice, or for a delivery that has come to its end.
+    /// SQS hands out a message once more. If the message has the mark, the mark is valid for both first receives. Only in
+    /// this way may an attempt be made twice, or be made for a delivery that has come to its end.
     pub fn duplicate(&mut self, message: Message) {
         if matches!(message.kind, Kind::First(first) if first.marked && !first.received) {
             self.doubled += 1;
@@ -313,7 +313,7 @@ impl State {
     /// The same state under the names by which all that do the same are known. A message that may come again may also be
     /// late, so it is as good as there. Of a dead process only its claim is left, unless an outcome of it is queued.
     ///
-    /// `marks_repeats`: whether a driver gives the mark to what a client repeats.
+    /// `marks_repeats` says whether the driver gives the mark to the message of a client's repeat.
     pub fn canonical(mut self, marks_repeats: bool) -> Self {
         self.forget_first_attempts(marks_repeats);
         let claimed = self.record.and_then(Facts::live_claim);
@@ -363,9 +363,9 @@ impl State {
         self
     }
 
-    /// Forgets what no longer matters when no attempt without a claim is under way, or can begin. The window then keeps back
-    /// nothing, unless there is no record: a message that it delays is as good as late. What was requested for a step that is
-    /// recorded can then only have been requested at all, because nobody requests it again.
+    /// Forgets what no longer matters when no attempt without a claim is under way or can begin. If there is a record, the
+    /// window then holds nothing back, and a delayed message is the same as a late one. For a recorded step, it only matters
+    /// whether a request was made at all, because nobody makes another request.
     fn forget_first_attempts(&mut self, marks_repeats: bool) {
         let is_marked =
             |message: &Message| matches!(message.kind, Kind::First(first) if first.marked && !first.received);

@@ -45,17 +45,18 @@ pub struct Driver {
 pub struct FirstRules {
     /// Only an invocation that ends before the window closes makes an attempt without a claim.
     pub window_covers: bool,
-    /// The mark is good for one receive.
+    /// The mark is valid for one receive.
     pub second_receives_claim: bool,
     /// A second receive says that the attempt may have been made before.
     pub second_receives_tell: bool,
     /// A client's repeat of the post has no mark.
     pub repeats_have_no_mark: bool,
-    /// A client's repeat, and what ingest sends again after an answer was lost, waits until the window has closed.
+    /// A client's repeat waits until the window has closed, and so does a message that ingest sends again after an answer was
+    /// lost.
     pub repeats_wait: bool,
-    /// Both say that the attempt may have been made before.
+    /// Both of these messages say that the attempt may have been made before.
     pub repeats_tell: bool,
-    /// What ingest sends again after an answer was lost has no mark.
+    /// A message that ingest sends again after an answer was lost has no mark.
     pub lost_have_no_mark: bool,
     /// A message that may be queued does not count as refused.
     pub lost_are_not_refused: bool,
@@ -205,7 +206,7 @@ impl Steps {
                     next.ingest = lost;
                     self.spend(&next, |b| &mut b.unsent, |_| {});
                 }
-                // The list of what was refused is stored if that can be done.
+                // Storing the list of refused endpoints may also fail.
                 for ingest in [given_up, Ingest::Unsure] {
                     self.spend(state, |b| &mut b.unsent, |next| next.ingest = ingest);
                 }
@@ -218,13 +219,14 @@ impl Steps {
         }
     }
 
-    /// A message that is sent although one with the mark may be on its way.
+    /// A message that is sent although a message with the mark may be on its way.
     fn repeat(&self) -> First {
         let rules = self.driver.first;
         First { repeat: rules.repeats_tell, delayed: rules.repeats_wait, ..First::REPEAT }
     }
 
-    /// What is sent when the client repeats the post. It goes at once where the event says that SQS refused the message.
+    /// The message that is sent when the client repeats the post. The message goes at once if the event says that SQS refused
+    /// the first one.
     fn client_repeat(&self, ingest: Ingest) -> First {
         let was_refused = matches!(ingest, Ingest::Refused | Ingest::Repeated);
         let first = if was_refused { First::PLAIN } else { self.repeat() };
