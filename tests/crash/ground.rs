@@ -20,9 +20,9 @@ use serde_json::json;
 
 use crate::point::Point;
 
-/// Time limits of seconds, so that a dead function's message comes again soon: after eleven seconds for a delivery, nine
-/// for a job. A dispatch invocation of ten seconds leaves an attempt two. A first attempt goes without a claim if it begins
-/// within three seconds after its event was accepted: five of the window are for clocks that differ.
+/// Time limits of seconds, so that a dead function's message comes again soon: after eleven seconds for a delivery, nine for
+/// a job. A dispatch invocation of ten seconds leaves two seconds for an attempt. A first attempt goes without a claim if it
+/// begins within three seconds after its event was accepted: five seconds of the window allow for clocks that differ.
 const QUICK: [(&str, &str); 14] = [
     ("MaxEndpointTimeoutSeconds", "2"),
     ("DispatchTimeoutSeconds", "10"),

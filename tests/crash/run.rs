@@ -371,7 +371,7 @@ impl<'a> Run<'a> {
         let breaks_off = death.is_some_and(|point| point.is_in("deliver::attempt_delivery"));
         // A second try may be a request that the receiver had before.
         let breaks_off = breaks_off || beside > 0 || queues_outcome || second_tries > 0;
-        // What is posted or replayed again may have been sent, as far as anybody can tell.
+        // If an event is posted again or a delivery replayed, nobody can tell whether it was sent before.
         let is_unsure = death.is_some_and(|point| point.name.starts_with("ingest:"));
         assert!(
             told == 0 || breaks_off || is_unsure,

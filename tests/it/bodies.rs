@@ -62,7 +62,7 @@ async fn a_large_body_that_compresses_arrives_byte_for_byte_and_another_is_refus
     assert!(data.len() > SIZE);
     let (status, answer) = post_raw(hook.stack, event("large", &data)).await;
     assert_eq!(status, 202, "{answer}");
-    // What compresses badly.
+    // Noise compresses badly.
     let mut state = 7u64;
     let noise = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

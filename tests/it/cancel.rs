@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::rows::{event, put_events};
 
-/// How long a delivery without a record counts as being sent, in the stacks of the tests.
+/// How long a delivery without a record counts as being sent in the test stacks.
 const WINDOW: Duration = Duration::from_secs(25);
 
 async fn cancel(hook: &Hook, id: &str) -> (u16, Value) {
     hook.stack.local.replay().post(&format!("/v1/deliveries/{id}/cancel"), &json!({})).await.unwrap()
 }
 
-/// The stored event of a delivery without a record, accepted so long ago.
+/// The stored event of a delivery without a record. The event was accepted `ago` before now.
 async fn awaited(hook: &Hook, id: &str, ago: Duration) -> (Event, DeliveryKey) {
     let endpoint: EndpointId = hook.endpoint.parse().unwrap();
     let accepted = Timestamp::from_seconds(clock::now().minus(ago).as_seconds());
@@ -88,7 +88,7 @@ async fn one_without_a_record_is_refused_while_its_first_attempt_may_be_under_wa
     let (status, problem) = cancel(&hook, &key.to_string()).await;
     let detail = problem["detail"].as_str().unwrap();
     assert!(status == 409 && detail.contains(until.as_str().unwrap()), "{problem}");
-    // What it was refused for comes to pass, and is told.
+    // The cancel was refused because the attempt could still come. The attempt now comes and is recorded.
     hook.stack.send("DeliveriesQueue", &first(&event, key).to_json()).await;
     hook.until_status("new", "succeeded", SOON).await;
 }

@@ -1,4 +1,4 @@
-//! First attempts go without a claim: an event is sent once all the same, however often its messages are queued.
+//! First attempts go without a claim, but an event is still sent once, however often its messages are queued.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ fn times(hook: &Hook) -> BTreeMap<(String, String), usize> {
     times
 }
 
-/// Waits until the messages that wait for the end of the window have been handled: those of an event that was accepted before.
+/// Waits until all messages that wait for the end of a window have been handled, for the events that were accepted before.
 async fn until_window_has_passed(hook: &Hook) {
     tokio::time::sleep(WINDOW + Duration::from_secs(1)).await;
     let last = hook.stack.post(&json!({"type": "a", "tenant": hook.tenant, "data": {}})).await;
@@ -35,7 +35,7 @@ async fn until_window_has_passed(hook: &Hook) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Sends a batch whose messages have no mark.
+/// Whether the call sends a batch whose messages have no mark.
 fn is_unmarked(call: &Call) -> bool {
     call.operation == "SendMessageBatch" && !call.mentions(r#"\"first\":true"#)
 }
@@ -63,7 +63,7 @@ async fn an_event_that_is_posted_again_and_again_reaches_each_receiver_once() {
     let delays = hook.stack.proxy.calls(of_event);
     let delays: Vec<_> =
         delays.iter().map(|call| (is_unmarked(call), &call.body["Entries"][0]["DelaySeconds"])).collect();
-    // The last one is of the other event.
+    // The last call is about the other event.
     assert_eq!((delays.len(), delays[0]), (22, (false, &Value::Null)));
     let waits = |delay: &Value| delay.as_u64().is_some_and(|seconds| (20..=25).contains(&seconds));
     assert!(delays[1..11].iter().all(|(unmarked, delay)| *unmarked && waits(delay)), "{delays:?}");
@@ -82,7 +82,7 @@ async fn events_whose_batches_get_no_answer_reach_each_receiver_once() {
     });
     let post = async |number: usize| {
         let event = json!({"type": "a", "tenant": hook.tenant, "id": format!("e{number}"), "data": {"n": number}});
-        // A caller repeats what was not accepted.
+        // The caller repeats a post that was not accepted.
         eventually("accepted", SOON, || async {
             let (status, answer) = hook.stack.local.ingest().post("/v1/events", &event).await.unwrap();
             assert!(status == 202 || status == 503, "{status} {answer}");

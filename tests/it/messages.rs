@@ -73,8 +73,8 @@ async fn a_message_that_meets_a_live_claim_waits_and_is_not_sent_twice() {
         _ => Answer::status(200).after(Duration::from_secs(2)),
     })
     .await;
-    // The second attempt is claimed. Another message for it has to come while the receiver takes its two seconds. On a busy machine it may come too late, and is dropped:
-    // then another event is tried.
+    // The second attempt is claimed. Another message for this attempt has to come during the two seconds that the receiver
+    // takes. On a busy machine the message may come too late and is dropped. Then the test tries another event.
     for id in ["e1", "e2", "e3", "e4", "e5"] {
         let event = json!({"type": "a", "tenant": hook.tenant, "id": id, "data": {}});
         let accepted = hook.stack.post(&event).await;

@@ -67,7 +67,7 @@ fn is_write(endpoint: &str, claimed: bool) -> impl Fn(&Call) -> bool + Send + Sy
 }
 
 async fn a_claim_fails(stack: &'static Stack) -> Hook {
-    // The claim of the second attempt: the first goes without.
+    // The claim of the second attempt fails. The first attempt needs no claim.
     let policy = json!({"retry_policy": {"delays_seconds": [1]}});
     let hook = Hook::new(stack, policy, |received| Answer::status(if received.times == 1 { 500 } else { 200 })).await;
     let claim = is_write(&hook.endpoint, true);
@@ -87,7 +87,7 @@ async fn an_outcome_cannot_be_recorded(stack: &'static Stack) -> Hook {
 /// SQS hands out a first message twice, each time as its first receive.
 async fn a_first_attempt_is_made_twice(stack: &'static Stack) -> Hook {
     let hook = Hook::new(stack, json!({}), |received| {
-        // The requests take different times, so that their outcomes are not taken for one.
+        // The requests take different times, so that their outcomes do not look like the same attempt.
         Answer::status(200).after(Duration::from_millis(300 * u64::from(received.times > 1)))
     })
     .await;

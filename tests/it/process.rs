@@ -1,7 +1,7 @@
 //! A dispatch process that runs within the test, with a Deliveries queue and clocks of its own.
 //!
-//! The test says how often SQS has given out a message, and lets the process's monotonic clock stand still. Everything else is
-//! real: the emulator, behind the proxy, the endpoint and the receiver.
+//! The test sets how often SQS has given out a message, and can stop the process's monotonic clock. Everything else is real:
+//! the emulator behind the proxy, the endpoint and the receiver.
 
 use std::time::Duration;
 
@@ -39,14 +39,14 @@ pub const WINDOW: Duration = Duration::from_secs(90);
 
 /// A process of dispatch, with a Deliveries queue of its own.
 pub struct Process {
-    /// What it has.
+    /// The clients and settings of the process.
     pub app: App,
-    /// Its clocks.
+    /// The clocks of the process.
     pub hands: HandClock,
 }
 
 impl Process {
-    /// Starts it.
+    /// Starts the process.
     pub async fn start(stack: &Stack) -> Self {
         let config = local::sdk_config(&stack.proxy.url()).await;
         let (dynamodb, sqs) = (aws_sdk_dynamodb::Client::new(&config), aws_sdk_sqs::Client::new(&config));
@@ -88,17 +88,17 @@ impl Process {
         Self { app, hands }
     }
 
-    /// An invocation with one message, of which SQS does not say how often it was received.
+    /// Handles an invocation with one message. SQS does not say how often the message was received.
     pub async fn take(&self, body: String) {
         self.take_received(body, None).await;
     }
 
-    /// An invocation with one message that was received so many times.
+    /// Handles an invocation with one message that was received `times` times.
     pub async fn take_received(&self, body: String, times: Option<&str>) {
         self.take_within(body, times, RUN).await;
     }
 
-    /// The same, in an invocation that may run for so long.
+    /// Handles the message in an invocation that may run for `run`.
     pub async fn take_within(&self, body: String, times: Option<&str>, run: Duration) {
         let mut context = Context::default();
         context.request_id = unique("request");
@@ -113,7 +113,7 @@ impl Process {
         assert!(answer.batch_item_failures.is_empty(), "{answer:?}");
     }
 
-    /// The next message of the process's queue, once that is due.
+    /// The next message of the process's queue, as soon as the message is due.
     pub async fn next(&self) -> Incoming {
         eventually("a message", SOON, || async { self.app.protocol.queue.receive(60).await.unwrap().pop() }).await
     }
@@ -129,7 +129,7 @@ pub async fn first(hook: &Hook, id: &str) -> DeliveryMessage {
     first_to(hook.stack, &hook.tenant, &hook.endpoint, id).await
 }
 
-/// The first message of an event's delivery to an endpoint. It does not say which version of the endpoint there is.
+/// The first message of an event's delivery to an endpoint. The message does not say which version the endpoint has.
 pub async fn first_to(stack: &Stack, tenant: &str, endpoint: &str, id: &str) -> DeliveryMessage {
     let endpoint = endpoint.parse().unwrap();
     let event = event(tenant, id, "student.created", clock::now(), std::slice::from_ref(&endpoint));

@@ -65,7 +65,7 @@ async fn what_could_not_be_queued_is_said_and_a_repeat_makes_it_whole() {
     again["id"] = id.into();
     let accepted = stack.post(&again).await;
     assert_eq!((&accepted["duplicate"], &accepted["deliveries"]), (&json!(true), &json!(3)));
-    // The refused one comes at once; the others wait, since their first messages may be under way.
+    // The refused message is sent at once. The others wait, because their first messages may be under way.
     let repeat = stack.proxy.calls(batch_to(&endpoints[0])).pop().unwrap();
     for (entry, endpoint) in repeat.body["Entries"].as_array().unwrap().iter().zip(&endpoints) {
         let message = entry["MessageBody"].as_str().unwrap();

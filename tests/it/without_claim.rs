@@ -1,6 +1,7 @@
-//! First attempts that dispatch makes without a claim, and those that it claims: what it writes, and what becomes of an outcome.
+//! First attempts that dispatch makes without a claim, and first attempts that it claims: what is written, and how the
+//! outcome changes the record.
 //!
-//! The process runs within the test, so that the test says how often SQS has given out a message.
+//! The process runs within the test, so that the test can set how often SQS has given out a message.
 
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ fn calls(hook: &Hook, delivery: &DeliveryKey) -> Vec<&'static str> {
     named.collect()
 }
 
-/// The calls for a message that was received so many times, and the record after them. The record is read past the proxy.
+/// The calls for a message that was received `times` times, and the record after these calls. Reading the record does not
+/// count as a call.
 async fn taken(
     hook: &Hook,
     process: &Process,
@@ -125,7 +127,7 @@ async fn a_first_message_that_has_to_go_to_the_next_invocation_has_no_mark_there
     let (hook, process) = hook(200).await;
     let message = first(&hook, "e").await.marked();
     let endpoint = hook.endpoint.clone();
-    // The read of the endpoint takes so long that an attempt of three seconds does not fit any more.
+    // Reading the endpoint takes so long that an attempt of three seconds no longer fits into the invocation.
     hook.stack.proxy.spoil_times(1, move |call| {
         let reads = call.operation == "BatchGetItem" && call.mentions(&endpoint);
         reads.then_some(Fault::Delay(Duration::from_millis(2500)))

@@ -1,8 +1,8 @@
-//! Bodies of events as apps send them, for whatever depends on how far a body can be compressed: item sizes, prices, loads.
+//! Bodies of events as apps send them, for tests that depend on how well a body compresses: item sizes, prices, loads.
 //!
 //! A body of one repeated letter deflates to almost nothing, so a number that is measured with it says little. These bodies
-//! have a mean of 2.0 KB, half of them have at least eight UUIDs, and DEFLATE leaves at least 40 % of them. The tests below
-//! assert all three. The same seed gives the same bodies.
+//! have a mean size of 2.0 KB, and half of them have at least eight UUIDs. DEFLATE leaves at least 40 % of their bytes. The
+//! tests below assert all three. The same seed gives the same bodies.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ const SUBJECTS: &str = "biology chemistry geography history mathematics music ph
 /// The seed whose first hundred bodies are most like 3,000 others in their mean size and in how many fit a write unit.
 pub const USUAL: u64 = 8;
 
-/// An endless list of events' `data`.
+/// An endless sequence of the `data` of events.
 #[derive(Debug, Clone)]
 pub struct Bodies {
     numbers: Numbers,
@@ -38,7 +38,7 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    /// The list of a seed.
+    /// The sequence of a seed.
     #[must_use]
     pub const fn seeded(seed: u64) -> Self {
         Self { numbers: Numbers(seed), made: 0 }
@@ -60,7 +60,7 @@ impl Iterator for Bodies {
     }
 }
 
-/// A record that leads to others by their ids.
+/// A record that refers to many others by their ids.
 fn enrolment(n: &mut Numbers) -> Value {
     let day = n.day();
     let guardians: Vec<_> = (0..n.between(1, 2)).map(|_| person(n)).collect();
@@ -80,7 +80,7 @@ fn enrolment(n: &mut Numbers) -> Value {
     })
 }
 
-/// Mostly text that somebody typed.
+/// A message: mostly text that somebody typed.
 fn message(n: &mut Numbers) -> Value {
     let day = n.day();
     let replies: Vec<_> = (0..n.between(1, 3))
@@ -93,7 +93,7 @@ fn message(n: &mut Numbers) -> Value {
     })
 }
 
-/// An order whose lines are of products.
+/// An order with a line for each product.
 fn order(n: &mut Numbers) -> Value {
     let day = n.day();
     let lines: Vec<_> = (0..n.between(7, 11))
@@ -154,7 +154,7 @@ impl Numbers {
         self.any() % bound
     }
 
-    /// Both ends included.
+    /// A number from `least` to `most`, both included.
     fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
@@ -168,11 +168,11 @@ impl Numbers {
         format!("{} {}", self.word(FIRST_NAMES), self.word(LAST_NAMES))
     }
 
-    /// So many words, frequent ones more often.
+    /// A text of `least` to `most` words, in which frequent words come more often.
     fn text(&mut self, least: u64, most: u64) -> String {
         let list: Vec<_> = WORDS.split_whitespace().collect();
         let count = self.between(least, most);
-        // The lower of two: the first words come up to twice as often as their share.
+        // The lower of two random places is taken, so that the first words come up to twice as often.
         let words = (0..count).map(|_| self.below(list.len() as u64).min(self.below(list.len() as u64)) as usize);
         words.map(|place| list[place]).collect::<Vec<_>>().join(" ")
     }
@@ -241,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes on the wire for each of a seed's first hundred bodies, and bytes that DEFLATE leaves of them.
+    /// The size of each of a seed's first hundred bodies, in bytes: on the wire, and after DEFLATE.
     fn sizes(seed: u64) -> Vec<(usize, usize)> {
         let of = |data: Value| {
             let data = serde_json::value::to_raw_value(&data).unwrap();
@@ -252,7 +252,7 @@ mod tests {
         Bodies::seeded(seed).take(100).map(of).collect()
     }
 
-    /// Raw DEFLATE without a dictionary, however Pombo packs bodies.
+    /// The size after raw DEFLATE without a dictionary. This does not depend on how Pombo packs bodies.
     fn deflated(body: &[u8]) -> usize {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(body).unwrap();
@@ -271,8 +271,9 @@ mod tests {
         }
     }
 
-    /// Next to its body, an event takes at most 233 bytes of a write unit's 1024 (`an_event_takes_at_most_233_bytes_beside_its_body`).
-    /// The price in docs/cost.md needs that at most 29 of 100 bodies do not fit.
+    /// An event takes at most 233 bytes of a write unit's 1024 in addition to its body
+    /// (`an_event_takes_at_most_233_bytes_beside_its_body`). The price in docs/cost.md is right only if at most 29 of 100
+    /// bodies do not fit.
     #[test]
     fn at_most_29_of_100_events_take_more_than_one_write_unit() {
         let bodies = (0..30).flat_map(|seed| Bodies::seeded(seed).take(100));

@@ -499,7 +499,7 @@ fn owner_of(peer: SocketAddr, proxy: SocketAddr) -> Option<u32> {
     })
 }
 
-/// The process at the other end of a connection to `proxy`, with its ports of all its connections, there and elsewhere.
+/// The process at the other end of a connection to `proxy`, with the local ports of all connections of that process.
 #[must_use]
 pub fn process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<u16>)> {
     let process = owner_of(peer, proxy)?;

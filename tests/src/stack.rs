@@ -131,7 +131,8 @@ impl Stack {
             ("MaxEndpointTimeoutSeconds", "3"),
             ("DispatchTimeoutSeconds", "15"),
             ("DeliveriesVisibilitySeconds", "16"),
-            // Longer than a run of dispatch by more than clocks may differ, so that first attempts go without a claim.
+            // First attempts go without a claim, because this is longer than a run of dispatch and the allowed difference
+            // between clocks.
             ("FirstAttemptWindowSeconds", "25"),
             ("SettleSeconds", "2"),
             ("SweepMinutes", "60"),

@@ -40,7 +40,7 @@ pub struct Logged {
     pub did: Did,
     /// The same for the second try of an attempt on a new connection, and for no other attempt.
     pub signature: String,
-    /// The port of its sender.
+    /// The sender's port.
     pub port: u16,
     pub at: Instant,
 }

@@ -1,4 +1,4 @@
-//! The events that are posted: 2 KB of a school's data, no two alike.
+//! The events that are posted: 2 KB of a school's data, each different.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ impl Numbers {
     }
 }
 
-/// The body of the post of the event with this number. It has about 2 KB, of which DEFLATE leaves a good half.
+/// The body of the post of event `number`: about 2 KB, of which DEFLATE leaves a little more than half.
 pub fn post(number: usize) -> String {
     let mut numbers = Numbers(number as u64);
     let data = data(&mut numbers);

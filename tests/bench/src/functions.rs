@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::process::{Child, Command};
 
-/// What both functions read when they start. What an older version does not know, it does not read.
+/// The environment of both functions. An older version ignores the settings that it does not know.
 const SETTINGS: [(&str, &str); 35] = [
     ("API_KEYS_TABLE", "ApiKeys"),
     ("DELIVERIES_TABLE", "Deliveries"),
@@ -48,10 +48,10 @@ const SETTINGS: [(&str, &str); 35] = [
     ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
 ];
 
-/// The length of a session token: it is a header of each call, and signed.
+/// The length of a session token, which is a signed header of each call.
 const TOKEN_BYTES: usize = 800;
 
-/// What the sandboxes of a function talk to.
+/// The servers that a function's sandboxes talk to, and their one variable setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Stack {
     /// The Runtime API.
@@ -66,7 +66,7 @@ pub struct Stack {
 pub struct Sandboxes(Vec<Child>);
 
 impl Sandboxes {
-    /// Starts `count` sandboxes of `function`, below this directory.
+    /// Starts `count` sandboxes of `function`, whose binary is below `directory`.
     pub fn start(directory: &Path, function: &str, count: usize, stack: &Stack) -> anyhow::Result<Self> {
         let aws = stack.aws;
         let program = program(directory, function)?;
@@ -89,13 +89,13 @@ impl Sandboxes {
         (0..count).map(|_| start()).collect::<anyhow::Result<_>>().map(Self)
     }
 
-    /// The processor time that they have used so far, user and system.
+    /// The processor time that the sandboxes have used so far, user and system.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let mut sum = Duration::ZERO;
         for child in &self.0 {
             let process = child.id().context("a sandbox has ended")?;
             for task in fs::read_dir(format!("/proc/{process}/task"))? {
-                // A thread may end while it is looked at; the functions do their work in one that does not.
+                // A thread may end in the meantime. The functions do their work in a thread that does not end.
                 let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
                 let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
                 sum += Duration::from_nanos(nanoseconds.context("schedstat cannot be read")?);
@@ -105,7 +105,7 @@ impl Sandboxes {
     }
 }
 
-/// The binary of a function: as Cargo or as SAM names it.
+/// The path of a function's binary, as Cargo or SAM names it.
 fn program(directory: &Path, function: &str) -> anyhow::Result<PathBuf> {
     let capital = function[..1].to_uppercase() + &function[1..];
     let places = [directory.join(function), directory.join(format!("{capital}Function/bootstrap"))];

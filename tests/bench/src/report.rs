@@ -12,7 +12,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of these directories. Prints the head of the table.
+    /// Begins the report on these directories, and prints the head of the table.
     pub fn new(directories: &[PathBuf]) -> Self {
         println!("Processor time for each event, in milliseconds:");
         println!("| round | directory | ingest | dispatch | both | ratio |");
@@ -53,7 +53,7 @@ impl Report {
         }
     }
 
-    /// The second directory's time over the first's, in each round.
+    /// The second directory's time divided by the first's, in each round.
     fn ratios(&self) -> Vec<f64> {
         let both = |cost: &Cost| (cost.ingest + cost.dispatch).as_secs_f64();
         let ratio = |costs: &Vec<Cost>| match &costs[..] {
@@ -64,7 +64,7 @@ impl Report {
     }
 }
 
-/// The value in the middle, or the mean of the two there.
+/// The value in the middle, or the mean of the two values in the middle.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match (values.len() / 2, values.len() % 2) {

@@ -1,4 +1,5 @@
-//! One measurement: starts sandboxes, warms them up, posts events, and waits until each is delivered and acknowledged.
+//! Makes one measurement: starts sandboxes, warms them up, posts events, and waits until each event is delivered and
+//! acknowledged.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -16,14 +17,14 @@ use crate::runtime_api::{Answers, asks_for_work, batch, invocation, post};
 use crate::serve::{Request, Response, Server, answer, serve};
 use crate::{body, items};
 
-/// Messages in a batch of dispatch's, as in the template.
+/// Number of messages in a batch for dispatch, as in the template.
 const BATCH: usize = 10;
-/// Events that each sandbox gets before the measurement.
+/// Number of events that each sandbox gets before the measurement.
 const WARM_UP: usize = 10;
-/// How long all of a measurement may take.
+/// Maximum time for a measurement.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What is posted.
+/// The load of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Number of events that are measured.
@@ -34,7 +35,7 @@ pub struct Load {
     pub claim: bool,
 }
 
-/// What the measured events cost.
+/// The cost of the measured events.
 #[derive(Debug, Clone)]
 pub struct Cost {
     /// Processor time of ingest for each event.
@@ -49,7 +50,7 @@ pub struct Cost {
 #[derive(Debug, Default)]
 struct World {
     aws: Aws,
-    /// Number of events that may be posted so far, and that were.
+    /// Number of events that may be posted so far, and number of events that were posted.
     allowed: AtomicUsize,
     posted: AtomicUsize,
     /// Told when more events may be posted.
@@ -60,7 +61,7 @@ struct World {
     received: Mutex<Received>,
 }
 
-/// What came to the receiver.
+/// The requests that came to the receiver.
 #[derive(Debug, Default)]
 struct Received {
     requests: usize,
@@ -139,7 +140,7 @@ impl World {
         }
         let messages = loop {
             let sent = self.aws.sent.notified();
-            // The last messages of all come in a batch that is not full.
+            // The very last messages come in a batch that is not full.
             let rest = self.ingest.done.load(Ordering::Relaxed) == self.allowed.load(Ordering::Relaxed);
             let messages = self.aws.receive(BATCH, rest);
             if !messages.is_empty() {
@@ -159,7 +160,7 @@ impl World {
         answer(200, &[("content-type", "text/plain".to_owned())], "ok")
     }
 
-    /// Lets so many more events be posted, and waits until they are delivered.
+    /// Lets `events` more events be posted, and waits until they are delivered.
     async fn deliver(&self, events: usize) -> anyhow::Result<()> {
         let all = self.allowed.fetch_add(events, Ordering::Relaxed) + events;
         self.more.notify_waiters();
@@ -175,7 +176,7 @@ impl World {
         Ok(())
     }
 
-    /// Each event has to have come to the receiver, once.
+    /// Fails unless each event came to the receiver exactly once.
     fn check(&self) -> anyhow::Result<()> {
         let all = self.allowed.load(Ordering::Relaxed);
         let received = self.received.lock().ok().context("the receiver panicked")?;

@@ -12,16 +12,16 @@ use crate::serve::{Request, Response, answer};
 
 const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 
-/// What the answers of a function's sandboxes said.
+/// The results that a function's sandboxes have reported.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// How many events, or messages, are done.
+    /// Number of events, or messages, that are done.
     pub done: AtomicUsize,
     fault: Mutex<Option<String>>,
 }
 
 impl Answers {
-    /// What went wrong, if anything did.
+    /// The first fault, if there was one.
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -47,7 +47,7 @@ pub fn asks_for_work(request: &Request) -> bool {
     request.uri().path() == NEXT
 }
 
-/// An invocation with so many events or messages, for a function that may run for `timeout`.
+/// An invocation with `count` events or messages, for a function that may run for `timeout`.
 pub fn invocation(number: usize, count: usize, timeout: Duration, payload: &Value) -> Response {
     let deadline = since_epoch() + timeout;
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:bench";
@@ -68,7 +68,7 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// A post as a Function URL hands it over, with the headers that it has there.
+/// A post as a Function URL hands it over, with the usual headers.
 pub fn post(body: String) -> Value {
     let host = "x2a6yqkzj4hd7fxqvmb3wtrsne0abcde.lambda-url.us-east-1.on.aws";
     json!({

@@ -1,4 +1,4 @@
-//! An HTTP server of a few lines.
+//! A small HTTP server.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,14 +14,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A request whose body has come.
+/// A request with its whole body.
 pub type Request = hyper::Request<Bytes>;
 /// An answer.
 pub type Response = hyper::Response<Full<Bytes>>;
 
-/// A server; it ends when this is dropped.
+/// A server, which ends when it is dropped.
 pub struct Server {
-    /// Where it listens.
+    /// The address that the server listens on.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -61,7 +61,7 @@ where
                 let handle = Arc::clone(&handle);
                 async move {
                     let (head, body) = request.into_parts();
-                    // A body that breaks off belongs to a process that was ended.
+                    // A body breaks off only if its process was ended.
                     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                     Ok::<_, Infallible>(handle(Request::from_parts(head, body)).await)
                 }

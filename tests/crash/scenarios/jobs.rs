@@ -113,7 +113,7 @@ async fn lose_first_message(run: &Run<'_>, endpoint: &EndpointId) -> DeliveryKey
 
 async fn cancel(run: &Run<'_>, key: &DeliveryKey) {
     let path = format!("/v1/deliveries/{key}/cancel");
-    // One without a record counts as being sent while its window is open.
+    // A delivery without a record counts as being sent while its window is open.
     let window =
         |answer: &Value| answer["detail"].as_str().is_some_and(|detail| detail.contains("counts as being sent until"));
     let (status, answer) = eventually("the window to close", SOON, || async {

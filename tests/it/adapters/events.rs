@@ -37,7 +37,7 @@ pub(super) fn event() -> Event {
     }
 }
 
-/// What the second gets of an event whose messages were queued, or may have been.
+/// The answer to a second post of an event whose messages were queued or may have been queued.
 fn exists(event: Event) -> PutEvent {
     PutEvent::Exists(Box::new(Existing { event, refused: FanOut::default() }))
 }

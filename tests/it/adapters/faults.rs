@@ -266,7 +266,8 @@ async fn a_transaction_that_meets_another_is_a_conflict_and_a_throttled_one_an_e
     }
 }
 
-/// An earlier try of the SDK is still at work: what stands is to be read again, as for every other transaction.
+/// An earlier try of the SDK is still in progress. The item is to be read again, as after a conflict with any other
+/// transaction.
 #[scenario]
 async fn a_health_whose_transaction_is_in_progress_is_a_conflict() {
     let (all, event) = (Adapters::new().await, events::event());

@@ -134,7 +134,7 @@ async fn a_batch_that_is_sent_once_tells_whether_it_may_be_queued(on: &Backend) 
     let sent = async |fault: Option<Fault>| {
         let (name, queue) = spoilt_queue(on).await;
         if let Some(fault) = fault {
-            // Only the first try: a second one would be answered.
+            // Only the first try fails. A second try would get an answer.
             on.spoil(1, "SendMessageBatch", &name, fault);
         }
         let sent = queue.send_batch_once(&[message("a"), message("b")]).await;
@@ -149,7 +149,7 @@ async fn a_batch_that_is_sent_once_tells_whether_it_may_be_queued(on: &Backend) 
         assert!(matches!(&answer, SentOnce::Refused(error) if error.code() == Some(code)), "{answer:?}");
         assert_eq!(queued, 0);
     }
-    // Queued, and nobody is told.
+    // The batch may be queued, but the sender gets no answer.
     for fault in [Fault::LoseAnswer, Fault::Delay(Duration::from_millis(2500))] {
         let (answer, _) = sent(Some(fault)).await;
         assert!(matches!(answer, SentOnce::Lost(_)), "{answer:?}");
@@ -162,7 +162,7 @@ async fn a_batch_that_finds_nobody_listening_is_not_queued(on: &Backend) {
     let queue = Queue::new(Client::new(&config), new_queue(on).await.1);
     let sent = queue.send_batch_once(&[message("a")]).await;
     assert!(matches!(sent, SentOnce::Refused(_)), "{sent:?}");
-    // A connection that breaks after the request is another matter.
+    // If the connection breaks after the request, the batch may be queued.
     let breaking = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = config.into_builder().endpoint_url(format!("http://{}", breaking.local_addr().unwrap())).build();
     let hang_up = std::thread::spawn(move || std::io::Read::read(&mut breaking.accept().unwrap().0, &mut [0; 64]));

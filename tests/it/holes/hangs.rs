@@ -90,7 +90,7 @@ impl Kind {
             Self::NextByScheduler => json!({}),
             _ => json!({"retry_policy": {"delays_seconds": [1]}}),
         };
-        // A first attempt goes without a claim.
+        // Only the second attempt is claimed, so the first has to fail.
         let fails_first = matches!(self, Self::Claim | Self::NextByQueue | Self::NextByScheduler);
         let hook = Hook::new(stack, options, move |received| {
             Answer::status(if fails_first && received.times == 1 { 500 } else { 200 })
@@ -130,8 +130,8 @@ impl Scene {
         let requests = if matches!(kind, Kind::Claim | Kind::NextByQueue) { 2 } else { 1 };
         assert_eq!(requests_for(hook, event).len(), requests, "{kind:?}: {delivery}");
         assert_eq!(delivery["attempts"].as_array().unwrap().len(), requests, "{kind:?}: {delivery}");
-        // After the claim that was given up and made after all, it may have been sent, as far as anybody can tell. So it may when
-        // its first message comes a second time.
+        // Nobody can tell whether a request was sent after a claim that was given up but still written, or when a first
+        // message comes a second time.
         let redelivered = |attempt: &Value| attempt["redelivered"] == true;
         if !matches!(kind, Kind::Claim | Kind::Endpoint) {
             assert!(!delivery["attempts"].as_array().unwrap().iter().any(redelivered), "{kind:?}: {delivery}");

@@ -15,7 +15,7 @@ use pombo_domain::routing::{LARGEST_ROUTES, Route, RoutingRecord};
 use pombo_tests::{Call, Fault, Hook, Stack, scenario};
 use serde_json::{Value, json};
 
-/// A request of noise that takes nearly the 350 KiB that a packed body may take, and one that takes a little more.
+/// Size of a noise body whose packed form is just below the limit of 350 KiB, and of one whose packed form is just above.
 const LARGEST: usize = 420 * 1024;
 const TOO_LARGE: usize = 440 * 1024;
 

@@ -15,7 +15,7 @@ use crate::rows::{event, put_events};
 
 use super::{SOON, answer, order, replay, settle, times, until_ended};
 
-/// How long a delivery without a record counts as being sent, in the stacks of the tests.
+/// How long a delivery without a record counts as being sent in the test stacks.
 const WINDOW: Duration = Duration::from_secs(25);
 const SINCE: &str = "2026-01-01T00:00:00Z";
 
@@ -59,7 +59,7 @@ impl Hooks {
         futures::future::join_all((0..count).map(post)).await
     }
 
-    /// Stores an event whose first messages are lost, as accepted so long ago.
+    /// Stores an event whose first messages are lost, accepted `ago` before now.
     async fn unsent(&self, id: &str, ago: Duration) {
         let endpoint = self.endpoints[0].parse().unwrap();
         let event = event(&self.tenant, id, "a", clock::now().minus(ago), &[endpoint]);
@@ -200,7 +200,7 @@ async fn one_whose_first_message_was_lost_is_pending_and_is_sent_its_first_messa
     let hooks = Hooks::new(1, json!({})).await;
     hooks.answers(200);
     hooks.unsent("lost", WINDOW + Duration::from_secs(60)).await;
-    // Its window is open: it may have been sent a moment ago.
+    // The window of this delivery is open, so it may have been sent a moment ago.
     hooks.unsent("new", Duration::from_secs(5)).await;
     hooks.post("a", 1).await;
     hooks.receiver.wait_for(1, SOON).await.unwrap();

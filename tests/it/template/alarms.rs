@@ -39,8 +39,8 @@ pub(super) const DOCUMENTED: [Documented; 11] = [
     ("AWS/Scheduler", "InvocationThrottleCount", &["ScheduleGroup"], "Sum", SCHEDULER),
 ];
 
-/// Own metrics without an alarm. Dead letters have one of their queue. A first attempt that is made twice is SQS's doing, and
-/// rare. The others are what receivers do, and normal.
+/// Pombo's metrics that have no alarm. Dead letters have an alarm on their queue. A first attempt that is made twice is rare,
+/// and SQS causes it. Receivers cause the others, and these are normal.
 const ONLY_COUNTED: [Metric; 5] = [
     Metric::FirstAttemptsRepeated,
     Metric::DeadLettersTaken,
