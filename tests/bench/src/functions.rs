@@ -51,7 +51,7 @@ const SETTINGS: [(&str, &str); 35] = [
 /// The length of a session token, which is a signed header of each call.
 const TOKEN_BYTES: usize = 800;
 
-/// The servers that a function's sandboxes talk to, and their one variable setting.
+/// The servers that a function's sandboxes talk to, and the one setting that varies.
 #[derive(Debug, Clone, Copy)]
 pub struct Stack {
     /// The Runtime API.

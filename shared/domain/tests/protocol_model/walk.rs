@@ -92,8 +92,8 @@ pub fn walk(driver: Driver, budget: Budget) -> Walk {
     Walk { states: seen.known.len(), broken, excepted }
 }
 
-/// The properties that the step from one state to the next breaks, each with whether this is the one exception: a request for
-/// a message with the mark that SQS has handed out twice, both times as a first receive.
+/// The properties that the step from one state to the next breaks. Each has a flag for the one exception: a request for a
+/// message with the mark that SQS has handed out twice, both times as a first receive.
 fn broken_by(before: &State, next: &Next) -> Vec<(Property, bool)> {
     let mut broken = Vec::new();
     let after = &next.state;
