@@ -30,7 +30,7 @@ fn is_record(endpoint: &str, status: &'static str, claimed: bool) -> impl Fn(&Ca
         call.operation == "PutItem"
             && call.attribute("endpoint_id") == endpoint
             && call.attribute("status") == status
-            && call.body["Item"]["claim"].is_object() == claimed
+            && call.claims() == claimed
     }
 }
 

@@ -61,8 +61,8 @@ async fn the_start_of_a_successs_answer_is_kept() {
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
     let attempt = &delivery["attempts"][0];
     let kept = attempt["answer"].as_str().unwrap();
-    assert!(kept.starts_with(r#"{"ok":false,"error":"xxx"#) && kept.len() == 256, "{attempt}");
-    assert_eq!((&attempt["answer_cut"], &attempt["answer_bytes"]), (&json!(true), &json!(421)));
+    assert!(kept.starts_with(r#"{"ok":false,"error":"xxx"#) && kept.len() == 512, "{attempt}");
+    assert_eq!((&attempt["answer_cut"], &attempt["answer_bytes"]), (&json!(true), &json!(921)));
 }
 
 #[scenario]

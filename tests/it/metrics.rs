@@ -62,7 +62,7 @@ fn is_write(endpoint: &str, claimed: bool) -> impl Fn(&Call) -> bool + Send + Sy
     let endpoint = endpoint.to_owned();
     move |call| {
         let of_delivery = call.operation == "PutItem" && call.attribute("endpoint_id") == endpoint;
-        of_delivery && call.body["Item"]["claim"].is_object() == claimed
+        of_delivery && call.claims() == claimed
     }
 }
 

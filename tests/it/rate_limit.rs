@@ -31,8 +31,8 @@ fn arrivals(hook: &Hook) -> Vec<Duration> {
 
 /// How many invocations were at the endpoint's deliveries at the same time, by the claims that they made in turn.
 fn dispatchers_at_once(hook: &Hook) -> usize {
-    let claims = hook.stack.proxy.calls(|call| call.mentions(&hook.endpoint) && call.body["Item"]["claim"].is_object());
-    let holder = |call: &Call| call.body["Item"]["claim"]["M"]["holder"]["S"].as_str().unwrap().to_owned();
+    let claims = hook.stack.proxy.calls(|call| call.mentions(&hook.endpoint) && call.claims());
+    let holder = |call: &Call| call.record().and_then(|record| record.claim).unwrap().holder;
     let invocations: Vec<_> = claims.iter().map(|call| holder(call).split_once('/').unwrap().0.to_owned()).collect();
     let at_work = |now: usize| {
         let before: BTreeSet<_> = invocations[..now].iter().collect();

@@ -87,7 +87,7 @@ async fn one_in_flight_is_skipped_and_says_so() {
         let calls = hook.stack.proxy.calls(|call| {
             call.operation == "PutItem"
                 && call.attribute("status") == "retrying"
-                && call.body["Item"]["claim"].is_object()
+                && call.claims()
                 && call.mentions(&hook.endpoint)
         });
         (!calls.is_empty()).then_some(id)

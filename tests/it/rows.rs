@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue::{B, N, S};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures::StreamExt as _;
 use pombo_aws::clock;
+use pombo_aws::deliveries::item_of;
 use pombo_domain::body::{Encoding, PackedBody, wire_body};
 use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Status, Step};
 use pombo_domain::event::{Event, FanOut};
@@ -78,7 +79,7 @@ pub fn in_status(record: Record, status: Status) -> Record {
 
 /// Writes deliveries, in the place of those that are there.
 pub async fn put_deliveries(stack: &Stack, records: &[Record]) {
-    put(stack, "DeliveriesTable", records.iter().map(delivery_item).collect()).await;
+    put(stack, "DeliveriesTable", records.iter().map(|record| item_of(record).unwrap()).collect()).await;
 }
 
 /// Writes events.
@@ -125,32 +126,6 @@ async fn put(stack: &Stack, table: &str, items: Vec<Item>) {
         .buffer_unordered(4)
         .for_each(|answer| async move { assert!(answer.unwrap().unprocessed_items.unwrap_or_default().is_empty()) })
         .await;
-}
-
-fn delivery_item(record: &Record) -> Item {
-    let mut item = Item::from([
-        ("endpoint_id".into(), S(record.key.endpoint_id.to_string())),
-        ("sort_key".into(), S(record.key.sort_key())),
-        ("tenant".into(), S(record.tenant.to_string())),
-        ("type".into(), S(record.event_type.to_string())),
-        ("status".into(), S(record.status.as_str().into())),
-        ("round".into(), N(record.step.round.to_string())),
-        ("attempt".into(), N(record.step.attempt.to_string())),
-        ("rev".into(), N(record.rev.to_string())),
-        ("writer".into(), S(record.writer.clone())),
-        ("expires_at".into(), N(record.expires_at.to_string())),
-        ("attempts".into(), serde_dynamo::to_attribute_value(&record.attempts).unwrap()),
-    ]);
-    if let Some(claim) = &record.claim {
-        item.insert("claim".into(), serde_dynamo::to_attribute_value(claim).unwrap());
-    }
-    if let Some(next) = record.next {
-        item.insert("next".into(), serde_dynamo::to_attribute_value(next).unwrap());
-    }
-    if let Some(listing) = record.listing() {
-        item.extend(serde_dynamo::to_item::<_, Item>(listing).unwrap());
-    }
-    item
 }
 
 fn event_item(event: &Event) -> Item {

@@ -35,7 +35,7 @@ fn calls(hook: &Hook, delivery: &DeliveryKey) -> Vec<&'static str> {
     let is_of = is_of(delivery);
     let calls = hook.stack.proxy.calls(|call| is_of(call) && call.table() == hook.stack.resource("DeliveriesTable"));
     let named = calls.iter().map(|call| match call.operation.as_str() {
-        "PutItem" if call.body["Item"]["claim"].is_object() => "claim",
+        "PutItem" if call.claims() => "claim",
         "PutItem" => "outcome",
         _ => "read",
     });

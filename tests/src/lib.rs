@@ -12,6 +12,7 @@ pub mod harness;
 mod limits;
 mod logs;
 mod proxy;
+pub mod records;
 mod reference;
 mod scenario;
 pub mod sources;

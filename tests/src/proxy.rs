@@ -14,10 +14,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use pombo_domain::delivery::Record;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::limits;
+use crate::records::record_in;
 
 /// An AWS call that a function made.
 #[derive(Debug, Clone)]
@@ -52,6 +54,18 @@ impl Call {
         let of_batch = || self.body["RequestItems"].as_object()?.keys().next().map(String::as_str);
         let of_transaction = || self.body["TransactItems"][0]["Put"]["TableName"].as_str();
         self.body["TableName"].as_str().or_else(of_batch).or_else(of_transaction).unwrap_or_default()
+    }
+
+    /// The record that it puts, if it puts one alone.
+    #[must_use]
+    pub fn record(&self) -> Option<Record> {
+        record_in(&self.body["Item"])
+    }
+
+    /// Whether it puts a record with a claim.
+    #[must_use]
+    pub fn claims(&self) -> bool {
+        self.record().is_some_and(|record| record.claim.is_some())
     }
 
     /// A text attribute of the item that it puts.

@@ -230,10 +230,9 @@ impl Stack {
             .key("endpoint_id", AttributeValue::S(delivery.endpoint_id.to_string()))
             .key("sort_key", AttributeValue::S(delivery.sort_key()))
             .condition_expression("attribute_exists(#next)")
-            .update_expression("SET #next.#at = :now, due_at = :ms")
-            .expression_attribute_names("#next", "next")
-            .expression_attribute_names("#at", "at")
-            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
+            .update_expression("SET #next.#at = :ms, due_at = :ms")
+            .expression_attribute_names("#next", "n")
+            .expression_attribute_names("#at", "t")
             .expression_attribute_values(":ms", AttributeValue::N(now.as_millis().to_string()));
         if let Err(error) = update.send().await {
             let has_none = error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception());

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use pombo_domain::message::DeliveryMessage;
+use pombo_tests::records::record_in;
 use serde_json::Value;
 
 use crate::receivers::Logged;
@@ -166,18 +167,15 @@ fn invocation(holder: &str) -> &str {
 fn read(operation: &str, body: &Value) -> Option<(Delivery, String, Sign)> {
     match operation {
         "PutItem" => {
-            let item = &body["Item"];
-            let text = |name: &str| item[name]["S"].as_str();
-            let (_, event) = text("sort_key")?.split_once('#')?;
-            let writer = text("writer")?.to_owned();
-            let holds = item["claim"]["M"]["holder"]["S"].as_str() == Some(&writer);
-            let is_first = item["rev"]["N"] == "1" && !item["attempts"].is_null();
+            let record = record_in(&body["Item"])?;
+            let holds = record.claim.is_some_and(|claim| claim.holder == record.writer);
             let sign = match holds {
                 true => Sign::Claims,
-                false if is_first => Sign::Begins,
+                false if record.rev == 1 && !record.attempts.is_empty() => Sign::Begins,
                 false => Sign::Records,
             };
-            Some(((text("endpoint_id")?.to_owned(), event.to_owned()), writer, sign))
+            let delivery = (record.key.endpoint_id.to_string(), record.key.event_id.to_string());
+            Some((delivery, record.writer, sign))
         }
         "SendMessage" => {
             let message = DeliveryMessage::parse(body["MessageBody"].as_str()?).ok()?;
@@ -189,25 +187,57 @@ fn read(operation: &str, body: &Value) -> Option<(Delivery, String, Sign)> {
 
 #[cfg(test)]
 mod tests {
-    use pombo_domain::delivery::{DeliveryKey, Step};
+    use pombo_domain::delivery::{DeliveryKey, NewDelivery, Record, Step};
     use pombo_domain::message::QueuedOutcome;
     use pombo_domain::outcome::{Attempt, Outcome, Trigger};
     use pombo_domain::retry::Decision;
     use pombo_domain::time::Timestamp;
+    use pombo_tests::records::item_in_json;
     use pombo_tests::scenario;
     use serde_json::json;
 
     use super::*;
     use crate::receivers::Did;
 
+    const NOW: Timestamp = Timestamp::from_seconds(1);
+
+    /// A record of the delivery that these tests are about.
+    fn new_record() -> Record {
+        let key = DeliveryKey {
+            endpoint_id: "ep_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            accepted_at: NOW,
+            event_id: "e".parse().unwrap(),
+        };
+        let new = NewDelivery { tenant: "t".parse().unwrap(), event_type: "a".parse().unwrap(), expires_at: 9 };
+        Record::begin(key, new)
+    }
+
+    fn attempt() -> Attempt {
+        Attempt {
+            step: Step::FIRST,
+            started_at: NOW,
+            duration_ms: 1,
+            outcome: Outcome::DeadLettered,
+            answer: None,
+            sent_to: None,
+            redelivered: false,
+            trigger: Trigger::First,
+        }
+    }
+
+    /// The record with an outcome, as the invocation wrote it.
+    fn recorded(rev: u64) -> Record {
+        Record { rev, writer: "invocation/message".to_owned(), attempts: vec![attempt()], ..new_record() }
+    }
+
+    fn put(record: &Record) -> Value {
+        json!({"Item": item_in_json(record)})
+    }
+
     #[scenario]
     fn a_process_that_is_killed_when_it_records_an_attempt_without_a_claim_explains_a_repeat() {
         let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());
-        let item = json!({
-            "endpoint_id": {"S": delivery.0}, "sort_key": {"S": "2026-01-01T00:00:00.000Z#e"}, "rev": {"N": "1"},
-            "writer": {"S": "invocation/message"}, "attempts": {"L": [{"M": {}}]},
-        });
-        let records = json!({"Item": item});
+        let records = put(&recorded(1));
         let came = |body| {
             let witness = Witness::default();
             witness.came(1, "PutItem", body);
@@ -221,9 +251,7 @@ mod tests {
         assert_eq!(witness.causes(&delivery, &[]), [Cause::Killed]);
         witness.was_done("PutItem", &records);
         assert_eq!(witness.causes(&delivery, &[]), [], "its outcome came to the record first");
-        let mut later = records.clone();
-        later["Item"]["rev"]["N"] = json!("2");
-        let witness = came(&later);
+        let witness = came(&put(&recorded(2)));
         witness.was_killed(&[1]);
         assert_eq!(witness.causes(&delivery, &[]), [], "an attempt with a claim was seen at its claim");
     }
@@ -238,10 +266,7 @@ mod tests {
         assert_eq!(causes(&witness), [], "another process was killed");
         witness.was_killed(&[6, 7]);
         assert_eq!(causes(&witness), [Cause::Killed]);
-        let records = json!({"Item": {
-            "endpoint_id": {"S": delivery.0}, "sort_key": {"S": "2026-01-01T00:00:00.000Z#e"}, "rev": {"N": "1"},
-            "writer": {"S": "invocation/message"}, "attempts": {"L": [{"M": {}}]},
-        }});
+        let records = put(&recorded(1));
         let witness = Witness::default();
         witness.was_done("PutItem", &records);
         witness.was_killed(&[7]);
@@ -272,23 +297,8 @@ mod tests {
             accepted_at: now,
             event_id: delivery.1.parse().unwrap(),
         };
-        let claims = json!({"Item": {
-            "endpoint_id": {"S": delivery.0},
-            "sort_key": {"S": format!("{now}#{}", delivery.1)},
-            "writer": {"S": holder},
-            "claim": {"M": {"holder": {"S": holder}}},
-        }});
-        let attempt = Attempt {
-            step: Step::FIRST,
-            started_at: now,
-            duration_ms: 1,
-            outcome: Outcome::DeadLettered,
-            answer: None,
-            sent_to: None,
-            redelivered: false,
-            trigger: Trigger::First,
-        };
-        let outcome = QueuedOutcome { holder: holder.to_owned(), attempt, decision: Decision::Failed };
+        let claims = put(&Record { writer: holder.to_owned(), ..new_record() }.claimed(holder, now));
+        let outcome = QueuedOutcome { holder: holder.to_owned(), attempt: attempt(), decision: Decision::Failed };
         let queues = json!({"MessageBody": DeliveryMessage::outcome(key, outcome).to_json()});
 
         let witness = Witness::default();

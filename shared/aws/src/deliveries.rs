@@ -2,6 +2,7 @@
 
 mod item;
 mod lists;
+mod stored;
 mod write_unit;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::time::Timestamp;
 use tracing::Span;
 
-use self::item::{from_item, key_of, table_key, to_item};
+use self::item::{REV, WRITER, from_item, key_of, table_key, to_item};
 pub use self::lists::{List, Window};
 use self::write_unit::within_a_unit;
 use crate::batch;
@@ -24,6 +25,16 @@ use crate::versioned::{self, Replacement, next_rev};
 
 /// The call that reads many records.
 const BATCH_GET: &str = "dynamodb:BatchGetItem Deliveries";
+
+/// The item of a record, as it is stored.
+pub fn item_of(record: &Record) -> Result<Item, AwsError> {
+    to_item(record).map_err(|error| AwsError::unreadable("a record", error))
+}
+
+/// The record of an item. It has at least the attributes that every record has.
+pub fn record_of(item: Item) -> Result<Record, AwsError> {
+    read("an item", item)
+}
 
 fn read(call: &str, item: Item) -> Result<Record, AwsError> {
     from_item(item).map_err(|error| AwsError::unreadable(call, error))
@@ -127,7 +138,7 @@ fn replacement(
     let record = Record { rev: next_rev(seen), writer: writer.to_owned(), ..record };
     let item = within_a_unit(record).and_then(|record| Ok((to_item(&record)?, record)));
     let (item, record) = item.map_err(|error| AwsError::unreadable(call, error))?;
-    Ok((record, Replacement::new(item, "sort_key", seen)))
+    Ok((record, Replacement::new(item, "sort_key", seen).numbered_by(REV).written_by(WRITER)))
 }
 
 fn keys_of(call: &str, items: Vec<Item>) -> Result<Vec<DeliveryKey>, AwsError> {

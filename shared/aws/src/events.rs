@@ -26,6 +26,7 @@ use crate::effect::{call, effect};
 use crate::error::AwsError;
 use crate::item::{Item, Reader, bytes, number, text};
 use crate::versioned::{self, Replacement, stored_rev};
+use crate::writer::writer as stored_writer;
 
 /// Closing an event, and taking its mark off.
 const UPDATE: &str = "dynamodb:UpdateItem Events";
@@ -90,7 +91,7 @@ impl EventsTable {
             Err(error) => error,
         };
         match existing(&error) {
-            Some(item) if item.get("w") == Some(&by(writer)) => Ok(PutEvent::Stored),
+            Some(item) if item.get("w") == Some(&stored_writer(writer)) => Ok(PutEvent::Stored),
             Some(item) => to_existing(&event.tenant, item)
                 .map(|existing| PutEvent::Exists(Box::new(existing)))
                 .map_err(|error| AwsError::unreadable(CALL, error)),
@@ -107,7 +108,7 @@ impl EventsTable {
         let mut item = to_item(event, writer);
         item.insert("refused".into(), bytes(refused.pack()));
         let request =
-            self.put(item).condition_expression("w = :writer").expression_attribute_values(":writer", by(writer));
+            self.put(item).condition_expression("w = :writer").expression_attribute_values(":writer", stored_writer(writer));
         match effect(CALL, request.send()).await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
@@ -217,17 +218,6 @@ fn is_too_large(error: &SdkError<PutItemError>) -> bool {
         && error.message().is_some_and(|message| message.to_ascii_lowercase().contains("size"))
 }
 
-/// The writer of an event, in 16 bytes if it is a UUID. The ids of requests are UUIDs.
-fn by(writer: &str) -> AttributeValue {
-    let parts: Vec<_> = writer.split('-').collect();
-    let is_uuid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
-        && writer.bytes().all(|byte| matches!(byte, b'-' | b'0'..=b'9' | b'a'..=b'f'));
-    match u128::from_str_radix(&parts.concat(), 16) {
-        Ok(uuid) if is_uuid => bytes(uuid.to_be_bytes().to_vec()),
-        _ => text(writer),
-    }
-}
-
 /// Makes the item of an event. Most attributes have short names, because a write is paid by the KB, names included, and the
 /// body needs most of it.
 ///
@@ -249,7 +239,7 @@ fn to_item(event: &Event, writer: &str) -> Item {
         ("to".into(), bytes(event.fan_out.pack())),
         ("n".into(), number(event.fan_out.endpoints().len())),
         ("f".into(), text(&event.fingerprint)),
-        ("w".into(), by(writer)),
+        ("w".into(), stored_writer(writer)),
         ("expires_at".into(), number(event.expires_at)),
     ]);
     if !event.hops.is_none() {

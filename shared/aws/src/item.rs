@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use pombo_domain::time::Timestamp;
 use pombo_domain::unknown::Unknown;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::error::AwsError;
+use crate::writer::writer_of;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -38,6 +40,11 @@ pub(crate) fn number(value: impl ToString) -> AttributeValue {
 
 pub(crate) fn bytes(value: Vec<u8>) -> AttributeValue {
     AttributeValue::B(Blob::new(value))
+}
+
+/// A time, in Unix milliseconds.
+pub(crate) fn time(time: Timestamp) -> AttributeValue {
+    number(time.as_millis())
 }
 
 /// Any value of the domain as a map, a list or a scalar.
@@ -71,6 +78,44 @@ impl Reader {
             Some(_) => return Err(BadAttribute::new(name, "is neither text nor number")),
         };
         text.parse().map(Some).map_err(|error: T::Err| BadAttribute::new(name, error.to_string()))
+    }
+
+    pub(crate) fn take_time(&mut self, name: &str) -> Result<Timestamp, BadAttribute> {
+        self.take(name).map(Timestamp::from_millis)
+    }
+
+    /// Whether the attribute is `true`; one that is not there is `false`.
+    pub(crate) fn take_flag(&mut self, name: &str) -> Result<bool, BadAttribute> {
+        match self.0.remove(name) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(flag),
+            Some(_) => Err(BadAttribute::new(name, "is not a truth value")),
+        }
+    }
+
+    pub(crate) fn take_map(&mut self, name: &str) -> Result<Option<Self>, BadAttribute> {
+        self.0.remove(name).map(|value| Self::of(name, value)).transpose()
+    }
+
+    /// The maps of a list; none if it is not there.
+    pub(crate) fn take_maps(&mut self, name: &str) -> Result<Vec<Self>, BadAttribute> {
+        match self.0.remove(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::L(list)) => list.into_iter().map(|value| Self::of(name, value)).collect(),
+            Some(_) => Err(BadAttribute::new(name, "is not a list")),
+        }
+    }
+
+    fn of(name: &str, value: AttributeValue) -> Result<Self, BadAttribute> {
+        match value {
+            AttributeValue::M(map) => Ok(Self(map)),
+            _ => Err(BadAttribute::new(name, "is not a map")),
+        }
+    }
+
+    pub(crate) fn take_writer(&mut self, name: &str) -> Result<Option<String>, BadAttribute> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        writer_of(&value).map(Some).ok_or_else(|| BadAttribute::new(name, "is neither text nor ids"))
     }
 
     pub(crate) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, BadAttribute> {

@@ -32,5 +32,6 @@ pub mod scheduler;
 pub mod settings;
 pub mod test_limit;
 pub mod versioned;
+mod writer;
 
 pub use error::AwsError;

@@ -18,7 +18,7 @@ use crate::effect::{call, effect};
 use crate::error::AwsError;
 use crate::item::{Item, number, text};
 
-/// The attribute that says who wrote a revision.
+/// The attribute that says who wrote a revision, unless a table has another name for it.
 const WRITER: &str = "writer";
 
 /// The result of a versioned write.
@@ -46,6 +46,7 @@ pub(crate) struct Replacement<'a> {
     item: Item,
     key: &'a str,
     number: &'a str,
+    writer: &'a str,
     seen: Option<u64>,
 }
 
@@ -70,12 +71,17 @@ impl<'a> Replacement<'a> {
     /// Replaces the revision `seen` by `item`. With `None`, the item is written only if there is none. `key` is an attribute
     /// that every item of the table has.
     pub(crate) const fn new(item: Item, key: &'a str, seen: Option<u64>) -> Self {
-        Self { item, key, number: "rev", seen }
+        Self { item, key, number: "rev", writer: WRITER, seen }
     }
 
     /// The same for an item whose revision is in the attribute `number`.
     pub(crate) fn numbered_by(self, number: &'a str) -> Self {
         Self { number, ..self }
+    }
+
+    /// The same for an item whose writer is in the attribute `writer`.
+    pub(crate) fn written_by(self, writer: &'a str) -> Self {
+        Self { writer, ..self }
     }
 
     /// The write as a part of a transaction.
@@ -146,30 +152,22 @@ impl<'a> Replacement<'a> {
 
     /// The attributes that tell this write from every other one.
     fn mark(&self) -> Mark {
-        Mark(
-            [self.number, WRITER]
-                .iter()
-                .filter_map(|name| Some((*name).to_owned()).zip(self.item.get(*name).cloned()))
-                .collect(),
-        )
+        let value = |name: &str| Some((name.to_owned(), self.item.get(name)?.clone()));
+        Mark(value(self.writer).map(|writer| value(self.number).into_iter().chain([writer]).collect()))
     }
 }
 
-/// The revision and the writer of a write.
-struct Mark(Item);
+/// The revision and the writer of a write; `None` for an item that does not say who wrote it.
+struct Mark(Option<Item>);
 
 impl Mark {
     /// The result of a failed condition, judged by the item as it is now.
     fn against(&self, standing: Option<Item>) -> Written {
         // Emulators return an empty item if there is none.
         let standing = standing.filter(|item| !item.is_empty());
-        let is_marked = self.0.contains_key(WRITER);
-        match standing {
-            Some(item) if is_marked && self.0.iter().all(|(name, value)| item.get(name) == Some(value)) => {
-                Written::Stored
-            }
-            standing => Written::Conflict(standing),
-        }
+        let is_own =
+            |item: &Item| self.0.as_ref().is_some_and(|mark| mark.iter().all(|(name, value)| item.get(name) == Some(value)));
+        if standing.as_ref().is_some_and(is_own) { Written::Stored } else { Written::Conflict(standing) }
     }
 
     /// The result of a transaction that begins with this write; `None` if another write is the reason.
@@ -275,6 +273,16 @@ mod tests {
         let unsigned = || Item::from([("id".into(), text("x")), ("version".into(), number(2))]);
         let own = Replacement::new(unsigned(), "id", Some(1)).numbered_by("version").mark();
         assert_eq!(own.against(Some(unsigned())), Written::Conflict(Some(unsigned())));
+    }
+
+    #[test]
+    fn an_item_may_name_its_revision_and_its_writer_as_it_likes() {
+        let short = |rev: u64, writer: &str| Item::from([("r".into(), number(rev)), ("w".into(), text(writer))]);
+        let own = Replacement::new(short(2, "me"), "id", Some(1)).numbered_by("r").written_by("w").mark();
+        assert_eq!(own.against(Some(short(2, "me"))), Written::Stored);
+        for other in [short(3, "me"), short(2, "other")] {
+            assert_eq!(own.against(Some(other.clone())), Written::Conflict(Some(other)));
+        }
     }
 
     #[test]

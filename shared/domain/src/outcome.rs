@@ -23,7 +23,7 @@ pub const NEWEST_ANSWER: usize = 1024;
 pub const OLDER_ANSWER: usize = 224;
 
 /// How much of a success's answer is kept, in bytes.
-pub const SUCCESS_ANSWER: usize = 256;
+pub const SUCCESS_ANSWER: usize = 512;
 
 /// The outcome of one attempt. Everything but [`Outcome::Succeeded`] is a failure.
 ///

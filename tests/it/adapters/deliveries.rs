@@ -217,7 +217,7 @@ async fn attributes_of_a_newer_version_are_read_and_written_back_as_they_are(on:
     for (name, value) in added {
         assert_eq!(written.get(&name), Some(&value), "{name}");
     }
-    assert_eq!(written["writer"], text("me"));
+    assert_eq!(written["w"], text("me"));
 }
 
 async fn many_are_read_at_once_and_those_that_are_not_there_left_out(on: &Backend) {

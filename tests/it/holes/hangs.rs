@@ -75,7 +75,7 @@ struct Scene {
 impl Kind {
     fn is(self, call: &Call, endpoint: &str) -> bool {
         let of_record = call.operation == "PutItem" && call.attribute("endpoint_id") == endpoint;
-        let is_claim = call.body["Item"]["claim"].is_object();
+        let is_claim = call.claims();
         match self {
             Self::Endpoint => call.operation == "BatchGetItem" && call.mentions(endpoint),
             Self::Claim => of_record && is_claim,

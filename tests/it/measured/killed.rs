@@ -185,11 +185,10 @@ fn is_a_jobs(call: &Call, jobs: &str, deliveries: &str) -> bool {
     match call.operation.as_str() {
         "PutItem" if call.table() == jobs => true,
         "PutItem" => {
-            let item = &call.body["Item"];
-            call.table() == deliveries
-                && call.attribute("status") == "retrying"
-                && item["job"].is_object()
-                && item["claim"].is_null()
+            let opens_round = |record: Record| {
+                record.status == Status::Retrying && record.job.is_some() && record.claim.is_none()
+            };
+            call.table() == deliveries && call.record().is_some_and(opens_round)
         }
         "BatchGetItem" => call.table() == deliveries,
         "Query" => call.table() == deliveries,

@@ -28,7 +28,7 @@ const ENUMERATIONS: [&str; 15] = [
     "url_set_by",
 ];
 /// The names in these maps are data.
-const DATA: [&str; 3] = ["headers", "skipped", "urls"];
+const DATA: [&str; 3] = ["headers", "skipped", "u"];
 
 /// The forms of each place: a table, a queue, the schedules.
 fn forms(stand: &Stand) -> BTreeMap<String, BTreeSet<String>> {

@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(90);
 /// The name of all that is added.
 const LATER: &str = "zz_later";
 /// The names in these maps are data; and a filter that says more is not one that may be passed over.
-const LEFT_ALONE: [&str; 4] = ["filter", "headers", "skipped", "urls"];
+const LEFT_ALONE: [&str; 4] = ["filter", "headers", "skipped", "u"];
 
 /// A message with fields that are not known, in each of its objects, and of a higher version.
 fn newer_message(message: &Value) -> Value {
@@ -190,9 +190,9 @@ async fn overdue(status: &'static str) -> (Hook, String) {
     hook.until_status(&event, "retrying", SOON).await;
     rewrite(hook.stack, "DeliveriesTable", ("endpoint_id", &hook.endpoint), |item| {
         item["status"] = json!({"S": status});
-        item["next"]["M"]["at"] = json!({"S": "2026-01-01T00:00:00.000Z"});
-        item["next"]["M"]["route"] = json!({"S": "later"});
-        item["due_at"] = json!({"N": "1767225600000"});
+        let due = json!({"N": "1767225600000"});
+        item["n"]["M"] = json!({"t": due, "route": {"S": "later"}});
+        item["due_at"] = due;
     })
     .await;
     (hook, event)

@@ -246,7 +246,7 @@ async fn jobs(scene: &Scene, legs: &AtomicBool) {
     let settled = scene.endpoints["settled"].clone();
     scene.stack.proxy.spoil(move |call| {
         let opens_round = call.operation == "PutItem" && call.attribute("endpoint_id") == settled;
-        (opens_round && call.attribute("status") == "retrying" && call.body["Item"]["job"].is_object())
+        (opens_round && call.attribute("status") == "retrying" && call.record().unwrap().job.is_some())
             .then_some(Fault::Refuse(500, "InternalServerError"))
     });
     let filter = json!({"endpoint_id": scene.endpoints["settled"], "since": "2026-01-01T00:00:00Z"});

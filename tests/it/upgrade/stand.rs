@@ -50,8 +50,8 @@ impl Stand {
     pub fn unexpired(mut self) -> Self {
         let due = clock::now();
         for item in self.tables.get_mut("DeliveriesTable").into_iter().flatten() {
-            if item["tenant"]["S"] != made::TENANT && item["next"]["M"].is_object() {
-                item["next"]["M"]["at"]["S"] = due.to_string().into();
+            if item["tenant"]["S"] != made::TENANT && item["n"]["M"].is_object() {
+                item["n"]["M"]["t"]["N"] = due.as_millis().to_string().into();
                 item["due_at"]["N"] = due.as_millis().to_string().into();
             }
         }

@@ -1,9 +1,57 @@
 //! The item of a delivery: its record, and its places in the sparse indexes, which follow from it.
+//!
+//! Every delivery is written and kept for weeks, so most attributes have short names, and nothing is stored twice. Keys,
+//! `tenant`, `status` and `expires_at` can be read as they are. A time is a number of milliseconds since 1970. A *writer* is
+//! stored as [`crate::writer`] says: the ids of an invocation and of a message in 16 bytes each.
+//!
+//! | name | what it is | how it is written |
+//! | --- | --- | --- |
+//! | `endpoint_id`, `sort_key` | the key: the endpoint; the time of acceptance and the event | text |
+//! | `tenant` | the tenant | text |
+//! | `t` | the event's type | text |
+//! | `status` | the status | text |
+//! | `s` | the step: `1.2` is attempt 2 of round 1 | text; absent if it is the step of the newest attempt, or `0.0` |
+//! | `r` | the revision | number |
+//! | `w` | who wrote the revision | writer |
+//! | `expires_at` | when the record expires | number, in seconds |
+//! | `c` | the claim: `h` its holder, `u` until when | map: writer, absent if it is `w`; time |
+//! | `n` | the next attempt: `t` when it is due, `route` how its message comes | map: time, text |
+//! | `l` | when the sweep looks for the next attempt again | time |
+//! | `a` | the newest attempts | list of maps, below |
+//! | `u` | URLs of the endpoint, by its version | map of texts |
+//! | `o` | number of attempts before those | number |
+//! | `j` | the job that last opened a round or released the delivery | bytes of its key; any other id as text |
+//!
+//! Of an attempt:
+//!
+//! | name | what it is | how it is written |
+//! | --- | --- | --- |
+//! | `s` | the step | text; absent if it is `0.1` |
+//! | `t` | when it began | time |
+//! | `d` | how long it took, in milliseconds | number |
+//! | `c` | the status code of a success | number |
+//! | `o` | any other outcome | map, as the API shows it |
+//! | `v` | the endpoint's version | number |
+//! | `u` | the URL, unless the record has it | text |
+//! | `a` | the start of the answer | text |
+//! | `cut` | whether the answer went on | truth value, if it did |
+//! | `n` | the size of the whole answer | number |
+//! | `l` | where a redirect leads to | text |
+//! | `w` | the wait that the receiver asked for, in seconds | number |
+//! | `r` | whether it may have been sent before | truth value, if so |
+//! | `trigger` | why it was made | text; absent if the step says it |
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use pombo_domain::delivery::{DeliveryKey, Listing, Record, Step};
+use pombo_domain::delivery::{DeliveryKey, Listing, Record};
 
-use crate::item::{BadAttribute, Item, Reader, nested, number, text};
+use super::stored;
+use crate::item::{BadAttribute, Item, Reader, nested, number, text, time};
+use crate::writer::writer;
+
+/// The attribute that counts the writes.
+pub(super) const REV: &str = "r";
+/// The attribute that tells who wrote a revision.
+pub(super) const WRITER: &str = "w";
 
 /// The attributes that only indexes use; they follow from the record.
 const LISTING: [&str; 6] = ["endpoint_status", "tenant_status", "stack_status", "list_key", "due_shard", "due_at"];
@@ -30,37 +78,39 @@ pub(super) fn to_item(record: &Record) -> Result<Item, BadAttribute> {
     let mut item = table_key(&record.key);
     item.extend([
         ("tenant".into(), text(&record.tenant)),
-        ("type".into(), text(&record.event_type)),
+        ("t".into(), text(&record.event_type)),
         ("status".into(), text(record.status.as_str())),
-        ("round".into(), number(record.step.round)),
-        ("attempt".into(), number(record.step.attempt)),
-        ("rev".into(), number(record.rev)),
-        ("writer".into(), text(&record.writer)),
+        (REV.into(), number(record.rev)),
+        (WRITER.into(), writer(&record.writer)),
         ("expires_at".into(), number(record.expires_at)),
     ]);
+    let mut add = |name: &str, value| _ = item.insert(name.to_owned(), value);
+    if record.step != stored::usual_step(&record.attempts) {
+        add("s", text(record.step));
+    }
     if let Some(claim) = &record.claim {
-        item.insert("claim".into(), nested("claim", claim)?);
+        add("c", stored::claim(claim, &record.writer));
     }
-    if let Some(next) = &record.next {
-        item.insert("next".into(), nested("next", next)?);
+    if let Some(next) = record.next {
+        add("n", stored::next(next)?);
     }
-    if let Some(time) = record.next_look {
-        item.insert("next_look".into(), text(time));
+    if let Some(look) = record.next_look {
+        add("l", time(look));
     }
     if !record.attempts.is_empty() {
-        item.insert("attempts".into(), nested("attempts", &record.attempts)?);
+        add("a", AttributeValue::L(record.attempts.iter().map(stored::attempt).collect::<Result<_, _>>()?));
     }
     if !record.urls.is_empty() {
-        item.insert("urls".into(), nested("urls", &record.urls)?);
+        add("u", nested("u", &record.urls)?);
     }
     if record.older_attempts > 0 {
-        item.insert("older_attempts".into(), number(record.older_attempts));
+        add("o", number(record.older_attempts));
     }
     if let Some(job) = &record.job {
-        item.insert("job".into(), text(job));
+        add("j", stored::job(job));
     }
     for (name, value) in &record.unknown {
-        item.insert(name.clone(), nested(name, value)?);
+        add(name, nested(name, value)?);
     }
     if let Some(listing) = record.listing() {
         item.extend(listing_attributes(&listing));
@@ -89,21 +139,23 @@ pub(super) fn from_item(mut item: Item) -> Result<Record, Box<dyn std::error::Er
         item.remove(name);
     }
     let mut item = Reader(item);
+    let attempts = item.take_maps("a")?.into_iter().map(stored::to_attempt).collect::<Result<Vec<_>, _>>()?;
+    let writer = item.take_writer(WRITER)?.ok_or_else(|| BadAttribute::new(WRITER, "is missing"))?;
     let mut record = Record {
         key: key_of(&mut item)?,
         tenant: item.take("tenant")?,
-        event_type: item.take("type")?,
+        event_type: item.take("t")?,
         status: item.take("status")?,
-        step: Step { round: item.take("round")?, attempt: item.take("attempt")? },
-        claim: item.take_nested("claim")?,
-        next: item.take_nested("next")?,
-        next_look: item.take_optional("next_look")?,
-        attempts: item.take_nested("attempts")?.unwrap_or_default(),
-        urls: item.take_nested("urls")?.unwrap_or_default(),
-        older_attempts: item.take_optional("older_attempts")?.unwrap_or_default(),
-        job: item.take_optional("job")?,
-        rev: item.take("rev")?,
-        writer: item.take("writer")?,
+        step: item.take_optional("s")?.unwrap_or_else(|| stored::usual_step(&attempts)),
+        claim: item.take_map("c")?.map(|claim| stored::to_claim(claim, &writer)).transpose()?,
+        next: item.take_map("n")?.map(stored::to_next).transpose()?,
+        next_look: stored::to_optional_time(&mut item, "l")?,
+        attempts,
+        urls: item.take_nested("u")?.unwrap_or_default(),
+        older_attempts: item.take_optional("o")?.unwrap_or_default(),
+        job: item.0.remove("j").map(stored::to_job).transpose()?,
+        rev: item.take(REV)?,
+        writer,
         expires_at: item.take("expires_at")?,
         unknown: Default::default(),
     };
@@ -142,7 +194,7 @@ mod tests {
             event_type: "x".repeat(128).parse().unwrap(),
             expires_at: i64::MAX,
         };
-        // An invocation's and a message's id.
+        // Of an emulator that gives other ids than AWS.
         let holder = "x".repeat(36 + 1 + 36);
         let job = JobKey::generate(Some(&new.tenant), LATE, [9; 10]).to_string();
         let mut record = Record { rev: u64::MAX, writer: holder.clone(), ..Record::begin(key, new) };
@@ -187,6 +239,127 @@ mod tests {
             assert_eq!(from_item(item.clone()).unwrap(), record, "it reads back");
             let size = size_of(&item);
             assert!((LARGEST / 3..=LARGEST).contains(&size), "{size} bytes");
+        }
+    }
+
+    const INVOCATION: &str = "8d2f6c1e-4b7a-4c3d-9e5f-0a1b2c3d4e5f/1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+
+    fn new_record() -> Record {
+        let key = DeliveryKey {
+            endpoint_id: EndpointId::generate([9; 10]),
+            accepted_at: Timestamp::from_millis(1_764_288_123_456),
+            event_id: "evt_aeaqcaibaeaqcaibaeaqcaibae".parse().unwrap(),
+        };
+        let new = NewDelivery {
+            tenant: "school-4711".parse().unwrap(),
+            event_type: "student.enrolled".parse().unwrap(),
+            expires_at: 1_766_880_000,
+        };
+        Record { rev: 1, writer: INVOCATION.to_owned(), ..Record::begin(key, new) }
+    }
+
+    fn attempt(step: Step, outcome: Outcome) -> Attempt {
+        Attempt {
+            step,
+            started_at: Timestamp::from_millis(1_764_288_123_999),
+            duration_ms: 84,
+            outcome,
+            answer: Some(r#"{"received":true}"#.into()),
+            sent_to: Some(SentTo { version: 1, url: Some("https://example.com/hooks".to_owned()) }),
+            redelivered: false,
+            trigger: Record::trigger(step),
+        }
+    }
+
+    #[test]
+    fn the_record_of_an_ordinary_first_success_takes_at_most_280_bytes() {
+        let success = attempt(Step::FIRST, Outcome::Succeeded { status_code: 200 });
+        let record = new_record().record_attempt(INVOCATION, success, Decision::Succeeded).unwrap();
+        let size = size_of(&to_item(&record).unwrap());
+        assert!(size <= 280, "{size} bytes");
+    }
+
+    #[test]
+    fn what_follows_from_another_attribute_is_not_stored() {
+        let names = |record: &Record| to_item(record).unwrap().into_keys().collect::<std::collections::BTreeSet<_>>();
+        let step = Step { round: 1, attempt: 2 };
+        let success = attempt(step, Outcome::Succeeded { status_code: 200 });
+        let usual = Record { step: Step { round: 1, attempt: 1 }, ..new_record() };
+        let usual = usual.record_attempt(INVOCATION, success, Decision::Succeeded).unwrap();
+        assert!(!names(&usual).contains("s"));
+        assert!(names(&Record { step: Step { round: 2, attempt: 0 }, ..usual }).contains("s"));
+        let own = new_record().claimed(INVOCATION, LATE);
+        let foreign = Record { writer: "sweep".to_owned(), ..own.clone() };
+        for (record, has_holder) in [(own, false), (foreign, true)] {
+            let AttributeValue::M(claim) = &to_item(&record).unwrap()["c"] else { unreachable!() };
+            assert_eq!(claim.contains_key("h"), has_holder);
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let key = JobKey::generate(None, LATE, [9; 10]).to_string();
+        let answer = Answer {
+            text: String::new(),
+            cut: true,
+            bytes: Some(5),
+            location: Some("/x".to_owned()),
+            retry_after: Some(7),
+        };
+        let second = Step { round: 0, attempt: 2 };
+        let failed = Outcome::HttpStatus { status_code: 503 };
+        let attempts = [
+            Attempt { answer: Some(answer), ..attempt(Step::FIRST, failed.clone()) },
+            Attempt { answer: None, sent_to: None, redelivered: true, ..attempt(second, Outcome::TimedOut) },
+            Attempt { trigger: Trigger::Probe, ..attempt(second, Outcome::Succeeded { status_code: 204 }) },
+            Attempt { trigger: Trigger::Unknown, ..attempt(Step { round: 7, attempt: 1 }, Outcome::Unknown) },
+        ];
+        let base = || new_record().claimed(INVOCATION, LATE);
+        let tried = Record { attempts: attempts.to_vec(), step: Step { round: 7, attempt: 1 }, ..base() };
+        let later = [("zz".to_owned(), serde_json::json!({"a": [1, "b", null]}))];
+        let records = [
+            new_record(),
+            base(),
+            Record { writer: "sweep".to_owned(), ..base() },
+            Record { writer: "sweep".to_owned(), ..base().claimed("without a claim", LATE) },
+            Record { step: Step { round: 8, attempt: 0 }, older_attempts: 3, ..tried.clone() },
+            Record { urls: [(1, "https://a.example".to_owned())].into(), unknown: later.into(), ..tried.clone() },
+            tried.round_opened(&key, LATE).looked_at(LATE),
+            tried.released("job", LATE),
+            Record { next: Some(Next { at: LATE, route: Route::Scheduler }), ..tried.clone() },
+            Record { status: Status::Failed, ..tried },
+        ];
+        for record in records {
+            assert_eq!(from_item(to_item(&record).unwrap()).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_this_version_writes_it_is_not_read() {
+        let success = attempt(Step::FIRST, Outcome::Succeeded { status_code: 200 });
+        let record = new_record().record_attempt("me", success, Decision::Succeeded).unwrap();
+        let whole = to_item(&record.claimed("other", LATE)).unwrap();
+        assert!(from_item(whole.clone()).is_ok());
+        let wrong: [(&str, &[AttributeValue]); 7] = [
+            ("w", &[number(1), crate::item::bytes(vec![1])]),
+            ("s", &[text("1"), number(1)]),
+            ("c", &[text("me"), AttributeValue::M(Item::new())]),
+            ("n", &[text("2026-01-31T09:30:00Z")]),
+            ("a", &[text("x"), AttributeValue::L(vec![AttributeValue::M(Item::new())])]),
+            ("j", &[number(1), crate::item::bytes(vec![255])]),
+            ("status", &[text("parked")]),
+        ];
+        for (name, values) in wrong {
+            for value in values {
+                let mut item = whole.clone();
+                item.insert(name.to_owned(), value.clone());
+                assert!(from_item(item).is_err(), "{name}: {value:?}");
+            }
+        }
+        for name in ["t", "r", "w", "status", "tenant", "expires_at"] {
+            let mut item = whole.clone();
+            item.remove(name);
+            assert!(from_item(item).is_err(), "{name}");
         }
     }
 

@@ -56,23 +56,3 @@ fn a_body_that_is_written_in_another_way_is_not_read() {
         assert!(from_item(&event.tenant, item).is_err(), "{other:?}");
     }
 }
-
-#[test]
-fn only_the_id_of_a_request_is_stored_as_bytes_and_no_two_writers_as_the_same() {
-    let uuid = bytes(0x8d2f_6c1e_4b7a_4c3d_9e5f_0a1b_2c3d_4e5f_u128.to_be_bytes().to_vec());
-    assert_eq!(by(WRITER), uuid);
-    let unlike = [
-        "",
-        "me",
-        "evt_1",
-        &WRITER.to_uppercase(),
-        &WRITER.replace('-', ""),
-        &WRITER[1..],
-        &format!("{WRITER}0"),
-        &WRITER.replacen("8d2f6c1e-4b7a", "8d2f6c1e4-b7a", 1),
-        &WRITER.replacen('8', "+", 1),
-    ];
-    for writer in unlike {
-        assert_eq!(by(writer), text(writer));
-    }
-}

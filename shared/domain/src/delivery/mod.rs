@@ -26,6 +26,8 @@ use crate::time::Timestamp;
 /// Over how many partitions the lists and timers of a table are spread.
 pub const SHARDS: u8 = 8;
 
+const STEP_RULE: Invalid = Invalid::rule("must be a round and an attempt, such as 0.1");
+
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,6 +107,16 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.round, self.attempt)
+    }
+}
+
+impl FromStr for Step {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (round, attempt) = text.split_once('.').ok_or(STEP_RULE)?;
+        let number = |text: &str| text.parse().map_err(|_| STEP_RULE);
+        Ok(Self { round: number(round)?, attempt: number(attempt)? })
     }
 }
 
@@ -230,6 +242,10 @@ mod tests {
         let step = |round, attempt| Step { round, attempt };
         assert!(step(0, 9) < step(1, 0) && step(1, 0) < step(1, 1));
         assert_eq!(step(2, 3).next(), step(2, 4));
+        assert_eq!(step(2, 30).to_string().parse::<Step>().unwrap(), step(2, 30));
+        for wrong in ["", "1", "1.", ".1", "1.2.3", "-1.1", "0.4294967296"] {
+            assert!(wrong.parse::<Step>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

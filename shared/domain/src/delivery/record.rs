@@ -514,7 +514,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn each_versions_url_is_kept_once_and_a_successs_answer_is_cut_to_256_bytes() {
+    fn each_versions_url_is_kept_once_and_a_successs_answer_is_cut_sooner() {
         let sent = |round, url: &str| Attempt {
             sent_to: Some(SentTo { version: 7, url: Some(url.to_owned()) }),
             ..attempt(0, round)
