@@ -81,8 +81,7 @@ async fn a_message_that_meets_a_live_claim_waits_and_is_not_sent_twice() {
         let key = format!("{}/{}#{id}", hook.endpoint, accepted["accepted_at"].as_str().unwrap());
         let delivery = pombo_domain::cursor::seal(&key);
         eventually("the claim", SOON, || async {
-            let is_claim =
-                |call: &Call| call.claims() && call.attribute("sort_key").contains(id);
+            let is_claim = |call: &Call| call.claims() && call.attribute("sort_key").contains(id);
             let claims = hook.stack.proxy.calls(|call| is_claim(call) && call.mentions(&hook.endpoint));
             (!claims.is_empty()).then_some(())
         })

@@ -107,8 +107,10 @@ impl EventsTable {
         const CALL: &str = "dynamodb:PutItem Events";
         let mut item = to_item(event, writer);
         item.insert("refused".into(), bytes(refused.pack()));
-        let request =
-            self.put(item).condition_expression("w = :writer").expression_attribute_values(":writer", stored_writer(writer));
+        let request = self
+            .put(item)
+            .condition_expression("w = :writer")
+            .expression_attribute_values(":writer", stored_writer(writer));
         match effect(CALL, request.send()).await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {

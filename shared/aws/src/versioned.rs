@@ -165,8 +165,9 @@ impl Mark {
     fn against(&self, standing: Option<Item>) -> Written {
         // Emulators return an empty item if there is none.
         let standing = standing.filter(|item| !item.is_empty());
-        let is_own =
-            |item: &Item| self.0.as_ref().is_some_and(|mark| mark.iter().all(|(name, value)| item.get(name) == Some(value)));
+        let is_own = |item: &Item| {
+            self.0.as_ref().is_some_and(|mark| mark.iter().all(|(name, value)| item.get(name) == Some(value)))
+        };
         if standing.as_ref().is_some_and(is_own) { Written::Stored } else { Written::Conflict(standing) }
     }
 

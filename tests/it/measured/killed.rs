@@ -185,9 +185,8 @@ fn is_a_jobs(call: &Call, jobs: &str, deliveries: &str) -> bool {
     match call.operation.as_str() {
         "PutItem" if call.table() == jobs => true,
         "PutItem" => {
-            let opens_round = |record: Record| {
-                record.status == Status::Retrying && record.job.is_some() && record.claim.is_none()
-            };
+            let opens_round =
+                |record: Record| record.status == Status::Retrying && record.job.is_some() && record.claim.is_none();
             call.table() == deliveries && call.record().is_some_and(opens_round)
         }
         "BatchGetItem" => call.table() == deliveries,

@@ -168,7 +168,7 @@ pub(super) fn from_item(mut item: Item) -> Result<Record, Box<dyn std::error::Er
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use pombo_domain::delivery::{NewDelivery, Status};
+    use pombo_domain::delivery::{NewDelivery, Status, Step};
     use pombo_domain::ids::EndpointId;
     use pombo_domain::job::JobKey;
     use pombo_domain::outcome::{Answer, Attempt, Detail, NEWEST_ANSWER, Outcome, RefusedBy, SentTo, Trigger};
