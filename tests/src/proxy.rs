@@ -513,10 +513,23 @@ fn owner_of(peer: SocketAddr, proxy: SocketAddr) -> Option<u32> {
     })
 }
 
-/// The process at the other end of a connection to `proxy`, with the local ports of all connections of that process.
+/// Whether a process exists and is not stopped.
+fn runs(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The state follows the name, which stands in parentheses.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['T', 'Z', 'X']))
+}
+
+/// Stops the process at the other end of a connection to `proxy`, so that it opens no further connection, and gives the local
+/// ports of all its connections. The process stays stopped until it is killed.
 #[must_use]
-pub fn process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<u16>)> {
+pub fn stop_process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<u16>)> {
     let process = owner_of(peer, proxy)?;
+    std::process::Command::new("kill").args(["-STOP", &process.to_string()]).status().ok()?;
+    // The signal takes effect when the process is next about to run.
+    while runs(process) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
     let sockets: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;

@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use pombo_aws::clock;
-use pombo_tests::process_of;
+use pombo_tests::stop_process_of;
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -176,7 +176,7 @@ impl Proxy {
 
     fn kill(&self, peer: SocketAddr, call: &Call) {
         // Who is gone already was killed for another of its calls.
-        let Some((process, ports)) = process_of(peer, self.address) else { return };
+        let Some((process, ports)) = stop_process_of(peer, self.address) else { return };
         self.witness.was_killed(&ports);
         self.count(format!("kill: {:?} {}", call.service, call.operation));
         let status = std::process::Command::new("kill").args(["-9", &process.to_string()]).status();

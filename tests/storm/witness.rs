@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pombo_domain::message::DeliveryMessage;
 use pombo_tests::records::record_in;
 use serde_json::Value;
 
 use crate::receivers::Logged;
+
+/// How long after the death of its sender a receiver may log a request, on a busy machine.
+const LOGGED_LATE: Duration = Duration::from_secs(2);
 
 /// A delivery: its endpoint's and its event's id.
 pub type Delivery = (String, String);
@@ -133,7 +136,9 @@ impl Witness {
 impl Seen {
     /// Whether the sender of a request was killed, and no outcome had come to the record between.
     fn was_killed_before_its_record(&self, delivery: &Delivery, logged: &Logged) -> bool {
-        let killed = self.kills.iter().find(|(at, ports)| *at > logged.at && ports.contains(&logged.port));
+        // A request that was on its way at that moment is logged a little later.
+        let killed =
+            self.kills.iter().find(|(at, ports)| *at + LOGGED_LATE > logged.at && ports.contains(&logged.port));
         let recorded = self.recorded.get(delivery);
         let is_recorded = |until| recorded.is_some_and(|times| times.iter().any(|at| (logged.at..until).contains(at)));
         killed.is_some_and(|(at, _)| !is_recorded(*at))
@@ -271,6 +276,12 @@ mod tests {
         witness.was_done("PutItem", &records);
         witness.was_killed(&[7]);
         assert_eq!(causes(&witness), [], "its outcome came to the record before");
+        let witness = Witness::default();
+        witness.was_killed(&[7]);
+        for (later, expected) in [(0, vec![Cause::Killed]), (3, vec![])] {
+            let logged = Logged { at: Instant::now() + Duration::from_secs(later), ..logged.clone() };
+            assert_eq!(witness.causes(&delivery, &[logged]), expected, "logged {later} seconds after the death");
+        }
     }
 
     #[scenario]
