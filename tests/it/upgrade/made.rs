@@ -29,6 +29,9 @@ use serde_json::Value;
 const FAR: Timestamp = Timestamp::from_seconds(4_102_444_800);
 const THEN: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
+/// An invocation's and a message's id.
+const HOLDER: &str = "8d2f6c1e-4b7a-4c3d-9e5f-0a1b2c3d4e5f/1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+
 /// The tenant of all that is made.
 pub const TENANT: &str = "made";
 
@@ -255,8 +258,8 @@ fn job(random: u8, kind: JobKind) -> Job {
 pub async fn put_items(stack: &Stack) {
     let client = aws_sdk_dynamodb::Client::new(&stack.local.sdk_config().await);
     let deliveries = DeliveriesTable::new(client.clone(), stack.resource("DeliveriesTable").to_owned());
-    // A first attempt that is claimed.
-    let claimed = Record::begin(key_of("made-pending"), new_delivery()).claimed("a/b", THEN);
+    // A first attempt that is claimed, by an invocation of AWS.
+    let claimed = Record::begin(key_of("made-pending"), new_delivery()).claimed(HOLDER, THEN);
     for record in [record(), claimed] {
         assert!(matches!(deliveries.put(None, record, "made").await.unwrap(), Put::Stored(_)));
     }
