@@ -21,7 +21,7 @@ mod template;
 
 pub use backend::Backend;
 pub use pombo_tests_macros::scenario;
-pub use proxy::{Call, Fault, Proxy, stop_process_of};
+pub use proxy::{Call, Fault, Proxy, Stopped, stop_process_of};
 pub use reference::{Signed, Verdict, ask_for_missed, assert_accepted, verdicts};
 pub use scenario::{Hook, SOON, SUBSCRIPTION_KNOWN, eventually, unique};
 pub use stack::Stack;

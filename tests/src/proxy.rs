@@ -520,10 +520,20 @@ fn runs(process: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['T', 'Z', 'X']))
 }
 
-/// Stops the process at the other end of a connection to `proxy`, so that it opens no further connection, and gives the local
-/// ports of all its connections. The process stays stopped until it is killed.
+/// A process that is stopped, to be killed, and the connections of that moment.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The process.
+    pub process: u32,
+    /// The local ports of its connections.
+    pub ports: Vec<u16>,
+    /// The local ports of all connections of all processes.
+    pub all_ports: Vec<u16>,
+}
+
+/// Stops the process at the other end of a connection to `proxy`, so that it opens and closes no further connection.
 #[must_use]
-pub fn stop_process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<u16>)> {
+pub fn stop_process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<Stopped> {
     let process = owner_of(peer, proxy)?;
     std::process::Command::new("kill").args(["-STOP", &process.to_string()]).status().ok()?;
     // The signal takes effect when the process is next about to run.
@@ -533,12 +543,15 @@ pub fn stop_process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<(u32, Vec<
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
     let sockets: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let ports = table.lines().skip(1).filter_map(|line| {
+    // What is closed already belongs to no process, and has the number 0.
+    let owned = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let socket = format!("socket:[{}]", fields.get(9)?);
-        let is_ours = sockets.iter().any(|path| path.as_os_str() == socket.as_str());
         let (_, port) = fields.get(1)?.rsplit_once(':')?;
-        is_ours.then(|| u16::from_str_radix(port, 16).ok())?
+        let socket = *fields.get(9).filter(|socket| **socket != "0")?;
+        Some((format!("socket:[{socket}]"), u16::from_str_radix(port, 16).ok()?))
     });
-    Some((process, ports.collect()))
+    let owned: Vec<_> = owned.collect();
+    let is_ours = |socket: &str| sockets.iter().any(|path| path.as_os_str() == socket);
+    let ports = owned.iter().filter(|(socket, _)| is_ours(socket)).map(|(_, port)| *port).collect();
+    Some(Stopped { process, ports, all_ports: owned.iter().map(|(_, port)| *port).collect() })
 }

@@ -176,8 +176,9 @@ impl Proxy {
 
     fn kill(&self, peer: SocketAddr, call: &Call) {
         // Who is gone already was killed for another of its calls.
-        let Some((process, ports)) = stop_process_of(peer, self.address) else { return };
-        self.witness.was_killed(&ports);
+        let Some(stopped) = stop_process_of(peer, self.address) else { return };
+        let process = stopped.process;
+        self.witness.was_killed(stopped);
         self.count(format!("kill: {:?} {}", call.service, call.operation));
         let status = std::process::Command::new("kill").args(["-9", &process.to_string()]).status();
         assert!(status.is_ok(), "the process {process} could not be killed");

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use pombo_domain::message::DeliveryMessage;
+use pombo_tests::Stopped;
 use pombo_tests::records::record_in;
 use serde_json::Value;
 
@@ -13,6 +14,9 @@ use crate::receivers::Logged;
 
 /// How long after the death of its sender a receiver may log a request, on a busy machine.
 const LOGGED_LATE: Duration = Duration::from_secs(2);
+
+/// How long before the death of its process a connection may have been closed, when an attempt is over and not yet recorded.
+const CLOSED_BEFORE: Duration = Duration::from_millis(300);
 
 /// A delivery: its endpoint's and its event's id.
 pub type Delivery = (String, String);
@@ -44,8 +48,8 @@ struct Seen {
     /// The invocation that used a port last, and when.
     newest: HashMap<u16, (Instant, String)>,
     killed: HashSet<String>,
-    /// When processes were killed, and the ports that they had.
-    kills: Vec<(Instant, Vec<u16>)>,
+    /// When processes were killed, and which connections there were.
+    kills: Vec<(Instant, Stopped)>,
     /// When outcomes came to the record.
     recorded: HashMap<Delivery, Vec<Instant>>,
     /// How often a message with the mark was sent once more.
@@ -102,12 +106,12 @@ impl Witness {
         }
     }
 
-    /// The process that has these ports was killed.
-    pub fn was_killed(&self, ports: &[u16]) {
+    /// A process is killed.
+    pub fn was_killed(&self, stopped: Stopped) {
         let mut seen = self.0.lock().unwrap();
-        seen.kills.push((Instant::now(), ports.to_vec()));
-        let newest = ports.iter().filter_map(|port| seen.newest.get(port)).max().cloned();
+        let newest = stopped.ports.iter().filter_map(|port| seen.newest.get(port)).max().cloned();
         seen.killed.extend(newest.map(|(_, invocation)| invocation));
+        seen.kills.push((Instant::now(), stopped));
     }
 
     /// A message was sent once more. Without the mark that is harmless.
@@ -136,9 +140,14 @@ impl Witness {
 impl Seen {
     /// Whether the sender of a request was killed, and no outcome had come to the record between.
     fn was_killed_before_its_record(&self, delivery: &Delivery, logged: &Logged) -> bool {
-        // A request that was on its way at that moment is logged a little later.
-        let killed =
-            self.kills.iter().find(|(at, ports)| *at + LOGGED_LATE > logged.at && ports.contains(&logged.port));
+        let killed = self.kills.iter().find(|(at, stopped)| {
+            // A request that was on its way at that moment is logged a little later.
+            let has_it = stopped.ports.contains(&logged.port) && *at + LOGGED_LATE > logged.at;
+            // When a receiver hangs up, dispatch closes its other connections to it as well.
+            let may_have_had_it =
+                !stopped.all_ports.contains(&logged.port) && (logged.at..logged.at + CLOSED_BEFORE).contains(at);
+            has_it || may_have_had_it
+        });
         let recorded = self.recorded.get(delivery);
         let is_recorded = |until| recorded.is_some_and(|times| times.iter().any(|at| (logged.at..until).contains(at)));
         killed.is_some_and(|(at, _)| !is_recorded(*at))
@@ -239,6 +248,10 @@ mod tests {
         json!({"Item": item_in_json(record)})
     }
 
+    fn stopped(ports: &[u16], all_ports: &[u16]) -> Stopped {
+        Stopped { process: 1, ports: ports.to_vec(), all_ports: all_ports.to_vec() }
+    }
+
     #[scenario]
     fn a_process_that_is_killed_when_it_records_an_attempt_without_a_claim_explains_a_repeat() {
         let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());
@@ -250,14 +263,14 @@ mod tests {
         };
         let witness = came(&records);
         assert_eq!(witness.causes(&delivery, &[]), [], "nobody was killed");
-        witness.was_killed(&[2]);
+        witness.was_killed(stopped(&[2], &[2]));
         assert_eq!(witness.causes(&delivery, &[]), [], "another process was killed");
-        witness.was_killed(&[1]);
+        witness.was_killed(stopped(&[1], &[1]));
         assert_eq!(witness.causes(&delivery, &[]), [Cause::Killed]);
         witness.was_done("PutItem", &records);
         assert_eq!(witness.causes(&delivery, &[]), [], "its outcome came to the record first");
         let witness = came(&put(&recorded(2)));
-        witness.was_killed(&[1]);
+        witness.was_killed(stopped(&[1], &[1]));
         assert_eq!(witness.causes(&delivery, &[]), [], "an attempt with a claim was seen at its claim");
     }
 
@@ -267,20 +280,37 @@ mod tests {
         let logged = Logged { did: Did::Took, signature: String::new(), port: 7, at: Instant::now() };
         let causes = |witness: &Witness| witness.causes(&delivery, std::slice::from_ref(&logged));
         let witness = Witness::default();
-        witness.was_killed(&[6]);
+        witness.was_killed(stopped(&[6], &[6, 7]));
         assert_eq!(causes(&witness), [], "another process was killed");
-        witness.was_killed(&[6, 7]);
+        witness.was_killed(stopped(&[6, 7], &[6, 7]));
         assert_eq!(causes(&witness), [Cause::Killed]);
         let records = put(&recorded(1));
         let witness = Witness::default();
         witness.was_done("PutItem", &records);
-        witness.was_killed(&[7]);
+        witness.was_killed(stopped(&[7], &[7]));
         assert_eq!(causes(&witness), [], "its outcome came to the record before");
         let witness = Witness::default();
-        witness.was_killed(&[7]);
+        witness.was_killed(stopped(&[7], &[7]));
         for (later, expected) in [(0, vec![Cause::Killed]), (3, vec![])] {
             let logged = Logged { at: Instant::now() + Duration::from_secs(later), ..logged.clone() };
             assert_eq!(witness.causes(&delivery, &[logged]), expected, "logged {later} seconds after the death");
+        }
+    }
+
+    #[scenario]
+    fn a_death_explains_a_repeat_whose_connection_was_closed_shortly_before() {
+        let delivery = ("ep_aaaaaaaaaaaaaaaa".to_owned(), "e".to_owned());
+        let now = Instant::now();
+        for (before, all_ports, expected) in [
+            (Duration::ZERO, [6, 8], vec![Cause::Killed]),
+            (Duration::ZERO, [6, 7], vec![]),
+            (CLOSED_BEFORE, [6, 8], vec![]),
+        ] {
+            let witness = Witness::default();
+            let logged =
+                Logged { did: Did::Took, signature: String::new(), port: 7, at: now.checked_sub(before).unwrap() };
+            witness.was_killed(stopped(&[6], &all_ports));
+            assert_eq!(witness.causes(&delivery, &[logged]), expected, "{before:?} {all_ports:?}");
         }
     }
 
