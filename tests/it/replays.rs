@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use local::Answer;
+use pombo_aws::clock;
 use pombo_tests::{Call, Fault, Hook, SOON, Stack, eventually, scenario};
 use serde_json::json;
+
+use crate::rows;
 
 /// A hook whose receiver is out of order until told otherwise.
 async fn broken_hook(delays: serde_json::Value) -> (Hook, Arc<AtomicBool>) {
@@ -115,6 +118,25 @@ async fn replays_at_once_send_no_more_than_they_queued() {
     assert_eq!(delivery["round"], queued, "{jobs:?}");
     let sent = hook.receiver.count() - 2;
     assert!((1..=queued).contains(&sent), "{sent} requests for {queued} rounds");
+}
+
+#[scenario]
+async fn chosen_ones_without_a_record_are_sent_once_their_window_has_closed() {
+    let hook = Hook::new(Stack::calm().await, json!({}), |_| Answer::status(200)).await;
+    let endpoint = [hook.endpoint.parse().unwrap()];
+    let event = |id: &str, seconds| {
+        let accepted_at = clock::now().minus(Duration::from_secs(seconds));
+        rows::event(&hook.tenant, id, "student.created", accepted_at, &endpoint)
+    };
+    let (closed, open) = (event("closed", 3600), event("open", 5));
+    let ids = [&closed, &open].map(|event| event.delivery_to(endpoint[0].clone()).to_string());
+    rows::put_events(hook.stack, &[closed, open]).await;
+    let job = hook.replay(&ids.each_ref().map(String::as_str)).await;
+    let results = job["deliveries"].as_array().unwrap().iter().map(|delivery| &delivery["result"]).collect::<Vec<_>>();
+    assert_eq!(results, ["queued", "in_flight"], "{job}");
+    let sent = hook.until_status("closed", "succeeded", SOON).await;
+    assert_eq!((&sent["round"], &sent["attempts"][0]["redelivered"]), (&json!(0), &json!(true)), "{sent}");
+    assert_eq!(hook.receiver.count(), 1);
 }
 
 #[scenario]

@@ -20,8 +20,9 @@ use crate::settings::App;
 use crate::view::DeliveryView;
 use crate::wire::{Damaged, Wire, unpacked};
 
-/// The largest answer in bytes before attempts are left out of it; Lambda sends at most 6 MB.
-const LARGEST_ANSWER: usize = 4 << 20;
+/// Maximum size of an answer, in bytes as [`escaped`] counts them, before parts of it are left out. Lambda sends 6,291,556
+/// bytes at most, the status and the headers among them.
+const MAX_ANSWER: usize = 6_200_000;
 
 /// At so many endpoints a delivery is looked for that the event was not fanned out to.
 const MOST_OTHERS: usize = 500;
@@ -37,7 +38,10 @@ struct EventView<'a> {
     accepted_at: Timestamp,
     /// The API key, or the signer, that posted it; `null` for an event of Pombo's own.
     posted_by: Option<&'a PostedBy>,
-    data: &'a RawValue,
+    data: Option<&'a RawValue>,
+    /// Whether `data` is `null` because the answer would be too large with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    data_left_out: bool,
     deliveries: &'a [DeliveryView],
 }
 
@@ -89,11 +93,11 @@ fn others(event: &Event, routing: RoutingRecord) -> Vec<EndpointId> {
     others.into_iter().take(MOST_OTHERS).map(|route| route.endpoint_id).collect()
 }
 
-fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Problem> {
+fn show(event: &Event, mut deliveries: Vec<DeliveryView>) -> Result<Response, Problem> {
     let damaged = |Damaged| Problem::unavailable("The stored event cannot be read.");
     let body = unpacked(event).map_err(damaged)?;
     let Wire { data, .. } = Wire::read(&body).map_err(damaged)?;
-    let view = |deliveries: &[DeliveryView]| {
+    let view = |deliveries: &[DeliveryView], data: Option<&RawValue>| {
         let view = EventView {
             id: &event.id,
             webhook_id: event.webhook_id(),
@@ -102,46 +106,102 @@ fn show(event: &Event, deliveries: Vec<DeliveryView>) -> Result<Response, Proble
             accepted_at: event.accepted_at,
             posted_by: event.posted_by.as_ref(),
             data,
+            data_left_out: data.is_none(),
             deliveries,
         };
         Response::json(200, &view)
     };
-    let whole = view(&deliveries);
-    if whole.body.len() <= LARGEST_ANSWER {
-        return Ok(whole);
+    let mut answer = view(&deliveries, Some(data));
+    for (newest_attempts, data) in [(1, Some(data)), (0, Some(data)), (0, None)] {
+        if escaped(&answer.body) <= MAX_ANSWER {
+            break;
+        }
+        deliveries = deliveries.into_iter().map(|delivery| delivery.shortened(newest_attempts)).collect();
+        answer = view(&deliveries, data);
     }
-    let shortened: Vec<_> = deliveries.into_iter().map(DeliveryView::shortened).collect();
-    Ok(view(&shortened))
+    Ok(answer)
+}
+
+/// Size of a body as Lambda counts it: as a JSON string.
+fn escaped(body: &str) -> usize {
+    body.bytes().map(|byte| if matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t') { 2 } else { 1 }).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use pombo_domain::api_key::Scope;
     use pombo_domain::body::{PackedBody, wire_body};
+    use pombo_domain::delivery::{Record, Step};
     use pombo_domain::event::FanOut;
     use pombo_domain::first_attempt::FirstAttemptWindow;
     use pombo_domain::hops::Hops;
+    use pombo_domain::outcome::{Attempt, Outcome, Trigger};
     use pombo_domain::routing::Route;
 
     use super::*;
 
-    #[test]
-    fn data_is_shown_byte_for_byte_with_the_pending_deliveries() {
-        let data = r#"{ "z":1.10, "a" : 1e400,"big":123456789012345678901234567890, "é":"\u00e9\uffff￿","data":[] }"#;
-        let raw: &RawValue = serde_json::from_str(data).unwrap();
-        let endpoint = EndpointId::generate([1; 10]);
-        let event = Event {
+    fn event(data: &str) -> Event {
+        let data: &RawValue = serde_json::from_str(data).unwrap();
+        Event {
             tenant: "acme".parse().unwrap(),
             id: "evt_1".parse().unwrap(),
             event_type: "a.b".parse().unwrap(),
             accepted_at: Timestamp::from_seconds(1),
-            body: PackedBody::pack(&wire_body(&"a.b".parse().unwrap(), Timestamp::from_seconds(1), raw)),
-            fan_out: FanOut::new(vec![endpoint.clone()]),
+            body: PackedBody::pack(&wire_body(&"a.b".parse().unwrap(), Timestamp::from_seconds(1), data)),
+            fan_out: FanOut::new(vec![EndpointId::generate([1; 10])]),
             fingerprint: String::new(),
             expires_at: 2,
             hops: Hops::NONE,
             posted_by: None,
+        }
+    }
+
+    /// How many bytes Lambda sends for the answer, and what it says of data and of a delivery's attempts.
+    fn sent(data: &str, deliveries: usize) -> (usize, bool, usize) {
+        let event = event(data);
+        let failed = |attempt| Attempt {
+            step: Step { round: 0, attempt },
+            started_at: event.accepted_at,
+            duration_ms: 84,
+            outcome: Outcome::HttpStatus { status_code: 500 },
+            answer: Some("x".repeat(200).as_str().into()),
+            sent_to: None,
+            redelivered: false,
+            trigger: Trigger::Retry,
         };
+        let key = event.delivery_to(EndpointId::generate([1; 10]));
+        let attempts = (1..=3).map(failed).collect();
+        let record = Record { attempts, ..Record::begin(key, event.new_delivery()) };
+        let caller = Caller::without_key("k".into(), None, Scope::Ops);
+        let shown = vec![DeliveryView::of(record, &caller); deliveries];
+        let answer = show(&event, shown).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["deliveries"].as_array().unwrap().len(), deliveries);
+        assert_eq!(body["data"].is_null(), body["data_left_out"] == true);
+        let attempts = body["deliveries"][0]["attempts"].as_array().unwrap().len();
+        (serde_json::Value::from(answer).to_string().len(), body["data"].is_null(), attempts)
+    }
+
+    #[test]
+    fn attempts_and_then_the_data_are_left_out_of_an_answer_that_lambda_would_not_send() {
+        let quotes = |bytes: usize| format!("\"{}\"", "\\\"".repeat(bytes / 2));
+        for (data, deliveries, left) in [
+            (quotes(100), 1000, (false, 3)),
+            (quotes(2_000_000), 1500, (false, 1)),
+            (quotes(2_000_000), 3000, (false, 0)),
+            (quotes(2_000_000), 7000, (true, 0)),
+        ] {
+            let (bytes, without_data, attempts) = sent(&data, deliveries);
+            assert!(bytes <= 6_291_556, "{deliveries} deliveries: {bytes}");
+            assert_eq!((without_data, attempts), left, "{deliveries} deliveries: {bytes}");
+        }
+    }
+
+    #[test]
+    fn data_is_shown_byte_for_byte_with_the_pending_deliveries() {
+        let data = r#"{ "z":1.10, "a" : 1e400,"big":123456789012345678901234567890, "é":"\u00e9\uffff￿","data":[] }"#;
+        let event = event(data);
+        let endpoint = EndpointId::generate([1; 10]);
         let pending = DeliveryView::pending(
             &event,
             event.delivery_to(endpoint),

@@ -144,8 +144,13 @@ impl DeliveryView {
     /// A delivery on its event's fan-out list that has no record yet: its first message is on its way. While the window of
     /// its first attempt is open at `now`, the attempt may be under way.
     pub(crate) fn pending(event: &Event, key: DeliveryKey, window: FirstAttemptWindow, now: Timestamp) -> Self {
-        let being_sent_until = window.open_until(key.accepted_at, now);
-        Self { being_sent_until, ..Self::whole(Record::begin(key, event.new_delivery()), Urls::Hidden) }
+        let until = window.open_until(key.accepted_at, now);
+        Self::whole(Record::begin(key, event.new_delivery()), Urls::Hidden).being_sent_until(until)
+    }
+
+    /// Says until when the delivery counts as being sent although it has no record.
+    pub(crate) fn being_sent_until(self, until: Option<Timestamp>) -> Self {
+        Self { being_sent_until: until, ..self }
     }
 
     /// The endpoint of a held delivery; `None` for any other delivery.
@@ -165,9 +170,9 @@ impl DeliveryView {
         self.held = Some(held);
     }
 
-    /// With the newest attempt only; the others are counted.
-    pub(crate) fn shortened(mut self) -> Self {
-        let excess = self.attempts.len().saturating_sub(1);
+    /// With the newest attempts only; the others are counted.
+    pub(crate) fn shortened(mut self, newest: usize) -> Self {
+        let excess = self.attempts.len().saturating_sub(newest);
         self.attempts.drain(..excess);
         self.older_attempts += excess as u32;
         self
@@ -387,7 +392,7 @@ mod tests {
         for attempt in 1..=14 {
             record = record.record_attempt("me", failed_attempt(attempt), Decision::Retry(next)).unwrap();
         }
-        let view = DeliveryView::of(record, &caller(None)).shortened();
+        let view = DeliveryView::of(record, &caller(None)).shortened(1);
         assert_eq!((view.attempts.len(), view.attempts[0].attempt, view.older_attempts), (1, 14, 13));
     }
 }

@@ -43,12 +43,12 @@ pub struct Known {
 }
 
 impl Known {
-    /// Whether a delivery without a record counts as being sent: its event was sent to the endpoint, and the window of its
-    /// first attempt is open.
+    /// Until when a delivery without a record counts as being sent: its event was sent to the endpoint, and the window of its
+    /// first attempt is open. `None` for any other delivery.
     #[must_use]
-    pub fn is_being_sent(&self, key: &DeliveryKey, window: FirstAttemptWindow, now: Timestamp) -> bool {
-        let is_open = window.open_until(key.accepted_at, now).is_some();
-        is_open && self.fanned_out.contains(key) && !self.records.contains_key(key)
+    pub fn being_sent_until(&self, key: &DeliveryKey, window: FirstAttemptWindow, now: Timestamp) -> Option<Timestamp> {
+        let may_be_under_way = self.fanned_out.contains(key) && !self.records.contains_key(key);
+        window.open_until(key.accepted_at, now).filter(|_| may_be_under_way)
     }
 
     /// Notes that a delivery has no record, and that it is of this event.
@@ -145,10 +145,6 @@ async fn read_rest(
     let ids: Vec<_> = ids.into_iter().collect();
     let read = clients.endpoints.get_many_with_health(&ids).await?;
     known.circuits = Some(OpenCircuits::of(&read, read_at));
-    // Of chosen deliveries the caller was told.
-    if matches!(job.kind, JobKind::Replay) {
-        return Ok(HashMap::new());
-    }
     let mut endpoints: HashMap<_, _> = ids.into_iter().map(|id| (id, None)).collect();
     endpoints.extend(read.into_iter().map(|(endpoint, _)| (endpoint.id.clone(), Some(endpoint))));
     for (id, endpoint) in &endpoints {
@@ -161,6 +157,10 @@ async fn read_rest(
             .collect();
         let heads = heads_of(clients, &endpoint.tenant, &missing).await?;
         heads.into_iter().for_each(|(key, head)| known.learn_unrecorded(key, &head, &endpoint.tenant));
+    }
+    // The caller was told which endpoints of chosen deliveries take nothing.
+    if matches!(job.kind, JobKind::Replay) {
+        return Ok(HashMap::new());
     }
     let closed = endpoints.into_iter().filter_map(|(id, endpoint)| Some((id, why_closed(endpoint.as_ref())?)));
     Ok(closed.collect())

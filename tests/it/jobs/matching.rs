@@ -211,6 +211,8 @@ async fn one_whose_first_message_was_lost_is_pending_and_is_sent_its_first_messa
     let (status, dry) = answer(hooks.stack, looked).await;
     assert_eq!((status, &dry["matched"]), (200, &json!({"count": 2, "in_flight": 1, "more": false})), "{dry}");
     assert!(dry["left_out"].as_str().unwrap().contains("in_flight for 25 seconds"), "{dry}");
+    let says_until = |sample: &&Value| sample["being_sent_until"].is_string();
+    assert_eq!(dry["samples"].as_array().unwrap().iter().filter(says_until).count(), 1, "{dry}");
     let job = until_ended(hooks.stack, &order(hooks.stack, wanted).await).await;
     assert_eq!(job["counts"], json!({"matched": 2, "queued": 1, "skipped": {"in_flight": 1}}), "{job}");
     hooks.receiver.wait_for(2, SOON).await.unwrap();

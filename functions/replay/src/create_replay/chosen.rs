@@ -1,8 +1,9 @@
 //! Chosen deliveries, each in a new round.
 //!
-//! A delivery that is being sent at this moment, or whose first message is still on its way, is left alone: it says
-//! `in_flight`. So is one whose endpoint is paused or deleted: its replay would only be held or cancelled, and its record
-//! would no longer say why it failed. The answer says so for each; nothing of the order is lost silently.
+//! A delivery that is being sent at this moment, or counts as being sent because the window of its first attempt is open, is
+//! left alone: it says `in_flight`. When the window has closed and the delivery has no record, its first message is sent again.
+//! A delivery whose endpoint is paused or deleted is left alone, too: its replay would only be held or cancelled, and its
+//! record would no longer say why it failed. The answer says so for each; nothing of the order is lost silently.
 //!
 //! Behind an open circuit a delivery waits in its new round until the circuit closes: it says `held`, and when the next probe
 //! is. An order of one delivery does not wait for that: the delivery is the probe, unless one is under way.
@@ -16,6 +17,7 @@ use pombo_aws::clock;
 use pombo_aws::jobs::PutJob;
 use pombo_domain::delivery::{DeliveryKey, Record};
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
+use pombo_domain::event::Event;
 use pombo_domain::health::Health;
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, JobKey, JobKind, Row, RowResult};
@@ -83,9 +85,21 @@ pub(super) async fn answer(
         let (record, endpoint) = (records.get(key), endpoints.get(&key.endpoint_id).map(|(endpoint, _)| endpoint));
         async move { Ok::<_, AwsError>((key, decide(app, caller, key, record, endpoint, now).await?)) }
     }));
-    let mut results: HashMap<_, _> = decided.buffered(AT_ONCE).try_collect().await?;
+    let decided: Vec<_> = decided.buffered(AT_ONCE).try_collect().await?;
+    let (mut results, mut known) = (HashMap::new(), Known { circuits: Some(circuits), ..Known::default() });
+    for (key, decision) in decided {
+        match decision {
+            Decision::Settled(result) => _ = results.insert(key, Some(result)),
+            Decision::Unrecorded(event) => {
+                known.fanned_out.insert(key.clone());
+                known.new.insert(key.clone(), event.new_delivery());
+                results.insert(key, None);
+            }
+            Decision::ForTheJob => _ = results.insert(key, None),
+        }
+    }
     let job = store(app, caller, &chosen, &results, &records, invocation, now).await?;
-    let known = Known { records, circuits: Some(circuits), ..Known::default() };
+    known.records = records;
     let (job, told) = run(app, job, known, invocation).await;
     for (key, result) in &told {
         if let Some(undecided) = results.get_mut(key) {
@@ -107,7 +121,16 @@ async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<Endpo
     Ok(found.into_iter().map(|known| (known.0.id.clone(), known)).collect())
 }
 
-/// What is clear of a delivery before its record is changed; `None` when the job has to see.
+/// What is clear of a delivery before its record is changed.
+enum Decision {
+    /// This is the result.
+    Settled(RowResult),
+    /// The job has to see: the delivery has a record.
+    ForTheJob,
+    /// The job has to see: the delivery has no record yet, and is of this event.
+    Unrecorded(Box<Event>),
+}
+
 async fn decide(
     app: &App,
     caller: &Caller,
@@ -115,18 +138,22 @@ async fn decide(
     record: Option<&Record>,
     endpoint: Option<&Endpoint>,
     now: Timestamp,
-) -> Result<Option<RowResult>, AwsError> {
+) -> Result<Decision, AwsError> {
+    let status = endpoint.map(|endpoint| endpoint.status);
     if let Some(record) = record {
-        return Ok(before_the_job(caller.sees(&record.tenant), endpoint.map(|endpoint| endpoint.status)));
+        let result = before_the_job(caller.sees(&record.tenant), status);
+        return Ok(result.map_or(Decision::ForTheJob, Decision::Settled));
     }
     let Some(endpoint) = endpoint.filter(|endpoint| caller.sees(&endpoint.tenant)) else {
-        return Ok(Some(RowResult::NotFound));
+        return Ok(Decision::Settled(RowResult::NotFound));
     };
-    let awaited = pending::event_of(app, endpoint, key, now).await?.is_some();
-    Ok(Some(if awaited { RowResult::InFlight } else { RowResult::NotFound }))
+    let Some(event) = pending::event_of(app, endpoint, key, now).await? else {
+        return Ok(Decision::Settled(RowResult::NotFound));
+    };
+    Ok(before_the_job(true, status).map_or_else(|| Decision::Unrecorded(Box::new(event)), Decision::Settled))
 }
 
-/// The same for a delivery with a record. An endpoint that is not there any more was deleted long ago.
+/// The result for a delivery that exists, unless the job has to see. An endpoint that is not there any more was deleted long ago.
 fn before_the_job(visible: bool, endpoint: Option<EndpointStatus>) -> Option<RowResult> {
     match endpoint {
         _ if !visible => Some(RowResult::NotFound),
@@ -153,7 +180,7 @@ async fn store(
         match (results.get(key).copied().flatten(), records.get(key)) {
             (Some(result), _) => job.counts.add(result),
             (None, Some(record)) => page.push(Row { delivery: key.clone(), round: record.step.round, first: false }),
-            (None, None) => job.counts.add(RowResult::NotFound),
+            (None, None) => page.push(Row { delivery: key.clone(), round: 0, first: true }),
         }
     }
     match app.clients.jobs.put(None, job.with_page(page, Duration::ZERO, now), invocation.writer()).await? {

@@ -75,7 +75,8 @@ pub(super) async fn answer(
         let mut found = gather(&app.clients, &rest, endpoint, ordered, MOST_COUNTED - count).await?;
         for row in &found.rows {
             count += 1;
-            if found.known.is_being_sent(&row.delivery, app.clients.window, clock::now()) {
+            let being_sent_until = found.known.being_sent_until(&row.delivery, app.clients.window, clock::now());
+            if being_sent_until.is_some() {
                 in_flight += 1;
             } else {
                 new += usize::from(found.known.new.contains_key(&row.delivery));
@@ -83,7 +84,8 @@ pub(super) async fn answer(
             if samples.len() < MOST_SHOWN {
                 let begin = || Some(Record::begin(row.delivery.clone(), found.known.new.remove(&row.delivery)?));
                 let record = found.known.records.remove(&row.delivery);
-                samples.extend(record.or_else(begin).map(|record| DeliveryView::of(record, caller)));
+                let sample = |record| DeliveryView::of(record, caller).being_sent_until(being_sent_until);
+                samples.extend(record.or_else(begin).map(sample));
             }
         }
         rest = found.selection;
