@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pombo_domain::body::{MAX_BODY, wire_body};
+use pombo_domain::body::{MAX_BODY, MAX_PACKED_BODY, wire_body};
 use pombo_domain::event_type::EventType;
 use pombo_domain::hops::{HOPS_HEADER, Hops, LOOP_DETECTED, MAX_HOPS};
 use pombo_domain::ids::{EventId, TenantId};
@@ -45,7 +45,9 @@ impl<'a> NewEvent<'a> {
         let hops = hops(request)?;
         let length = request.body.len();
         if length > MAX_BODY {
-            return Err(too_large(&format!("the request body is {length} bytes, and at most {MAX_BODY} are taken")));
+            return Err(too_large(&format!(
+                "the request body is {length} bytes; at most {MAX_BODY} are taken, and at most {MAX_PACKED_BODY} when it is compressed"
+            )));
         }
         let mut body = body::object(request)?;
         let event_type = body.required("type", event_type);
@@ -66,7 +68,8 @@ impl<'a> NewEvent<'a> {
         let length = body.len();
         if length > MAX_BODY {
             return Err(too_large(&format!(
-                "the body for receivers, {{\"type\", \"timestamp\", \"data\"}}, is {length} bytes, and at most {MAX_BODY} are sent"
+                "the body for receivers, {{\"type\", \"timestamp\", \"data\"}}, is {length} bytes; at most {MAX_BODY} are sent, \
+                 and at most {MAX_PACKED_BODY} are stored of it, compressed"
             )));
         }
         Ok(body)
