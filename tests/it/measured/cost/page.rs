@@ -177,7 +177,8 @@ fn dearer(run: &Run) -> String {
             "bodies with every word backwards",
             of(&|traffic| million(&run.with_bodies(backwards().collect()), &run.success, traffic) - base(traffic)),
         ),
-        ("a rate limit on the endpoint", of(&|_| WRITE_UNIT.each() * MILLION)),
+        // A slot, and the claim of the first attempt.
+        ("a rate limit on the endpoint", of(&|_| 2.0 * WRITE_UNIT.each() * MILLION)),
         ("`ClaimFirstAttempts`", of(&|_| WRITE_UNIT.each() * MILLION)),
         (
             "a receiver that takes 5 seconds to answer",

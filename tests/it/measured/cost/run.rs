@@ -85,7 +85,11 @@ impl Run {
         let stack = Stack::own("priced", &[("LogLevel", level)]).await;
         let receiver = Receiver::start_with(|received| {
             let fails = received.path == "/2" || (received.path == "/1" && received.times == 1);
-            Answer::status(if fails { 500 } else { 200 }).with_body(r#"{"received":true}"#)
+            if fails {
+                Answer::status(500).with_body(format!("<html><body><p>{}</p></body></html>", "Failure. ".repeat(130)))
+            } else {
+                Answer::status(200).with_body(r#"{"received":true}"#)
+            }
         })
         .unwrap();
         let mut endpoints = Vec::new();
