@@ -12,6 +12,7 @@ use pombo_aws::queue::Outgoing;
 use pombo_domain::body::Damaged;
 use pombo_domain::delivery::{DropReason, Record, Verdict, verdict};
 use pombo_domain::message::{DeliveryMessage, QueuedOutcome};
+use pombo_domain::pace::RECORD_AGAIN;
 use pombo_domain::time::Timestamp;
 use thiserror::Error;
 
@@ -22,9 +23,6 @@ use crate::invocation::{Invocation, Room};
 use crate::probe;
 use crate::settings::App;
 use crate::slot;
-
-/// An outcome that could not be recorded is tried again so much later, in seconds, as a new message each time.
-const RECORD_AGAIN_SECONDS: u32 = 10;
 
 /// How often a claim is repeated against others that are faster.
 const MOST_CONFLICTS: usize = 10;
@@ -261,7 +259,7 @@ async fn settle(app: &App, message: &DeliveryMessage, seen: SeenRecord, outcome:
                 None => again,
             };
             again.hops = message.hops.saturating_add(1);
-            Ok(app.protocol.send(again, RECORD_AGAIN_SECONDS).await?)
+            Ok(app.protocol.send(again, RECORD_AGAIN.as_secs() as u32).await?)
         }
         Err(error @ SettleError::Next(_)) => Err(error.into()),
     }

@@ -28,6 +28,7 @@ pub mod nesting;
 mod number;
 pub mod operational;
 pub mod outcome;
+pub mod pace;
 pub mod posted_by;
 pub mod rate_limit;
 pub mod retry;

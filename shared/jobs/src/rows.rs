@@ -14,12 +14,11 @@ use pombo_domain::first_attempt::FirstAttemptWindow;
 use pombo_domain::health::Health;
 use pombo_domain::ids::{EndpointId, TenantId};
 use pombo_domain::job::{Job, JobKind, Row, RowPlan, RowResult, Seen};
+use pombo_domain::pace::ROWS_AT_ONCE;
 use pombo_domain::time::Timestamp;
 
 use crate::clients::Clients;
 
-/// How many deliveries are changed at one time.
-const AT_ONCE: usize = 16;
 /// How often a change is planned anew because another process was faster. Each time the record moves, so a delivery that
 /// is changed more often is busy.
 const MOST_CONFLICTS: usize = 10;
@@ -116,7 +115,7 @@ pub(crate) async fn change(
             Ok::<_, AwsError>((row.delivery.clone(), result, record))
         }
     });
-    let done: Vec<_> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
+    let done: Vec<_> = stream::iter(work).buffered(ROWS_AT_ONCE).try_collect().await?;
     let mut changed = Changed::default();
     for (key, result, record) in done {
         changed.results.push((key, result));

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use pombo_aws::AwsError;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
-use pombo_domain::job::{Job, JobKind, LARGEST_PAGE, Look, Ordered, Scope, Selection, StopReason};
+use pombo_domain::job::{Job, JobKind, Look, Ordered, Scope, Selection, StopReason};
+use pombo_domain::pace::{LONGEST_REPLAY_PAGE, REPLAY_SPACING, rows_in_page};
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::time::Timestamp;
 use pombo_jobs::{Gathered, gather};
@@ -19,10 +20,6 @@ use super::drain;
 use super::page::Page;
 use crate::settings::App;
 
-/// From one delivery to the next when they are of many endpoints and nothing else is asked for: 500 a second.
-const SHORTEST_SPACING: Duration = Duration::from_millis(2);
-/// The longest that sending a page may take: so long a replay goes on after it was told to stop.
-const LONGEST_PAGE: Duration = Duration::from_secs(60);
 /// The longest pause between two legs.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -62,7 +59,7 @@ pub(super) async fn next_page(
 
 /// How far apart deliveries are sent: as was asked for, or as suits the endpoint; never faster than the endpoint's limit.
 fn spacing(asked: Option<PerSecond>, endpoint: Option<&Endpoint>) -> Duration {
-    let usual = endpoint.map_or(SHORTEST_SPACING, drain::spacing);
+    let usual = endpoint.map_or(REPLAY_SPACING, drain::spacing);
     let limit = endpoint.and_then(|endpoint| endpoint.rate_limit).map(|limit| interval(limit.per_second));
     asked.map_or(usual, |asked| interval(asked).max(limit.unwrap_or_default()))
 }
@@ -72,12 +69,13 @@ fn interval(rate: PerSecond) -> Duration {
 }
 
 fn most_rows(spacing: Duration) -> usize {
-    let fits = (LONGEST_PAGE.as_micros() / spacing.as_micros().max(1)).max(1);
-    usize::try_from(fits).unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE)
+    rows_in_page(spacing, LONGEST_REPLAY_PAGE)
 }
 
 #[cfg(test)]
 mod tests {
+    use pombo_domain::job::LARGEST_PAGE;
+
     use super::*;
 
     #[test]
