@@ -247,8 +247,10 @@ pub struct Setup {
     pub replay: Option<Replay>,
     /// How long a received message stays away, in seconds.
     pub visibility: f64,
-    /// Seed of chance.
+    /// Seed of chance in the first run.
     pub seed: u64,
+    /// How many runs, each with another seed, are taken together: more than one where chance decides much.
+    pub runs: u64,
 }
 
 impl Setup {
@@ -268,6 +270,7 @@ impl Setup {
             replay: None,
             visibility: template::VISIBILITY,
             seed: 1,
+            runs: 1,
         }
     }
 

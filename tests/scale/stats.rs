@@ -59,7 +59,7 @@ struct Kind {
 
 /// The measurements of a run.
 #[derive(Debug)]
-pub struct Stats {
+pub struct Run {
     by: f64,
     kinds: usize,
     samples: Vec<Sample>,
@@ -71,7 +71,7 @@ pub struct Stats {
     pub latest_schedule: Micros,
 }
 
-impl Stats {
+impl Run {
     /// Of a stack that is shrunk by `by`, with so many kinds of endpoints.
     pub fn new(by: f64, kinds: usize) -> Self {
         Self { by, kinds, samples: Vec::new(), counts: Counts::default(), last_release: 0, latest_schedule: 0 }
@@ -113,11 +113,30 @@ impl Stats {
         &self.samples[place(from)..place(until)]
     }
 
+    fn last_before(&self, time: f64) -> Option<&Sample> {
+        self.within(0.0, time).last()
+    }
+}
+
+/// The measurements of some runs of the same setup. Percentiles are of all runs together; all else is the mean.
+#[derive(Debug)]
+pub struct Stats(Vec<Run>);
+
+impl Stats {
+    /// Of these runs.
+    pub const fn of(runs: Vec<Run>) -> Self {
+        Self(runs)
+    }
+
+    fn mean(&self, of: impl Fn(&Run) -> f64) -> f64 {
+        self.0.iter().map(of).sum::<f64>() / self.0.len() as f64
+    }
+
     /// Seconds from an event to its delivery below which this share of a kind's deliveries in a time were; `None` when there
     /// were none.
     pub fn delay(&self, kind: usize, share: f64, from: f64, until: f64) -> Option<f64> {
-        let mut delays: Vec<_> =
-            self.within(from, until).iter().flat_map(|sample| &sample.kinds[kind].delays).copied().collect();
+        let samples = self.0.iter().flat_map(|run| run.within(from, until));
+        let mut delays: Vec<_> = samples.flat_map(|sample| &sample.kinds[kind].delays).copied().collect();
         let place = ((delays.len() as f64 * share) as usize).min(delays.len().checked_sub(1)?);
         let (_, delay, _) = delays.select_nth_unstable_by(place, f32::total_cmp);
         Some(f64::from(*delay))
@@ -125,19 +144,17 @@ impl Stats {
 
     /// Requests a second to a kind of endpoints: the most in any sample of a time.
     pub fn most_requests(&self, kind: usize, from: f64, until: f64) -> f64 {
-        let most = self.within(from, until).iter().map(|sample| sample.kinds[kind].requests).max();
-        most.unwrap_or_default() as f64 * self.by / SAMPLE as f64
+        self.most(from, until, |sample| sample.kinds[kind].requests as f64) / SAMPLE as f64
     }
 
     /// Requests to a kind of endpoints in a time.
     pub fn requests_of(&self, kind: usize, from: f64, until: f64) -> f64 {
-        self.within(from, until).iter().map(|sample| sample.kinds[kind].requests).sum::<u64>() as f64 * self.by
+        self.sum(from, until, |sample| sample.kinds[kind].requests as f64)
     }
 
     /// Deliveries a second of a kind that succeeded at the first attempt, in a time.
     pub fn a_second_of(&self, kind: usize, from: f64, until: f64) -> f64 {
-        let count: usize = self.within(from, until).iter().map(|sample| sample.kinds[kind].delays.len()).sum();
-        count as f64 * self.by / (until - from)
+        self.sum(from, until, |sample| sample.kinds[kind].delays.len() as f64) / (until - from)
     }
 
     /// The most messages that waited at the end of a second of a time.
@@ -151,22 +168,36 @@ impl Stats {
     }
 
     fn most(&self, from: f64, until: f64, of: impl Fn(&Sample) -> f64) -> f64 {
-        self.within(from, until).iter().map(of).fold(0.0, f64::max) * self.by
+        self.mean(|run| run.within(from, until).iter().map(&of).fold(0.0, f64::max) * run.by)
+    }
+
+    fn sum(&self, from: f64, until: f64, of: impl Fn(&Sample) -> f64) -> f64 {
+        self.mean(|run| run.within(from, until).iter().map(&of).sum::<f64>() * run.by)
     }
 
     /// How much a count grew a second, in a time.
     pub fn a_second(&self, of: impl Fn(&Counts) -> u64, from: f64, until: f64) -> f64 {
-        let at = |time: f64| self.within(0.0, time).last().map_or(0, |sample| of(&sample.counts));
-        (at(until) - at(from)) as f64 * self.by / (until - from)
+        let at = |run: &Run, time| run.last_before(time).map_or(0, |sample| of(&sample.counts));
+        self.mean(|run| (at(run, until) - at(run, from)) as f64 * run.by / (until - from))
     }
 
     /// How many deliveries are held at a time.
     pub fn held(&self, time: f64) -> f64 {
-        self.within(0.0, time).last().map_or(0, |sample| sample.held) as f64 * self.by
+        self.mean(|run| run.last_before(time).map_or(0, |sample| sample.held) as f64 * run.by)
     }
 
     /// A count of the whole stack.
     pub fn whole(&self, of: impl Fn(&Counts) -> u64) -> f64 {
-        of(&self.counts) as f64 * self.by
+        self.mean(|run| of(&run.counts) as f64 * run.by)
+    }
+
+    /// When a delivery was last released, in seconds.
+    pub fn last_release(&self) -> f64 {
+        self.mean(|run| seconds(run.last_release))
+    }
+
+    /// By how many seconds the quota of Scheduler made a schedule late, at most.
+    pub fn latest_schedule(&self) -> f64 {
+        self.mean(|run| seconds(run.latest_schedule))
     }
 }

@@ -21,7 +21,7 @@ use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::setup::{Endpoints, Setup, Trouble};
 use crate::slab::Slab;
-use crate::stats::Stats;
+use crate::stats::{Run, Stats};
 use crate::tables::{Delivery, Rows, Table};
 
 /// How long before the beginning a circuit opened that was open then.
@@ -92,15 +92,20 @@ pub struct World {
     pub jobs: Vec<Job>,
     /// When the next delivery may be released, where the whole stack has a pace.
     pub next_release: Micros,
-    pub stats: Stats,
+    pub stats: Run,
     /// An event, for rules that want one.
     pub an_event: EventId,
     deliveries: u64,
     all_held: u64,
 }
 
-/// Runs a simulation to its end.
+/// Runs a simulation to its end, as often as the setup says.
 pub fn run(setup: Setup) -> Stats {
+    let one = |number| run_once(Setup { seed: setup.seed + number, ..setup.clone() });
+    Stats::of((0..setup.runs).map(one).collect())
+}
+
+fn run_once(setup: Setup) -> Run {
     let mut world = World::new(setup);
     world.begin();
     let end = micros(world.setup.end);
@@ -135,7 +140,7 @@ impl World {
             table: Table::new(setup.code.tables, shrink, endpoints.len(), refuses(setup.table_refuses)),
             scheduler: Scheduler::new(shrink.by, refuses(setup.scheduler_refuses)),
             jobs: (0..endpoints.len()).map(|endpoint| Job::drain(endpoint as u32)).collect(),
-            stats: Stats::new(shrink.by, kinds.len()),
+            stats: Run::new(shrink.by, kinds.len()),
             endpoints,
             kinds,
             messages: Slab::new(),

@@ -66,12 +66,12 @@ fn p50(run: usize, phase: (f64, f64)) -> f64 {
 #[test]
 fn a_scheduler_that_refuses_costs_time_where_there_are_few_batches_and_much_fails() {
     for run in 0..3 {
-        assert_within("p99", delay(&RUNS[run], 0, 0.99, OUTAGE), 0.2..=1.3);
+        assert_within("p99", delay(&RUNS[run], 0, 0.99, OUTAGE), 0.2..=2.5);
     }
     assert_within("20 %, 200 batches", p50(3, OUTAGE), 120.0..=200.0);
-    for (run, stats) in RUNS.iter().enumerate() {
+    for stats in &*RUNS {
         assert_within("5 to 10 minutes after", delay(stats, 0, 0.99, LATER), 0.2..=0.4);
-        assert_eq!(stats.counts.dead, 0, "{run}");
+        assert_within("dead letters", stats.whole(|counts| counts.dead), 0.0..=0.0);
     }
 }
 
@@ -81,6 +81,6 @@ fn a_table_that_refuses_for_ten_minutes_makes_all_wait_and_nothing_a_dead_letter
         assert_within("in the minute after", delay(stats, 0, 0.50, AFTER), after);
         assert_within("longest queue", stats.longest_queue(0.0, 1260.0), 0.9e6..=1.3e6);
         assert_within("came again", stats.whole(|counts| counts.returned), 0.2e6..=0.5e6);
-        assert_eq!(stats.counts.dead, 0);
+        assert_within("dead letters", stats.whole(|counts| counts.dead), 0.0..=0.0);
     }
 }

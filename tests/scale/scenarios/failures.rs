@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use super::{assert_within, count, table, time};
-use crate::agenda::seconds;
 use crate::setup::{Endpoints, PLACES, Setup, Shrink, Trouble};
 use crate::stats::Stats;
 use crate::world::run;
@@ -28,7 +27,7 @@ fn repeated(stats: &Stats) -> f64 {
 pub fn page() -> String {
     let rows = CASES.iter().zip(&*RUNS).map(|((rate, share), stats)| {
         let held = stats.a_second(|counts| counts.held, END - 300.0, END);
-        let late = time(seconds(stats.latest_schedule));
+        let late = time(stats.latest_schedule());
         let case = format!("{}; {:.0} %", count(*rate), share * 100.0);
         [case, count(held), count(repeated(stats)), late, count(stats.longest_queue(0.0, END))]
     });
@@ -44,7 +43,7 @@ pub fn page() -> String {
 
 #[test]
 fn retries_are_as_late_as_the_quota_of_scheduler_makes_them() {
-    let late = |run: usize| seconds(RUNS[run].latest_schedule);
+    let late = |run: usize| RUNS[run].latest_schedule();
     assert_within("250 failures a second", late(0), 0.0..=1.0);
     assert_within("1,000 failures a second", late(1), 10.0..=90.0);
     assert_within("3,000 failures a second", late(2), 1400.0..=1900.0);

@@ -20,8 +20,10 @@ const OTHERS: usize = 1;
 static RUNS: LazyLock<[Stats; 3]> = LazyLock::new(|| {
     CASES.map(|(places, breaks)| {
         let host = Endpoints { held: 6 * 3600 * 2, ..Endpoints::healthy(1000.0, USUAL) };
+        let runs = if breaks.is_some() { 3 } else { 1 };
         let host = breaks.map_or(host, |at| host.with(Trouble::Fails(1.0), at, END));
-        run(Setup::new(Shrink::to_fewer(50.0), END, places, vec![host, Endpoints::healthy(1000.0, USUAL)]))
+        let setup = Setup::new(Shrink::to_fewer(50.0), END, places, vec![host, Endpoints::healthy(1000.0, USUAL)]);
+        run(Setup { runs, ..setup })
     })
 });
 
@@ -68,7 +70,7 @@ fn a_host_that_is_back_gets_several_times_its_usual_load() {
         assert_within("times the usual", stats.most_requests(HOST, 0.0, END) / USUAL, 2.8..=4.8);
         assert_within("hours", hours(stats), 3.0..=9.0);
     }
-    assert_within("lost", lost(), 30_000.0..=65_000.0);
+    assert_within("lost", lost(), 40_000.0..=90_000.0);
 }
 
 #[test]

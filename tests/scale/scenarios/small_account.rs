@@ -36,7 +36,7 @@ static RUNS: LazyLock<[Stats; 10]> = LazyLock::new(|| {
 });
 
 fn refused(stats: &Stats) -> f64 {
-    stats.counts.posts_refused as f64 / stats.counts.posts as f64
+    stats.whole(|counts| counts.posts_refused) / stats.whole(|counts| counts.posts)
 }
 
 /// The table.
