@@ -263,6 +263,7 @@ impl World {
         let spacing = self.spacing(job.work);
         let due = self.now + of(spacing) * Micros::from(place);
         let old = held.rows.unwrap_or_else(|| self.rows(held.delivery, Status::Held, None));
+        self.jobs[number as usize].page[place as usize].held.rows = Some(old);
         let new = self.rows(held.delivery, Status::Retrying, Some(due));
         if self.table.write(held.delivery.endpoint, old, new, self.now) {
             self.jobs[number as usize].page[place as usize].changed = Some((self.now, new));

@@ -22,7 +22,7 @@ pub const BEGINS: f64 = 60.0;
 pub const ENDS: f64 = 1860.0;
 /// Minutes 1 to 3, 3 to 10 and 20 to 30 of the outage, and 2 to 10 after it.
 pub const PHASES: [(f64, f64); 4] = [(120.0, 240.0), (240.0, 660.0), (1260.0, ENDS), (1980.0, 2460.0)];
-const END: f64 = 3600.0;
+const END: f64 = 3300.0;
 const HEALTHY: usize = 0;
 
 static RUNS: LazyLock<[Stats; 7]> = LazyLock::new(|| {

@@ -19,7 +19,7 @@ const QUIET: usize = 1;
 static RUNS: LazyLock<[Stats; 5]> = LazyLock::new(|| {
     CASES.map(|(rate, fair)| {
         let endpoints = vec![Endpoints::healthy(1.0, rate), Endpoints::healthy(100.0, OTHERS)];
-        let setup = Setup::new(Shrink::each(10.0), END, PLACES, endpoints);
+        let setup = Setup::new(Shrink::each(20.0), END, PLACES, endpoints);
         run(Setup { code: Code { fair, ..Code::TODAY }, ..setup })
     })
 });

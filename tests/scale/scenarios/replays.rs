@@ -10,7 +10,7 @@ use crate::world::run;
 const DELIVERIES: f64 = 1e7;
 /// Whether the replay is of one endpoint.
 const CASES: [(&str, bool); 2] = [("of 1,000 endpoints", false), ("of one endpoint", true)];
-const END: f64 = 900.0;
+const END: f64 = 600.0;
 const LIVE: f64 = 200.0;
 
 static RUNS: LazyLock<[Stats; 2]> = LazyLock::new(|| {
