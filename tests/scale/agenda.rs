@@ -1,4 +1,4 @@
-//! Time in the simulation, and what is to happen when.
+//! Time in the simulation, and the events to come.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -40,7 +40,7 @@ pub fn at(stamp: Timestamp) -> Micros {
     (stamp.as_millis() - BEGINS_MILLIS).max(0) as Micros * 1000
 }
 
-/// What is to happen, by time; at the same time, in the order in which it was noted.
+/// The events to come, by time. Events of the same time keep the order in which they were noted.
 #[derive(Debug)]
 pub struct Agenda<E> {
     entries: BinaryHeap<Reverse<Entry<E>>>,
@@ -80,13 +80,13 @@ impl<E> Agenda<E> {
         Self { entries: BinaryHeap::new(), noted: 0 }
     }
 
-    /// Notes what is to happen at a time.
+    /// Notes an event for a time.
     pub fn note(&mut self, time: Micros, event: E) {
         self.noted += 1;
         self.entries.push(Reverse(Entry { time, number: self.noted, event }));
     }
 
-    /// Takes what happens next.
+    /// Takes the next event.
     pub fn next(&mut self) -> Option<(Micros, E)> {
         self.entries.pop().map(|Reverse(entry)| (entry.time, entry.event))
     }

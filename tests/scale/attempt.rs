@@ -1,6 +1,6 @@
 //! An attempt: what dispatch does with a message, from its receive to its end, step by step.
 //!
-//! What follows is decided by the code under test: whether an attempt is claimed, what an outcome leads to, what carries the
+//! The code under test decides what follows: whether an attempt is claimed, what an outcome leads to, what carries the
 //! next attempt, and what the endpoint's health becomes. The order of the calls is that of
 //! `functions/dispatch/src/deliver.rs`. A record is not kept: in the simulation no message comes twice, so its verdict is known.
 

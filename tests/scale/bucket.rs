@@ -1,8 +1,8 @@
-//! A limit of so much a second.
+//! A limit of units a second.
 
 use crate::agenda::{Micros, seconds};
 
-/// What a limit leaves. It holds what comes in one second; larger bursts, which AWS allows at times, are left out.
+/// The units that a limit leaves. A bucket holds the units of one second. AWS allows larger bursts at times; they are left out.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     per_second: f64,
@@ -11,24 +11,24 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one. It always holds two units at least, or what needs two would never go.
+    /// A full bucket. Each holds two units at least, or a write that needs two would never be made.
     pub fn new(per_second: f64) -> Self {
         Self { per_second, left: per_second.max(2.0), at: 0 }
     }
 
-    /// Whether so much is left.
+    /// Whether these units are left.
     pub fn has(&mut self, units: f64, now: Micros) -> bool {
         self.left = (self.left + seconds(now - self.at) * self.per_second).min(self.per_second.max(2.0));
         self.at = now;
         self.left >= units
     }
 
-    /// Takes what is left, as [`Bucket::has`] said.
+    /// Takes units that are left, as [`Bucket::has`] said.
     pub fn take(&mut self, units: f64) {
         self.left -= units;
     }
 
-    /// Takes so much, if it is left.
+    /// Takes these units, if they are left.
     pub fn takes(&mut self, units: f64, now: Micros) -> bool {
         let has = self.has(units, now);
         if has {

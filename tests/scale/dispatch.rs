@@ -24,7 +24,7 @@ pub struct Batch {
 pub struct Task {
     /// The message.
     pub message: u32,
-    /// What it does next.
+    /// The message's next step.
     pub step: Step,
     /// The record's rows after that.
     pub after: Rows,
@@ -32,34 +32,34 @@ pub struct Task {
     tries: u32,
 }
 
-/// What a message does next.
+/// The next step of a message.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    /// It is put on hold.
+    /// Put the delivery on hold.
     Hold,
-    /// It claims the attempt.
+    /// Claim the attempt.
     Claim,
-    /// It makes the request.
+    /// Make the request.
     Send,
-    /// The request is over.
+    /// Decide what follows: the request is over.
     Answered {
         /// How long it took.
         took: Micros,
         /// Whether the receiver has taken the event.
         is_success: bool,
     },
-    /// The outcome is recorded, with what follows.
+    /// Record the outcome, with what follows.
     Record(Decision),
-    /// The next attempt is put on its way.
+    /// Put the next attempt on its way.
     Carry(Next),
 }
 
-/// What becomes of a message at the end of its invocation.
+/// The end of a message, when its invocation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It is deleted.
+    /// Deleted.
     Deleted,
-    /// It comes again after the visibility timeout.
+    /// Left to come again after the visibility timeout.
     Returned,
 }
 
@@ -92,7 +92,7 @@ impl World {
             let again = began + micros(self.setup.visibility);
             let group = self.messages[message].delivery.endpoint;
             match end {
-                // It is in flight until it is visible again.
+                // In flight until the visibility timeout is over.
                 End::Returned if again > self.now => self.agenda.note(again, Event::Returns(message, began)),
                 End::Returned => self.returns(message, began),
                 End::Deleted => {
@@ -129,7 +129,7 @@ impl World {
         }
     }
 
-    /// Lets a message come to its next step, after so many seconds.
+    /// Lets a message come to its next step, `after` seconds from now.
     pub fn next_step(&mut self, task: u32, step: Step, after: f64) {
         let of = &mut self.tasks[task];
         (of.step, of.tries) = (step, 0);
@@ -148,7 +148,7 @@ impl World {
         true
     }
 
-    /// A message is done with, after so many seconds more.
+    /// A message is done with, `after` seconds from now.
     pub fn finish(&mut self, task: u32, end: End, after: f64) {
         let Task { message, batch, .. } = self.tasks[task];
         self.tasks.free(task);
@@ -176,7 +176,7 @@ impl World {
     }
 }
 
-/// How long the SDK waits before it tries a call again that was refused so many times: up to 1 second, then up to 2.
+/// How long the SDK waits before it repeats a call that has been tried `tries` times: up to 1 second, then up to 2.
 pub fn wait_before_try(tries: u32, share: f64) -> Micros {
     micros(share * f64::from(1u32 << (tries - 1)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pombo_domain::delivery::Status;
 use pombo_domain::job::LARGEST_PAGE;
 use pombo_domain::pace::{
-    LONGEST_RELEASE_PAGE, LONGEST_REPLAY_PAGE, REPLAY_SPACING, ROWS_AT_ONCE, next_look, release_spacing, rows_in_page,
+    RELEASE_PAGE_TIME, REPLAY_PAGE_TIME, REPLAY_SPACING, ROWS_AT_ONCE, next_look, release_spacing, rows_in_page,
 };
 use pombo_domain::retry::{Next, Route};
 use pombo_domain::schedule::{Carrier, carrier};
@@ -117,7 +117,7 @@ impl World {
             Work::Drain(endpoint) => self.release(endpoint),
             Work::Replay(replay) => {
                 let spacing = self.spacing(work);
-                let rows = rows_in_page(spacing, LONGEST_REPLAY_PAGE);
+                let rows = rows_in_page(spacing, REPLAY_PAGE_TIME);
                 let page = (0..rows).map(|_| self.failed_delivery(replay)).collect();
                 self.jobs[number as usize].page = page;
                 self.work_page(number);
@@ -182,7 +182,7 @@ impl World {
         let spacing = self.spacing(Work::Drain(endpoint));
         let costs = self.setup.costs;
         let of_endpoint = &mut self.endpoints[endpoint as usize];
-        let count = rows_in_page(spacing, LONGEST_RELEASE_PAGE).min(of_endpoint.held.len());
+        let count = rows_in_page(spacing, RELEASE_PAGE_TIME).min(of_endpoint.held.len());
         if count == 0 {
             let now = stamp(self.now);
             let opened_at = of_endpoint.health.closed_at.unwrap_or(now);

@@ -3,9 +3,9 @@
 /// A documented limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    /// What is limited.
+    /// The service, and the thing that is limited.
     pub what: &'static str,
-    /// How much.
+    /// The limit.
     pub value: f64,
     /// The title of the page of AWS that says so.
     pub source: &'static str,
@@ -21,15 +21,15 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Further receives get nothing while so many messages are neither deleted nor visible again.
+    /// Further receives get nothing while this number of messages is neither deleted nor visible again.
     QUEUE_IN_FLIGHT = 120_000.0, "SQS: messages in flight, per standard queue", "Amazon SQS standard queue quotas";
-    /// Of all messages in flight: a group with more is noisy, if it also has [`NOISY_IN_FLIGHT`] messages there.
+    /// A group with a larger share of the messages in flight is noisy, if it also has [`NOISY_IN_FLIGHT`] messages there.
     NOISY_SHARE = 0.10, "SQS: share of the messages in flight, or of the processing time, above which a group is noisy", "How Amazon SQS fair queues work";
     /// A group with fewer messages in flight is not noisy by their share.
     NOISY_IN_FLIGHT = 30.0, "SQS: messages in flight from which a group can be noisy by their share", "How Amazon SQS fair queues work";
     /// Batches that the mapping of a queue has under way at first.
     POLLERS_AT_FIRST = 5.0, "Lambda: batches of a queue under way at first", "Configuring scaling behavior for SQS event source mappings";
-    /// So many more a minute, while messages wait.
+    /// How many batches come to these each minute, while messages wait.
     POLLERS_A_MINUTE = 300.0, "Lambda: further batches of a queue, each minute", "Configuring scaling behavior for SQS event source mappings";
     /// The most batches of one mapping.
     POLLERS_AT_MOST = 1_250.0, "Lambda: batches of a queue at most", "Configuring scaling behavior for SQS event source mappings";
@@ -38,9 +38,9 @@ limits! {
     /// Requests a second, for each unit of the account's concurrency.
     REQUESTS_PER_CONCURRENCY = 10.0, "Lambda: requests a second, for each concurrent invocation that is allowed", "Understanding Lambda function scaling";
     /// Write units a second of one partition key, of a table or an index.
-    KEY_WRITES = 1_000.0, "DynamoDB: write units a second, per partition", "Best practices for designing and using partition keys";
+    KEY_WRITES = 1_000.0, "DynamoDB: write units a second, per partition", "Best practices for designing and using partition keys effectively in DynamoDB";
     /// Read units a second of one partition key.
-    KEY_READS = 3_000.0, "DynamoDB: read units a second, per partition", "Best practices for designing and using partition keys";
+    KEY_READS = 3_000.0, "DynamoDB: read units a second, per partition", "Best practices for designing and using partition keys effectively in DynamoDB";
     /// Write units a second of a table on demand.
     TABLE_WRITES = 40_000.0, "DynamoDB: write units a second, per table on demand", "Quotas in Amazon DynamoDB";
     /// Calls a second that make a schedule.

@@ -1,6 +1,6 @@
 //! Pombo at scale: a simulation of what no emulator shows.
 //!
-//! It lets one thing happen after another: events come, Lambda's mapping takes batches from the queue, dispatch makes
+//! The simulation lets one thing happen after another: events come, Lambda's mapping takes batches from the queue, dispatch makes
 //! attempts and writes records, circuits open, drains probe and release. AWS is simulated by its documented limits
 //! (`limits.rs`). The code under test is Pombo's own, as far as it is pure: circuits and probes, retries, the window of first
 //! attempts, rate limits, the pace of releases, and the rows and shards of the indexes. So a change of a rule changes the

@@ -15,8 +15,8 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// A mapping that may have `most` batches under way, of a stack that is shrunk by `by`. It begins with `warm` places, or
-    /// with what AWS begins with.
+    /// A mapping that may have `most` batches under way, of a stack that is shrunk by `by`. A mapping that is `warm` begins with that
+    /// number of places, and one that was idle with those that AWS gives at first.
     pub fn new(most: f64, warm: Option<f64>, by: f64) -> Self {
         let most = most.min(POLLERS_AT_MOST) / by;
         let places = warm.unwrap_or(POLLERS_AT_FIRST) / by;
@@ -60,7 +60,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account that may have so many invocations at a time.
+    /// An account that may have `concurrency` invocations at a time.
     pub fn new(concurrency: f64) -> Self {
         let requests = Bucket::new(concurrency * REQUESTS_PER_CONCURRENCY);
         Self { concurrency: concurrency as u32, busy: 0, requests }

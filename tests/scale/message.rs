@@ -10,19 +10,19 @@ use crate::tables::{Delivery, Rows};
 /// A message of the Deliveries queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Message {
-    /// Its delivery.
+    /// The delivery.
     pub delivery: Delivery,
-    /// What it asks for.
+    /// The work that the message asks for.
     pub asks: Asks,
-    /// The attempt that it asks for, from 1.
+    /// The attempt that the message asks for, from 1.
     pub attempt: u32,
-    /// How often it was received.
+    /// How often the message was received.
     pub receives: u32,
     /// Not to be acted on before this time.
     pub not_before: Option<Micros>,
     /// The rows of the delivery's record in the indexes.
     pub rows: Rows,
-    /// Its slot, at an endpoint with a rate limit.
+    /// The slot that it has reserved, at an endpoint with a rate limit.
     pub slot: Option<Slot>,
 }
 
@@ -33,7 +33,7 @@ impl Message {
     }
 }
 
-/// What a message asks for.
+/// The work that a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
     /// The first attempt, with ingest's mark.
@@ -55,6 +55,6 @@ pub struct Held {
     pub delivery: Delivery,
     /// The attempt that it waits for.
     pub attempt: u32,
-    /// Its rows in the indexes; those of one that was held at the beginning are not known yet.
+    /// The rows in the indexes; `None` while those of a delivery that was held at the beginning are not known yet.
     pub rows: Option<Rows>,
 }

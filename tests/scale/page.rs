@@ -1,6 +1,6 @@
 //! The tables of `docs/scale.md`, compared with the page. A run is the same on each machine, so they have to be equal.
 //!
-//! `POMBO_WRITE_SCALE=1 cargo test -p pombo-scale` writes the tables anew.
+//! `POMBO_WRITE_SCALE=1 cargo test -p pombo-scale` writes the tables again.
 
 use crate::limits::{self, Limit};
 use crate::scenarios::{

@@ -2,13 +2,14 @@
 //!
 //! Messages are given out oldest first, which SQS does only roughly. A group that uses too much of the consumers is noisy:
 //! its messages wait until no quiet group has any. Of several noisy groups, the one with the fewest messages in flight comes
-//! first. A group is quiet again when its backlog is gone and it is below the thresholds.
+//! first. A group is quiet again when its backlog is gone and it is below the thresholds. In AWS a group whose app sends nothing
+//! for five minutes is quiet again, too; that is left out.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::agenda::{Micros, SECOND, seconds};
 
-/// How far back a group's "recent share" of the processing time goes. AWS does not say what recent is.
+/// How far back a group's "recent share" of the processing time goes. AWS does not say how far that is.
 const RECENT: Micros = 60 * SECOND;
 
 /// When a group is noisy.
@@ -25,7 +26,7 @@ pub struct Noisy {
 pub struct Waiting {
     /// The message's number.
     pub message: u32,
-    /// Its group.
+    /// The message's group.
     pub group: u32,
     /// Since when it can be received.
     pub since: Micros,
@@ -78,7 +79,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue of messages of so many groups. `quota` messages may be in flight. Without `noisy`, groups do not matter.
+    /// An empty queue, for messages of `groups` groups. `quota` messages may be in flight. Without `noisy`, groups do not matter.
     pub fn new(groups: usize, quota: f64, noisy: Option<Noisy>) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -111,7 +112,7 @@ impl Queue {
         self.in_flight
     }
 
-    /// Receives at most so many messages. They are in flight until [`Queue::landed`].
+    /// Receives at most `most` messages, which are in flight until [`Queue::landed`].
     pub fn receive(&mut self, most: usize, now: Micros) -> Vec<Waiting> {
         let mut batch = Vec::with_capacity(most);
         while batch.len() < most && self.in_flight < self.quota {
@@ -171,7 +172,7 @@ mod tests {
 
     const NOISY: Noisy = Noisy { share: 0.1, in_flight: 30.0 };
 
-    /// A queue in which group 0 has so many messages, and groups 1 to 9 one message each behind them.
+    /// A queue in which group 0 has `many` messages, and groups 1 to 9 one message each behind them.
     fn filled(noisy: Option<Noisy>, quota: f64, many: u32) -> Queue {
         let mut queue = Queue::new(10, quota, noisy);
         for message in 0..many {
@@ -207,7 +208,7 @@ mod tests {
         assert!(plain.receive(100, 0).iter().all(|next| next.group == 0), "without groups, the oldest come first");
     }
 
-    /// Lets a message of each group be processed: so many seconds for the first, and five for each of the others.
+    /// Lets a message of each group be processed: `of_first` seconds for the first group, and five for each of the others.
     fn process(queue: &mut Queue, of_first: u64, until: Micros) {
         (0..21).for_each(|group| queue.add(0, group, 0));
         queue.receive(21, until);

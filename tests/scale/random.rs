@@ -29,7 +29,7 @@ impl Random {
         (self.share() * count as f64) as usize
     }
 
-    /// The time to the next of events that come at random, so many a second on average.
+    /// The seconds to the next of events that come at random, `per_second` on average.
     pub fn gap(&mut self, per_second: f64) -> f64 {
         -ln(1.0 - self.share()) / per_second
     }

@@ -23,7 +23,7 @@ impl Scheduler {
         Self { creates: Bucket::new(SCHEDULE_CREATES / by), between_two, next_free: 0, refuses, refused: 0 }
     }
 
-    /// Makes a schedule, if it can.
+    /// Makes a schedule, unless that is refused.
     pub fn makes(&mut self, now: Micros) -> bool {
         let refuses = self.refuses.is_some_and(|(from, until)| (from..until).contains(&now));
         let makes = !refuses && self.creates.takes(1.0, now);
@@ -31,13 +31,13 @@ impl Scheduler {
         makes
     }
 
-    /// When a schedule for a time wants to fire.
+    /// The time at which a schedule fires that is made for a time, if the quota lets it.
     pub fn fires(at: Micros, random: &mut Random) -> Micros {
         at + micros(SCHEDULE_PRECISION_SECONDS * random.share())
     }
 
-    /// When a schedule does fire that wants to at `now`: no more than so many a second. They have to be asked for in the order
-    /// of their times.
+    /// When a schedule fires whose time is `now`: the quota may make it late. Schedules have to be asked for in the order of their
+    /// times.
     pub fn invoked(&mut self, now: Micros) -> Micros {
         let at = now.max(self.next_free);
         self.next_free = at + micros(self.between_two);

@@ -1,8 +1,8 @@
-//! What is simulated: the stack, its load and its trouble.
+//! The setup of a simulation: the stack, its load and its trouble.
 //!
 //! A large stack is shrunk, so that a run takes seconds: rates, concurrency and the quotas of the whole stack are divided by
-//! [`Shrink::by`]; times, batches and retries stay as they are. Either there are as many times fewer endpoints, each as busy
-//! as before, or the endpoints stay, each with as many times less traffic and smaller quotas of its own keys.
+//! [`Shrink::by`]; times, batches and retries stay as they are. Either there are fewer endpoints by this factor, each as
+//! busy as before, or all endpoints stay, and the traffic of each and the quotas of its keys are divided by this factor.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const PLACES: f64 = 0.9 * CONCURRENCY;
 /// How a stack is shrunk.
 #[derive(Debug, Clone, Copy)]
 pub struct Shrink {
-    /// By how much.
+    /// The factor.
     pub by: f64,
     /// Whether each endpoint is, rather than their number.
     pub each_endpoint: bool,
@@ -30,12 +30,12 @@ impl Shrink {
     /// A stack that is simulated whole.
     pub const NOT: Self = Self::to_fewer(1.0);
 
-    /// So many times fewer endpoints.
+    /// Fewer endpoints, by this factor.
     pub const fn to_fewer(by: f64) -> Self {
         Self { by, each_endpoint: false }
     }
 
-    /// Endpoints with so many times less traffic, and smaller quotas.
+    /// Endpoints with less traffic and smaller quotas, by this factor.
     pub const fn each(by: f64) -> Self {
         Self { by, each_endpoint: true }
     }
@@ -45,7 +45,7 @@ impl Shrink {
         if self.each_endpoint { self.by } else { 1.0 }
     }
 
-    /// How many endpoints are simulated in the place of so many.
+    /// How many endpoints are simulated in the place of `count`.
     pub fn endpoints(self, count: f64) -> usize {
         (count * self.of_endpoint() / self.by).round() as usize
     }
@@ -60,7 +60,7 @@ impl Shrink {
         KEY_READS / self.of_endpoint()
     }
 
-    /// When an endpoint's messages make it noisy. Of fewer endpoints, each has a larger share than it would have.
+    /// When an endpoint's messages make it noisy. If there are fewer endpoints, the share of each is larger, and the limit too.
     pub fn noisy(self) -> Noisy {
         let share = NOISY_SHARE * self.by / self.of_endpoint();
         Noisy { share, in_flight: NOISY_IN_FLIGHT / self.of_endpoint() }
@@ -70,9 +70,9 @@ impl Shrink {
 /// How receivers are in trouble.
 #[derive(Debug, Clone, Copy)]
 pub enum Trouble {
-    /// They answer nothing: each attempt lasts as long as its deadline.
+    /// Receivers answer nothing: each attempt lasts as long as its deadline.
     Hangs,
-    /// They answer so large a share of requests with a 500, as quickly as others.
+    /// Receivers answer this share of requests with a 500, as quickly as the others.
     Fails(f64),
 }
 
@@ -87,9 +87,9 @@ pub struct Endpoints {
     pub fan_out: bool,
     /// How long their receivers take to answer, in seconds, on average: from 20 % less to 20 % more.
     pub answer: f64,
-    /// What trouble they have, and from when to when, in seconds.
+    /// Their trouble, and from when to when, in seconds.
     pub trouble: Option<(Trouble, f64, f64)>,
-    /// Their circuits have been open since long ago, with so many deliveries held for each.
+    /// How many deliveries each has on hold at the beginning, behind a circuit that has been open for hours.
     pub held: usize,
     /// Their rate limit, in requests a second.
     pub limit: Option<f64>,
@@ -121,13 +121,13 @@ pub enum Tables {
 /// How a drain releases what was held.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Releases {
-    /// As the code does it: row by row, by so many writes at a time, each of which may be refused.
+    /// As the code does it: row by row, with several writes at a time, each of which may be refused.
     RowByRow,
-    /// All rows of a page at once, in so many a second for the whole stack at most.
+    /// All rows of a page at once, with at most this number of releases a second in the whole stack.
     PageByPage(f64),
 }
 
-/// What differs between today's code and the code of the review.
+/// The differences between today's code and the code of the review.
 #[derive(Debug, Clone, Copy)]
 pub struct Code {
     /// Whether each first attempt is claimed. Otherwise it is not, within the window.
@@ -147,7 +147,7 @@ pub struct Code {
 }
 
 impl Code {
-    /// As it is.
+    /// Today's code.
     pub const TODAY: Self = Self {
         claims_first: false,
         window: FirstAttemptWindow::new(Duration::from_secs(template::WINDOW)),
@@ -158,8 +158,8 @@ impl Code {
         health: HealthRules::DEFAULT,
     };
 
-    /// As it was when an earlier review computed and simulated it, and with what that simulation left out: DynamoDB has no
-    /// limits, groups do not matter, and each probe that is ordered is made.
+    /// The code that an earlier review computed and simulated, with the simplifications of its simulation: DynamoDB has no limits,
+    /// groups do not matter, and each probe that is ordered is made.
     pub const REVIEWED: Self = Self {
         claims_first: true,
         one_probe: false,
@@ -170,7 +170,7 @@ impl Code {
     };
 }
 
-/// What work costs that is no receiver's, in seconds. Nobody has measured these in AWS.
+/// The time that our own work takes, in seconds. Nobody has measured these times in AWS.
 #[derive(Debug, Clone, Copy)]
 pub struct Costs {
     /// From the receive of a message to its claim, or to its request.
@@ -181,9 +181,9 @@ pub struct Costs {
     pub hold: f64,
     /// To drop a message, or to put it back.
     pub drop: f64,
-    /// What an invocation takes beside its slowest message.
+    /// An invocation, in addition to its slowest message.
     pub batch: f64,
-    /// What ingest takes for a post.
+    /// Ingest, for a post.
     pub ingest: f64,
     /// From a message in the Jobs queue to its leg.
     pub pick_up: f64,
@@ -237,7 +237,7 @@ pub struct Setup {
     pub endpoints: Vec<Endpoints>,
     /// The code.
     pub code: Code,
-    /// What work costs.
+    /// The time that our own work takes.
     pub costs: Costs,
     /// From when to when Scheduler refuses to make schedules.
     pub scheduler_refuses: Option<(f64, f64)>,

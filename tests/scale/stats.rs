@@ -1,4 +1,4 @@
-//! What a run is measured by. Counts are kept of the shrunk stack and given for the whole one.
+//! The measurements of a run. Counts are kept of the shrunk stack and given for the whole one.
 
 use crate::agenda::{Micros, SECOND, seconds};
 
@@ -40,7 +40,7 @@ pub struct Counts {
     pub failed: u64,
 }
 
-/// What is measured in [`SAMPLE`] seconds.
+/// The measurements of [`SAMPLE`] seconds.
 #[derive(Debug, Clone, Default)]
 struct Sample {
     longest_queue: usize,
@@ -72,7 +72,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Of a stack that is shrunk by `by`, with so many kinds of endpoints.
+    /// None yet, of a stack that is shrunk by `by`, with `kinds` kinds of endpoints.
     pub fn new(by: f64, kinds: usize) -> Self {
         Self { by, kinds, samples: Vec::new(), counts: Counts::default(), last_release: 0, latest_schedule: 0 }
     }
@@ -123,7 +123,7 @@ impl Run {
 pub struct Stats(Vec<Run>);
 
 impl Stats {
-    /// Of these runs.
+    /// The measurements of these runs.
     pub const fn of(runs: Vec<Run>) -> Self {
         Self(runs)
     }

@@ -2,7 +2,7 @@
 //!
 //! A record's rows in the indexes are those that the code itself gives ([`Record::listing`]), so the number of their partitions
 //! is the code's. A row costs a unit when it comes and one when it goes. A write that the partition of an index has no room
-//! for is refused as a whole ("write throttling and back pressure in DynamoDB global secondary indexes").
+//! for is refused as a whole ("Understanding Global Secondary Index (GSI) write throttling and back pressure in DynamoDB").
 
 use std::collections::HashMap;
 
@@ -27,16 +27,16 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Of a delivery that is not listed.
+    /// The rows of a delivery that is not listed: none.
     pub const NONE: Self = Self { partitions: [None; INDEXES], due_at: None };
 }
 
 /// A delivery, as far as its key goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery {
-    /// Its endpoint. Each endpoint has a tenant of its own.
+    /// The endpoint. Each endpoint has a tenant of its own.
     pub endpoint: u32,
-    /// Its number.
+    /// The delivery's number.
     pub number: u64,
     /// When its event was accepted.
     pub accepted: Micros,
@@ -59,7 +59,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with so many endpoints' deliveries; from when to when it refuses everything.
+    /// An empty table for the deliveries of `endpoints` endpoints. It refuses everything within the times of `refuses`.
     pub fn new(limits: Tables, shrink: Shrink, endpoints: usize, refuses: Option<(Micros, Micros)>) -> Self {
         Self {
             limits,

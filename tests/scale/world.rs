@@ -44,12 +44,12 @@ pub struct Endpoint {
     pub reads: Bucket,
 }
 
-/// What happens.
+/// An event of the simulation.
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
     /// An app posts an event for a kind of endpoints.
     Post(usize),
-    /// It posts an event again that was refused; after how many seconds.
+    /// An app posts an event again that was refused; after how many seconds.
     PostAgain(usize, u32),
     /// Ingest has stored an event.
     Accepted(usize),
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// An event is posted, again when it was refused before and the app has `waited` so many seconds.
+    /// An event is posted. If it was refused before, the app has waited for `waited` seconds.
     fn post(&mut self, kind: usize, waited: u32) {
         self.stats.counts.posts += u64::from(waited == 0);
         let Some(account) = &mut self.account else { return self.accepted(kind) };

@@ -11,19 +11,19 @@ use crate::time::Timestamp;
 pub const RELEASE_SPACING: Duration = Duration::from_millis(10);
 /// From one replayed delivery to the next when they are of many endpoints and nothing else is asked for: 500 a second.
 pub const REPLAY_SPACING: Duration = Duration::from_millis(2);
-/// The longest that sending a page of a drain may take: a message can wait 15 minutes.
-pub const LONGEST_RELEASE_PAGE: Duration = Duration::from_secs(600);
-/// The longest that sending a page of a replay may take: so long a replay goes on after it was told to stop.
-pub const LONGEST_REPLAY_PAGE: Duration = Duration::from_secs(60);
+/// Maximum time that sending a page of a drain may take: a message can wait 15 minutes.
+pub const RELEASE_PAGE_TIME: Duration = Duration::from_secs(600);
+/// Maximum time that sending a page of a replay may take: a replay that is told to stop goes on until its page is sent.
+pub const REPLAY_PAGE_TIME: Duration = Duration::from_secs(60);
 /// How long after a failed try an outcome that could not be recorded is tried again, as a new message each time.
 pub const RECORD_AGAIN: Duration = Duration::from_secs(10);
 /// How many deliveries of a page a leg changes at one time.
 pub const ROWS_AT_ONCE: usize = 16;
 
-/// The shortest and the longest pause between two looks that find nothing held. What is put on hold late is released at most
-/// so much later; most of that comes, or shows in the index, in the first moments.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The shortest and the longest pause between two looks that find nothing held. A delivery that is put on hold late is
+/// released at most one pause later. Most of these come, or show in the index, in the first moments.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// How far apart an endpoint with this rate limit gets deliveries that have waited.
 #[must_use]
@@ -40,12 +40,12 @@ pub fn rows_in_page(spacing: Duration, longest: Duration) -> usize {
     usize::try_from(fits).unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE)
 }
 
-/// How long a drain waits after an empty look that began at `began`, when its door opened at `opened_at`; `None` when it has
-/// ended: the look began after the settling time. The pauses grow with the time since the door opened.
+/// How long a drain waits after an empty look that began at `began`, when its door opened at `opened_at`; `None` when the drain
+/// has ended: the look began after the settling time. The pauses grow with the time since the door opened.
 #[must_use]
 pub fn next_look(opened_at: Timestamp, began: Timestamp, settle: Duration) -> Option<Duration> {
     let settled = opened_at.plus(settle);
-    let pause = opened_at.until(began).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    let pause = opened_at.until(began).clamp(MIN_PAUSE, MAX_PAUSE);
     (began < settled).then(|| began.until(settled).min(pause))
 }
 
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_page_is_what_can_be_sent_in_its_time_and_at_most_the_largest() {
         let rows = |millis, longest| rows_in_page(Duration::from_millis(millis), longest);
-        assert_eq!([10, 1200, 2000, 100_000].map(|ms| rows(ms, LONGEST_RELEASE_PAGE)), [500, 500, 300, 6]);
-        assert_eq!([2, 120, 1000, 100_000].map(|ms| rows(ms, LONGEST_REPLAY_PAGE)), [500, 500, 60, 1]);
+        assert_eq!([10, 1200, 2000, 100_000].map(|ms| rows(ms, RELEASE_PAGE_TIME)), [500, 500, 300, 6]);
+        assert_eq!([2, 120, 1000, 100_000].map(|ms| rows(ms, REPLAY_PAGE_TIME)), [500, 500, 60, 1]);
     }
 }

@@ -7,7 +7,7 @@ use crate::setup::{Endpoints, PLACES, Setup, Shrink, Trouble};
 use crate::stats::Stats;
 use crate::world::run;
 
-/// What refuses, the share of attempts that fail, and batches at a time.
+/// The service that refuses, the share of attempts that fail, and batches at a time.
 const CASES: [(Refuses, f64, f64); 6] = [
     (Refuses::Scheduler, 0.05, PLACES),
     (Refuses::Scheduler, 0.05, 200.0),

@@ -38,7 +38,7 @@ pub fn setup(places: f64, share: f64, endpoints: f64) -> Setup {
     let healthy = Endpoints::healthy(endpoints * (1.0 - share), EVENTS_A_SECOND * (1.0 - share));
     let hanging = Endpoints::healthy(endpoints * share, EVENTS_A_SECOND * share).with(Trouble::Hangs, BEGINS, ENDS);
     let setup = Setup::new(Shrink::to_fewer(10.0), END, places, vec![healthy, hanging]);
-    // What the traffic before has brought the mapping to.
+    // The traffic before has brought the mapping to 500 batches at most.
     Setup { warm: Some(places.min(500.0)), ..setup }
 }
 

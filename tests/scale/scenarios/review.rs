@@ -32,7 +32,7 @@ impl Compared {
     }
 }
 
-/// What a hot endpoint's run is compared with. Counts are of the whole hour.
+/// A run of a hot endpoint, and the results of the review. Counts are of the whole hour.
 struct Hot {
     rate: f64,
     visibility: f64,

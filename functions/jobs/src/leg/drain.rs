@@ -15,7 +15,7 @@ use pombo_aws::AwsError;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::ids::EndpointId;
 use pombo_domain::job::{Job, StopReason};
-use pombo_domain::pace::{LONGEST_RELEASE_PAGE, RELEASE_SPACING, next_look, release_spacing, rows_in_page};
+use pombo_domain::pace::{RELEASE_PAGE_TIME, RELEASE_SPACING, next_look, release_spacing, rows_in_page};
 use pombo_domain::time::Timestamp;
 use pombo_jobs::Known;
 
@@ -66,7 +66,7 @@ async fn release(
     opened_at: Timestamp,
     began: Timestamp,
 ) -> Result<Page, AwsError> {
-    Ok(match look(app, endpoint_id, rows_in_page(spacing, LONGEST_RELEASE_PAGE)).await? {
+    Ok(match look(app, endpoint_id, rows_in_page(spacing, RELEASE_PAGE_TIME)).await? {
         Look::Held(rows, records) => {
             let known = Box::new(Known { records, ..Known::default() });
             Page::Rows { rows, known, spacing }

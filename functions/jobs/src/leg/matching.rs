@@ -11,7 +11,7 @@ use std::time::Duration;
 use pombo_aws::AwsError;
 use pombo_domain::endpoint::{Endpoint, EndpointStatus};
 use pombo_domain::job::{Job, JobKind, Look, Ordered, Scope, Selection, StopReason};
-use pombo_domain::pace::{LONGEST_REPLAY_PAGE, REPLAY_SPACING, rows_in_page};
+use pombo_domain::pace::{REPLAY_PAGE_TIME, REPLAY_SPACING, rows_in_page};
 use pombo_domain::rate_limit::PerSecond;
 use pombo_domain::time::Timestamp;
 use pombo_jobs::{Gathered, gather};
@@ -69,7 +69,7 @@ fn interval(rate: PerSecond) -> Duration {
 }
 
 fn most_rows(spacing: Duration) -> usize {
-    rows_in_page(spacing, LONGEST_REPLAY_PAGE)
+    rows_in_page(spacing, REPLAY_PAGE_TIME)
 }
 
 #[cfg(test)]
