@@ -84,3 +84,13 @@ fn a_table_that_refuses_for_ten_minutes_makes_all_wait_and_nothing_a_dead_letter
         assert_within("dead letters", stats.whole(|counts| counts.dead), 0.0..=0.0);
     }
 }
+
+#[test]
+fn an_outcome_that_cannot_be_recorded_is_tried_again_every_ten_seconds_until_it_is() {
+    let setup = Setup::new(Shrink::NOT, 120.0, PLACES, vec![Endpoints::healthy(1000.0, 100.0)]);
+    let stats = run(Setup { table_refuses: Some((10.0, 70.0)), ..setup });
+    // 6,000 outcomes, each once in the ten seconds and the one or two that its tries take.
+    assert_within("queued again", stats.whole(|counts| counts.outcomes_queued), 13_000.0..=19_000.0);
+    let recorded = stats.a_second(|counts| counts.recorded, 70.0, 90.0) - 100.0;
+    assert_within("recorded in the 20 seconds after", recorded * 20.0, 5_500.0..=6_500.0);
+}
