@@ -55,7 +55,7 @@ async fn an_event_is_delivered_signed_and_recorded() {
 
 #[scenario]
 async fn the_start_of_a_successs_answer_is_kept() {
-    let answer = || Answer::status(200).with_body(format!("{}{}", r#"{"ok":false,"error":""#, "x".repeat(400)));
+    let answer = || Answer::status(200).with_body(format!("{}{}", r#"{"ok":false,"error":""#, "x".repeat(900)));
     let hook = Hook::new(Stack::calm().await, json!({}), move |_| answer()).await;
     let event = hook.post().await;
     let delivery = hook.until_status(&event, "succeeded", SOON).await;
