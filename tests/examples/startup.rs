@@ -1,5 +1,7 @@
 //! Measures size and start-up of the release binaries: from the start of the process to its first poll of the Runtime API.
 //!
+//! `cargo build --release`, `cargo build --release -p ingest --example nothing`, then
+//! `cargo run -p tests --example startup -- target/release/examples/nothing target/release/ingest …`. Or, as they are deployed:
 //! `sam build --parameter-overrides Architecture=x86_64`, `cargo lambda build --release --x86-64 -p ingest --example nothing`,
 //! then `cargo run -p tests --example startup -- target/lambda/nothing/bootstrap
 //! .aws-sam/build/IngestFunction/bootstrap …`, on a machine with such a processor.
