@@ -543,7 +543,7 @@ pub fn stop_process_of(peer: SocketAddr, proxy: SocketAddr) -> Option<Stopped> {
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
     let sockets: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    // What is closed already belongs to no process, and has the number 0.
+    // A connection that is closed belongs to no process, and has the number 0.
     let owned = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (_, port) = fields.get(1)?.rsplit_once(':')?;

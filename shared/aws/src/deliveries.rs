@@ -31,7 +31,7 @@ pub fn item_of(record: &Record) -> Result<Item, AwsError> {
     to_item(record).map_err(|error| AwsError::unreadable("a record", error))
 }
 
-/// The record of an item. It has at least the attributes that every record has.
+/// The record of an item that has all the attributes of a record.
 pub fn record_of(item: Item) -> Result<Record, AwsError> {
     read("an item", item)
 }

@@ -1,4 +1,4 @@
-//! Who wrote an item, in as few bytes as possible.
+//! The writer of an item, in as few bytes as possible.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 

@@ -100,13 +100,13 @@ impl PackedBody {
 fn deflate(body: &[u8]) -> Result<Option<Vec<u8>>, CompressError> {
     let mut compress = Compress::new(Compression::default(), RAW);
     compress.set_dictionary(DICTIONARY_1)?;
-    // What needs more room than this is not smaller.
+    // A packed body that needs more room than this is not smaller.
     let mut packed = Vec::with_capacity(body.len());
     let status = compress.compress_vec(body, &mut packed, FlushCompress::Finish)?;
     Ok((status == Status::StreamEnd && packed.len() < body.len()).then_some(packed))
 }
 
-/// What [`deflate`] was given.
+/// The body that [`deflate`] was given.
 fn inflate(packed: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut decompress = Decompress::new(RAW);
     decompress.set_dictionary(DICTIONARY_1)?;

@@ -121,7 +121,7 @@ async fn endpoints_of(app: &App, chosen: &[DeliveryKey]) -> Result<HashMap<Endpo
     Ok(found.into_iter().map(|known| (known.0.id.clone(), known)).collect())
 }
 
-/// What is clear of a delivery before its record is changed.
+/// The decision on a delivery before its record is changed.
 enum Decision {
     /// This is the result.
     Settled(RowResult),

@@ -194,7 +194,7 @@ mod tests {
             event_type: "x".repeat(128).parse().unwrap(),
             expires_at: i64::MAX,
         };
-        // Of an emulator that gives other ids than AWS.
+        // An emulator may give other ids than AWS.
         let holder = "x".repeat(36 + 1 + 36);
         let job = JobKey::generate(Some(&new.tenant), LATE, [9; 10]).to_string();
         let mut record = Record { rev: u64::MAX, writer: holder.clone(), ..Record::begin(key, new) };

@@ -39,7 +39,7 @@ pub(super) fn to_next(mut item: Reader) -> Result<Next, BadAttribute> {
     Ok(Next { at: item.take_time("t")?, route })
 }
 
-/// A job's id. It is base64 of the job's key, which is stored in its place.
+/// A job's id. The id is base64 of the job's key, so the key is stored in its place.
 pub(super) fn job(id: &str) -> AttributeValue {
     match unseal(id).filter(|key| seal(key) == id) {
         Some(key) => bytes(key.into_bytes()),

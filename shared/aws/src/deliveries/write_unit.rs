@@ -64,7 +64,7 @@ mod tests {
             redelivered: true,
             trigger: Trigger::First,
         };
-        // Of an emulator that gives other ids than AWS.
+        // An emulator may give other ids than AWS.
         let writer = "x".repeat(36 + 1 + 36);
         let record = Record { writer, rev: 2, ..Record::begin(key, new) };
         record.record_attempt("me", attempt, Decision::Succeeded).unwrap()
