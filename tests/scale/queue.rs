@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::agenda::{Micros, SECOND, seconds};
 
-/// How far back a group's "recent share" of the processing time goes. AWS does not say how far that is.
+/// How far back a group's "recent share" of the processing time goes. The time is a guess, because AWS does not name it.
 const RECENT: Micros = 60 * SECOND;
 
 /// When a group is noisy.

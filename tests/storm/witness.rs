@@ -48,7 +48,7 @@ struct Seen {
     /// The invocation that used a port last, and when.
     newest: HashMap<u16, (Instant, String)>,
     killed: HashSet<String>,
-    /// When processes were killed, and which connections there were.
+    /// When processes were killed, and the connections of those moments.
     kills: Vec<(Instant, Stopped)>,
     /// When outcomes came to the record.
     recorded: HashMap<Delivery, Vec<Instant>>,

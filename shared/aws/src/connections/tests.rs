@@ -29,7 +29,7 @@ enum Fate {
     Swallowed,
     /// They are reset by the next packet: AWS has closed them.
     Reset,
-    /// They bring the first half of an answer.
+    /// The server answers with the first half of an answer.
     Halved,
 }
 

@@ -22,7 +22,7 @@
 //! | `o` | number of attempts before those | number |
 //! | `j` | the job that last opened a round or released the delivery | bytes of its key; any other id as text |
 //!
-//! Of an attempt:
+//! The map of an attempt:
 //!
 //! | name | what it is | how it is written |
 //! | --- | --- | --- |
